@@ -1,0 +1,342 @@
+//! Raising: from a frame to the model. One reader serves every dialect; what differs is which parts a packet has
+//! (`packet::legality`), and that is asked of the dialect once.
+
+use super::Dialect;
+use super::offer;
+use crate::codec::cursor::Reader;
+use crate::codec::dictionary::{Dictionary, Item, KeyRef, Limits};
+use crate::codec::error::Malformed;
+use crate::codec::frame::Frame;
+use crate::packet::Packet;
+use crate::packet::ack::{Ack, Disconnect, Notice, Ping};
+use crate::packet::connect::{ConnAck, Connect, Will};
+use crate::packet::id::Qos;
+use crate::packet::kind::Kind;
+use crate::packet::message::Message;
+use crate::packet::property;
+use crate::packet::publish::Publish;
+use crate::packet::reason::Reason;
+use crate::packet::subscribe::{RequestedFilter, SubAck, Subscribe, SubscribeItem, UnsubAck, Unsubscribe};
+use crate::packet::topic::{InvalidTopic, TopicFilter, TopicName, check_name};
+use bytes::Bytes;
+
+/// Why the first packet is not a CONNECT that can be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadConnect {
+    Malformed(Malformed),
+    /// The name is known, the level is not: CONNACK 0x01, then close ([MQTT-3.1.2-2]).
+    UnsupportedLevel(u8),
+}
+
+impl From<Malformed> for BadConnect {
+    fn from(error: Malformed) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+/// The packet type of a frame, with its flags checked.
+fn kind_of(frame: &Frame, dialect: Dialect) -> Result<Kind, Malformed> {
+    let kind = Kind::of_first_byte(frame.first).ok_or(Malformed::PacketType(0))?;
+    if kind == Kind::Notice && !dialect.is_extended() {
+        return Err(Malformed::PacketType(15));
+    }
+    match kind.fixed_flags() {
+        Some(flags) if frame.first & 0x0F == flags => Ok(kind),
+        // MQTT 3.1 has DUP on PUBREL, SUBSCRIBE and UNSUBSCRIBE.
+        Some(flags) if dialect == Dialect::V31 && frame.first & 0x0F & !0x08 == flags => Ok(kind),
+        Some(_) => Err(Malformed::Flags),
+        None => Ok(kind),
+    }
+}
+
+/// Raises the first frame of a connection.
+///
+/// # Errors
+/// The frame is not a CONNECT, is malformed, or asks for a level that is not served.
+pub fn raise_connect(frame: &Frame, limits: Limits) -> Result<Connect, BadConnect> {
+    match Kind::of_first_byte(frame.first) {
+        Some(Kind::Connect) if frame.first & 0x0F == 0 => {}
+        Some(Kind::Connect) => return Err(Malformed::Flags.into()),
+        _ => return Err(Malformed::PacketType(frame.first >> 4).into()),
+    }
+    let mut reader = Reader::new(&frame.body);
+    let dialect = offer::dialect_of(&mut reader)?;
+    connect(dialect, reader, limits).map_err(BadConnect::Malformed)
+}
+
+/// Raises a frame of an established connection.
+///
+/// # Errors
+/// What is wrong with its bytes. Keys are judged later, by the session, which can answer.
+pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, Malformed> {
+    let kind = kind_of(frame, dialect)?;
+    let body = &frame.body;
+    let mut reader = Reader::new(body);
+    let parts = Parts { extended: dialect.is_extended(), kind, limits };
+    let packet = match kind {
+        Kind::Publish => return publish(frame, reader, &parts).map(Packet::Publish),
+        Kind::Connect => {
+            // A second CONNECT is judged by the session; whether it is well formed is judged here.
+            return match raise_connect(frame, limits) {
+                Ok(connect) => Ok(Packet::Connect(Box::new(connect))),
+                Err(BadConnect::Malformed(error)) => Err(error),
+                Err(BadConnect::UnsupportedLevel(_)) => Err(Malformed::ProtocolName),
+            };
+        }
+        Kind::PubAck => Packet::PubAck(ack(&mut reader, &parts)?),
+        Kind::PubRec => Packet::PubRec(ack(&mut reader, &parts)?),
+        Kind::PubRel => Packet::PubRel(ack(&mut reader, &parts)?),
+        Kind::PubComp => Packet::PubComp(ack(&mut reader, &parts)?),
+        Kind::ConnAck => Packet::ConnAck(Box::new(connack(&mut reader, &parts)?)),
+        Kind::Subscribe => Packet::Subscribe(Box::new(subscribe(&mut reader, &parts)?)),
+        Kind::SubAck => Packet::SubAck(Box::new(suback(&mut reader, &parts)?)),
+        Kind::Unsubscribe => Packet::Unsubscribe(Box::new(unsubscribe(&mut reader, &parts)?)),
+        Kind::UnsubAck => Packet::UnsubAck(Box::new(unsuback(&mut reader, &parts)?)),
+        Kind::PingReq => Packet::PingReq(Ping { dictionary: parts.dictionary(&mut reader)? }),
+        Kind::PingResp => Packet::PingResp(Ping { dictionary: parts.dictionary(&mut reader)? }),
+        Kind::Disconnect => {
+            let (reason, dictionary) = parts.reason_and_dictionary(&mut reader)?;
+            Packet::Disconnect(Disconnect { reason, dictionary })
+        }
+        Kind::Notice => {
+            let (reason, dictionary) = parts.reason_and_dictionary(&mut reader)?;
+            Packet::Notice(Notice { reason, dictionary })
+        }
+    };
+    reader.end()?;
+    Ok(packet)
+}
+
+/// What the dialect adds to one packet.
+struct Parts {
+    extended: bool,
+    kind: Kind,
+    limits: Limits,
+}
+
+impl Parts {
+    /// Whether the packet stops here although parts could follow.
+    fn ends_early(&self, reader: &Reader<'_>) -> bool {
+        !self.extended || self.kind.parts().may_end_early && reader.is_at_end()
+    }
+
+    fn dictionary_bytes<'a>(&self, reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+        if self.ends_early(reader) {
+            return Ok(&[]);
+        }
+        let len = reader.varint()?;
+        if len > self.limits.len_max {
+            return Err(Malformed::Dictionary(crate::codec::dictionary::BadDictionary::TooLong));
+        }
+        reader.raw(len as usize)
+    }
+
+    fn dictionary(&self, reader: &mut Reader<'_>) -> Result<Dictionary, Malformed> {
+        let raw = self.dictionary_bytes(reader)?;
+        if raw.is_empty() {
+            return Ok(Dictionary::EMPTY);
+        }
+        // Dictionaries of control packets are small and may be kept: they get memory of their own.
+        Ok(Dictionary::parse(Bytes::copy_from_slice(raw), self.limits)?)
+    }
+
+    fn reason(&self, code: u8) -> Result<Reason, Malformed> {
+        let reason = Reason(code);
+        if reason.allowed_in(self.kind) { Ok(reason) } else { Err(Malformed::ReasonNotAllowed(code)) }
+    }
+
+    fn reason_and_dictionary(&self, reader: &mut Reader<'_>) -> Result<(Reason, Dictionary), Malformed> {
+        if self.ends_early(reader) {
+            return Ok((Reason::SUCCESS, Dictionary::EMPTY));
+        }
+        let reason = self.reason(reader.u8()?)?;
+        Ok((reason, self.dictionary(reader)?))
+    }
+}
+
+fn connect(dialect: Dialect, mut reader: Reader<'_>, limits: Limits) -> Result<Connect, Malformed> {
+    let parts = Parts { extended: dialect.is_extended(), kind: Kind::Connect, limits };
+    let flags = reader.u8()?;
+    if flags & 0x01 != 0 {
+        return Err(Malformed::ConnectReservedFlag);
+    }
+    let keep_alive_s = reader.u16()?;
+    let client_id = reader.text()?.to_owned();
+    let will_fields = match (flags & 0x04 != 0, Qos::new(flags >> 3 & 0x03)) {
+        (true, Some(qos)) => {
+            let topic = TopicName::new(reader.text()?)?;
+            Some((topic, reader.binary()?, qos))
+        }
+        (false, Some(Qos::AtMostOnce)) if flags & 0x20 == 0 => None,
+        _ => return Err(Malformed::WillFlags),
+    };
+    // MQTT 3.1 lets fields be missing whose flags are set; 3.1.1 does not ([MQTT-3.1.2-19], [MQTT-3.1.2-21]).
+    let user_name = if flags & 0x80 != 0 { Some(reader.text()?.to_owned()) } else { None };
+    let password = match (flags & 0x40 != 0, &user_name) {
+        (true, None) => return Err(Malformed::PasswordWithoutUserName),
+        (true, Some(_)) => Some(Bytes::copy_from_slice(&reader.binary()?)),
+        (false, _) => None,
+    };
+    let dictionary = parts.dictionary(&mut reader)?;
+    reader.end()?;
+    let will = will_fields.map(|(topic, payload, qos)| {
+        let hop = dictionary.value(property::WILL).unwrap_or_default();
+        let map = hop.value(property::MESSAGE).map(|raw| Dictionary::parse(raw, limits)).transpose()?.unwrap_or_default();
+        Ok::<_, Malformed>(Will { message: Message::new(&topic, &map, &payload), qos, retain: flags & 0x20 != 0, dictionary: hop })
+    });
+    Ok(Connect {
+        dialect,
+        clean_session: flags & 0x02 != 0,
+        keep_alive_s,
+        client_id,
+        will: will.transpose()?,
+        user_name,
+        password,
+        dictionary,
+    })
+}
+
+fn connack(reader: &mut Reader<'_>, parts: &Parts) -> Result<ConnAck, Malformed> {
+    let flags = reader.u8()?;
+    if flags & !0x01 != 0 {
+        return Err(Malformed::ConnAckFlags);
+    }
+    let code = reader.u8()?;
+    let reason =
+        if parts.extended { parts.reason(code)? } else { offer::reason_of_return_code(code).ok_or(Malformed::ReturnCode(code))? };
+    Ok(ConnAck { session_present: flags & 0x01 != 0, reason, dictionary: parts.dictionary(reader)? })
+}
+
+fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publish, Malformed> {
+    let flags = frame.first & 0x0F;
+    let qos = Qos::new(flags >> 1 & 0x03).ok_or(Malformed::QosThree)?;
+    let dup = flags & 0x08 != 0;
+    if dup && qos == Qos::AtMostOnce {
+        return Err(Malformed::DupOnQosZero);
+    }
+    let topic_len = usize::from(reader.u16()?);
+    let topic_at = reader.offset();
+    check_name(reader.raw(topic_len)?)?;
+    let id = if qos == Qos::AtMostOnce { None } else { Some(reader.packet_id()?) };
+    let (mut map, mut dictionary) = (0..0, Dictionary::EMPTY);
+    if parts.extended {
+        let raw = parts.dictionary_bytes(&mut reader)?;
+        if !raw.is_empty() {
+            let at = reader.offset() - raw.len();
+            dictionary = Dictionary::parse(frame.body.slice(at..reader.offset()), parts.limits)?;
+            map = message_map(&dictionary, parts.limits)?.map_or(0..0, |inner| at + inner.start..at + inner.end);
+        }
+    }
+    let payload_at = reader.offset();
+    let message = Message::of_body(frame.body.clone(), topic_at..topic_at + topic_len, map, payload_at);
+    Ok(Publish { dup, qos, retain: flags & 0x01 != 0, id, message, dictionary })
+}
+
+/// Where the message map stands inside the dictionary of a PUBLISH. It is the first key if it is there at all.
+fn message_map(dictionary: &Dictionary, limits: Limits) -> Result<Option<std::ops::Range<usize>>, Malformed> {
+    match dictionary.entries().next() {
+        Some((KeyRef::Number(0), Item::Bytes(map))) => {
+            crate::codec::dictionary::check(map, limits)?;
+            // The map's offset: behind the heads of the dictionary, of the key (one byte), and of the byte string.
+            let whole = dictionary.as_bytes();
+            let heads = head_len(whole, 0) + 1;
+            let at = heads + head_len(whole, heads);
+            Ok(Some(at..at + map.len()))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The length of the head of the checked CBOR item at `at`.
+fn head_len(bytes: &[u8], at: usize) -> usize {
+    match bytes[at] & 0x1F {
+        24 => 2,
+        25 => 3,
+        26 => 5,
+        27 => 9,
+        _ => 1,
+    }
+}
+
+fn ack(reader: &mut Reader<'_>, parts: &Parts) -> Result<Ack, Malformed> {
+    let id = reader.packet_id()?;
+    let (reason, dictionary) = parts.reason_and_dictionary(reader)?;
+    Ok(Ack { id, reason, dictionary })
+}
+
+/// A topic filter: in the plain dialect a bad one is malformed, in the extended one it is carried on to be refused.
+fn filter(reader: &mut Reader<'_>, parts: &Parts) -> Result<RequestedFilter, Malformed> {
+    let text = reader.text()?;
+    match TopicFilter::new(text) {
+        Ok(filter) => Ok(Ok(filter)),
+        // $share is no part of 3.1.1: there its form is an ordinary refusal in every dialect.
+        Err(error) if parts.extended || error == InvalidTopic::BadShare => Ok(Err((text.to_owned(), error))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn subscribe(reader: &mut Reader<'_>, parts: &Parts) -> Result<Subscribe, Malformed> {
+    let id = reader.packet_id()?;
+    let dictionary = parts.dictionary(reader)?;
+    let mut items = Vec::new();
+    while !reader.is_at_end() {
+        let filter = filter(reader, parts)?;
+        let qos = Qos::new(reader.u8()?).ok_or(Malformed::RequestedQosBits)?;
+        items.push(SubscribeItem { filter, qos });
+    }
+    if items.is_empty() {
+        return Err(Malformed::NoTopicFilter);
+    }
+    Ok(Subscribe { id, items, dictionary })
+}
+
+fn suback(reader: &mut Reader<'_>, parts: &Parts) -> Result<SubAck, Malformed> {
+    let id = reader.packet_id()?;
+    let dictionary = parts.dictionary(reader)?;
+    let mut reasons = Vec::new();
+    while !reader.is_at_end() {
+        let code = reader.u8()?;
+        reasons.push(match (parts.extended, code) {
+            (true, code) => parts.reason(code)?,
+            (false, 0x00..=0x02 | 0x80) => Reason(code),
+            (false, code) => return Err(Malformed::ReturnCode(code)),
+        });
+    }
+    Ok(SubAck { id, reasons, dictionary })
+}
+
+fn unsubscribe(reader: &mut Reader<'_>, parts: &Parts) -> Result<Unsubscribe, Malformed> {
+    let id = reader.packet_id()?;
+    let dictionary = parts.dictionary(reader)?;
+    let mut filters = Vec::new();
+    while !reader.is_at_end() {
+        filters.push(filter(reader, parts)?);
+    }
+    if filters.is_empty() {
+        return Err(Malformed::NoTopicFilter);
+    }
+    Ok(Unsubscribe { id, filters, dictionary })
+}
+
+fn unsuback(reader: &mut Reader<'_>, parts: &Parts) -> Result<UnsubAck, Malformed> {
+    let id = reader.packet_id()?;
+    if !parts.extended {
+        // A plain UNSUBACK ends here, unless it accepts an offer; the session knows whether it made one.
+        let rest = frame_rest(reader)?;
+        return Ok(UnsubAck { id, reasons: Vec::new(), dictionary: Dictionary::EMPTY, accept: rest });
+    }
+    let dictionary = parts.dictionary(reader)?;
+    let mut reasons = Vec::new();
+    while !reader.is_at_end() {
+        reasons.push(parts.reason(reader.u8()?)?);
+    }
+    Ok(UnsubAck { id, reasons, dictionary, accept: Bytes::new() })
+}
+
+fn frame_rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
+    let mut rest = Vec::new();
+    while !reader.is_at_end() {
+        rest.push(reader.u8()?);
+    }
+    Ok(rest.into())
+}

@@ -1,0 +1,290 @@
+//! Lowering: from the model to a frame, a close, or nothing.
+
+use super::Dialect;
+use super::offer;
+use crate::codec::cursor::{put_binary, put_varint, varint_len};
+use crate::codec::dictionary::Dictionary;
+use crate::codec::frame::put_header;
+use crate::packet::Packet;
+use crate::packet::ack::Ack;
+use crate::packet::connect::{ConnAck, Connect};
+use crate::packet::id::{PacketId, Qos};
+use crate::packet::kind::Kind;
+use crate::packet::legality::Role;
+use crate::packet::message::Message;
+use crate::packet::property;
+use crate::packet::publish::{Publish, dictionary_of};
+use crate::packet::reason::Reason;
+use crate::packet::subscribe::{RequestedFilter, SubAck, UnsubAck};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Lowered {
+    /// It was written.
+    Frame,
+    /// The dialect can say it only by closing the connection.
+    Close,
+    /// The dialect has no way to say it, and nothing is owed.
+    Nothing,
+}
+
+/// Writes `packet` behind `out`, as `sender` says it in `dialect`.
+///
+/// What a plain peer gets: an acknowledgement of failure closes the connection ([MQTT-3.3.5-2]); a refused filter is
+/// 0x80 in SUBACK, and a close in 3.1, which has no such code; a refused CONNECT gets its return code or a close; a
+/// server's DISCONNECT is the close itself; a NOTICE is nothing.
+pub fn lower(dialect: Dialect, sender: Role, packet: &Packet, out: &mut BytesMut) -> Lowered {
+    let extended = dialect.is_extended();
+    match packet {
+        Packet::Connect(packet) => connect(packet, out),
+        Packet::ConnAck(packet) => return connack(dialect, packet, out),
+        Packet::Publish(packet) => publish_packet(dialect, packet, out),
+        Packet::PubAck(packet) | Packet::PubRec(packet) if !extended && packet.reason.is_error() => return Lowered::Close,
+        Packet::PubAck(packet) => ack(extended, Kind::PubAck, packet, out),
+        Packet::PubRec(packet) => ack(extended, Kind::PubRec, packet, out),
+        Packet::PubRel(packet) => ack(extended, Kind::PubRel, packet, out),
+        Packet::PubComp(packet) => ack(extended, Kind::PubComp, packet, out),
+        Packet::Subscribe(packet) => {
+            let items: usize = packet.items.iter().map(|item| 3 + filter_text(&item.filter).len()).sum();
+            put_header(out, 0x82, 2 + dictionary_len(extended, &packet.dictionary) + items);
+            out.put_u16(packet.id.value());
+            put_dictionary(extended, &packet.dictionary, out);
+            for item in &packet.items {
+                put_binary(out, filter_text(&item.filter).as_bytes());
+                out.put_u8(item.qos as u8);
+            }
+        }
+        Packet::SubAck(packet) => return suback(dialect, packet, out),
+        Packet::Unsubscribe(packet) => {
+            let filters: usize = packet.filters.iter().map(|filter| 2 + filter_text(filter).len()).sum();
+            put_header(out, 0xA2, 2 + dictionary_len(extended, &packet.dictionary) + filters);
+            out.put_u16(packet.id.value());
+            put_dictionary(extended, &packet.dictionary, out);
+            packet.filters.iter().for_each(|filter| put_binary(out, filter_text(filter).as_bytes()));
+        }
+        Packet::UnsubAck(packet) => unsuback(extended, packet, out),
+        Packet::PingReq(packet) => ping(extended, Kind::PingReq, &packet.dictionary, out),
+        Packet::PingResp(packet) => ping(extended, Kind::PingResp, &packet.dictionary, out),
+        Packet::Disconnect(packet) if extended => put_reason_packet(Kind::Disconnect, &[], packet.reason, &packet.dictionary, out),
+        Packet::Disconnect(packet) => match (sender, packet.reason.is_error() || packet.reason == Reason::DISCONNECT_WITH_WILL) {
+            (Role::Client, false) => put_header(out, 0xE0, 0),
+            _ => return Lowered::Close,
+        },
+        Packet::Notice(packet) if extended => {
+            put_header(out, 0xF0, 1 + dictionary_len(true, &packet.dictionary));
+            out.put_u8(packet.reason.0);
+            put_dictionary(true, &packet.dictionary, out);
+        }
+        Packet::Notice(_) => return Lowered::Nothing,
+    }
+    Lowered::Frame
+}
+
+/// The bytes of a packet that a dialect can write; `None` where it closes or says nothing.
+pub fn to_bytes(dialect: Dialect, sender: Role, packet: &Packet) -> Option<Bytes> {
+    let mut out = BytesMut::new();
+    (lower(dialect, sender, packet, &mut out) == Lowered::Frame).then(|| out.freeze())
+}
+
+fn filter_text(filter: &RequestedFilter) -> &str {
+    match filter {
+        Ok(filter) => filter.as_str(),
+        Err((text, _)) => text,
+    }
+}
+
+fn dictionary_len(extended: bool, dictionary: &Dictionary) -> usize {
+    let len = dictionary.as_bytes().len();
+    if extended { varint_len(len as u32) + len } else { 0 }
+}
+
+fn put_dictionary(extended: bool, dictionary: &Dictionary, out: &mut BytesMut) {
+    if extended {
+        put_varint(out, dictionary.as_bytes().len() as u32);
+        out.put_slice(dictionary.as_bytes());
+    }
+}
+
+/// A packet that ends early when its reason is success and its dictionary is empty.
+fn put_reason_packet(kind: Kind, fields: &[u8], reason: Reason, dictionary: &Dictionary, out: &mut BytesMut) {
+    let first = (kind as u8) << 4 | kind.fixed_flags().unwrap_or(0);
+    let extra = match (reason, dictionary.is_empty()) {
+        (Reason::SUCCESS, true) => 0,
+        (_, true) => 1,
+        (_, false) => 1 + dictionary_len(true, dictionary),
+    };
+    put_header(out, first, fields.len() + extra);
+    out.put_slice(fields);
+    if extra > 0 {
+        out.put_u8(reason.0);
+    }
+    if extra > 1 {
+        put_dictionary(true, dictionary, out);
+    }
+}
+
+fn ack(extended: bool, kind: Kind, packet: &Ack, out: &mut BytesMut) {
+    let id = packet.id.value().to_be_bytes();
+    if extended {
+        put_reason_packet(kind, &id, packet.reason, &packet.dictionary, out);
+    } else {
+        // PUBREL and PUBCOMP end their exchange whatever their reason, so a plain peer gets the plain one.
+        put_reason_packet(kind, &id, Reason::SUCCESS, &Dictionary::EMPTY, out);
+    }
+}
+
+fn ping(extended: bool, kind: Kind, dictionary: &Dictionary, out: &mut BytesMut) {
+    let extended = extended && !dictionary.is_empty();
+    put_header(out, (kind as u8) << 4, dictionary_len(extended, dictionary));
+    put_dictionary(extended, dictionary, out);
+}
+
+fn connect(packet: &Connect, out: &mut BytesMut) {
+    let (name, level) = offer::name_and_level(packet.dialect);
+    let extended = packet.dialect.is_extended();
+    let mut body = BytesMut::new();
+    put_binary(&mut body, name.as_bytes());
+    body.put_u8(level);
+    let will_flags = packet.will.as_ref().map_or(0, |will| 0x04 | (will.qos as u8) << 3 | u8::from(will.retain) << 5);
+    let flags = u8::from(packet.clean_session) << 1 | u8::from(packet.user_name.is_some()) << 7 | u8::from(packet.password.is_some()) << 6;
+    body.put_u8(flags | will_flags);
+    body.put_u16(packet.keep_alive_s);
+    put_binary(&mut body, packet.client_id.as_bytes());
+    let mut dictionary = packet.dictionary.clone();
+    if let Some(will) = &packet.will {
+        put_binary(&mut body, will.message.topic());
+        put_binary(&mut body, will.message.payload());
+        let hop = dictionary_of(&will.message, &will.dictionary);
+        if extended && !hop.is_empty() {
+            let mut map = crate::codec::dictionary::MapBuilder::new();
+            dictionary = map.merge(&dictionary).set(property::WILL, &hop).finish();
+        }
+    }
+    if let Some(user_name) = &packet.user_name {
+        put_binary(&mut body, user_name.as_bytes());
+    }
+    if let Some(password) = &packet.password {
+        put_binary(&mut body, password);
+    }
+    put_dictionary(extended, &dictionary, &mut body);
+    put_header(out, 0x10, body.len());
+    out.put_slice(&body);
+}
+
+fn connack(dialect: Dialect, packet: &ConnAck, out: &mut BytesMut) -> Lowered {
+    let extended = dialect.is_extended();
+    let code = match (extended, packet.reason.known_or_class().info().and_then(|row| row.connack_v311)) {
+        (true, _) => packet.reason.0,
+        (false, Some(code)) => code,
+        (false, None) => return Lowered::Close,
+    };
+    put_header(out, 0x20, 2 + dictionary_len(extended, &packet.dictionary));
+    // MQTT 3.1 has no session present flag.
+    out.put_u8(u8::from(packet.session_present && dialect != Dialect::V31));
+    out.put_u8(code);
+    put_dictionary(extended, &packet.dictionary, out);
+    Lowered::Frame
+}
+
+fn suback(dialect: Dialect, packet: &SubAck, out: &mut BytesMut) -> Lowered {
+    let extended = dialect.is_extended();
+    if dialect == Dialect::V31 && packet.reasons.iter().any(|reason| reason.is_error()) {
+        return Lowered::Close;
+    }
+    put_header(out, 0x90, 2 + dictionary_len(extended, &packet.dictionary) + packet.reasons.len());
+    out.put_u16(packet.id.value());
+    put_dictionary(extended, &packet.dictionary, out);
+    for reason in &packet.reasons {
+        out.put_u8(if extended || !reason.is_error() { reason.0 } else { 0x80 });
+    }
+    Lowered::Frame
+}
+
+fn unsuback(extended: bool, packet: &UnsubAck, out: &mut BytesMut) {
+    if !extended {
+        put_header(out, 0xB0, 2 + packet.accept.len());
+        out.put_u16(packet.id.value());
+        out.put_slice(&packet.accept);
+        return;
+    }
+    put_header(out, 0xB0, 2 + dictionary_len(true, &packet.dictionary) + packet.reasons.len());
+    out.put_u16(packet.id.value());
+    put_dictionary(true, &packet.dictionary, out);
+    packet.reasons.iter().for_each(|reason| out.put_u8(reason.0));
+}
+
+fn publish_packet(dialect: Dialect, packet: &Publish, out: &mut BytesMut) {
+    let first = publish_first(packet.dup, packet.qos, packet.retain);
+    publish_head(dialect, first, packet.id, &packet.message, &packet.dictionary, out);
+    out.put_slice(packet.message.payload());
+}
+
+fn publish_first(dup: bool, qos: Qos, retain: bool) -> u8 {
+    0x30 | u8::from(dup) << 3 | (qos as u8) << 1 | u8::from(retain)
+}
+
+/// Writes all of a PUBLISH but the payload and tells where its packet identifier stands in `out`; the payload of a
+/// large message can so follow in memory of its own. `dictionary` is the whole dictionary of the packet.
+pub fn publish_head(
+    dialect: Dialect,
+    first: u8,
+    id: Option<PacketId>,
+    message: &Message,
+    dictionary: &Dictionary,
+    out: &mut BytesMut,
+) -> Option<usize> {
+    let extended = dialect.is_extended();
+    let topic = message.topic();
+    let id_len = if id.is_some() { 2 } else { 0 };
+    put_header(out, first, 2 + topic.len() + id_len + dictionary_len(extended, dictionary) + message.payload().len());
+    put_binary(out, topic);
+    let id_at = id.map(|id| {
+        let at = out.len();
+        out.put_u16(id.value());
+        at
+    });
+    put_dictionary(extended, dictionary, out);
+    id_at
+}
+
+/// A PUBLISH that was encoded once and is sent to many: only the packet identifier and DUP differ.
+#[derive(Debug, Clone)]
+pub struct PublishFrame {
+    bytes: BytesMut,
+    id_at: Option<usize>,
+}
+
+impl PublishFrame {
+    /// Encodes `message` for every receiver that has this dialect, QoS and retain flag. `hop` are the keys of this hop.
+    pub fn new(dialect: Dialect, qos: Qos, retain: bool, message: &Message, hop: &Dictionary) -> Self {
+        let mut bytes = BytesMut::new();
+        let id = (qos != Qos::AtMostOnce).then_some(PacketId::MIN);
+        let dictionary = if dialect.is_extended() { dictionary_of(message, hop) } else { Dictionary::EMPTY };
+        let id_at = publish_head(dialect, publish_first(false, qos, retain), id, message, &dictionary, &mut bytes);
+        bytes.put_slice(message.payload());
+        Self { bytes, id_at }
+    }
+
+    /// The length of the packet.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Writes one copy. `id` is there exactly when the frame was made for a QoS above 0.
+    pub fn write(&self, id: Option<PacketId>, dup: bool, out: &mut BytesMut) {
+        let at = out.len();
+        out.extend_from_slice(&self.bytes);
+        if let (Some(id), Some(id_at)) = (id, self.id_at) {
+            out[at + id_at..at + id_at + 2].copy_from_slice(&id.value().to_be_bytes());
+        }
+        if dup {
+            out[at] |= 0x08;
+        }
+    }
+}
