@@ -1,6 +1,6 @@
 //! Dialects: how the model travels. A dialect *raises* a frame into the model ([`read`]) and *lowers* the model to a
-//! frame, a close, or nothing ([`write`]). [`offer`] chooses the dialect and is the only place that sees a protocol
-//! level; everything else reads [`terms::Terms`].
+//! frame, a close, or nothing ([`write`]). [`level`] is the only place that sees a protocol
+//! name or level, [`offer`] negotiates on a plain connection; everything else reads [`terms::Terms`].
 //!
 //! | dialect | first seen as | beyond 3.1.1 |
 //! | --- | --- | --- |
@@ -8,6 +8,7 @@
 //! | [`Dialect::V311`] | `MQTT`, level 4 | |
 //! | [`Dialect::Extended`] | [`NAME`], level 1, or an accepted offer | reasons, dictionaries, NOTICE, DISCONNECT both ways |
 
+pub mod level;
 pub mod offer;
 pub mod read;
 pub mod terms;
@@ -53,6 +54,11 @@ impl Dialect {
     /// Whether packets have reasons and dictionaries.
     pub const fn is_extended(self) -> bool {
         matches!(self, Dialect::Extended)
+    }
+
+    /// Whether CONNACK says if there was a stored session; MQTT 3.1 has no such flag.
+    pub const fn tells_session_present(self) -> bool {
+        !matches!(self, Dialect::V31)
     }
 }
 

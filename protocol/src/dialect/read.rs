@@ -2,7 +2,7 @@
 //! (`packet::legality`), and that is asked of the dialect once.
 
 use super::Dialect;
-use super::offer;
+use super::level;
 use crate::codec::cursor::Reader;
 use crate::codec::dictionary::{Dictionary, Item, KeyRef, Limits};
 use crate::codec::error::Malformed;
@@ -60,7 +60,7 @@ pub fn raise_connect(frame: &Frame, limits: Limits) -> Result<Connect, BadConnec
         _ => return Err(Malformed::PacketType(frame.first >> 4).into()),
     }
     let mut reader = Reader::new(&frame.body);
-    let dialect = offer::dialect_of(&mut reader)?;
+    let dialect = level::dialect_of(&mut reader)?;
     connect(dialect, reader, limits).map_err(BadConnect::Malformed)
 }
 
@@ -203,7 +203,7 @@ fn connack(reader: &mut Reader<'_>, parts: &Parts) -> Result<ConnAck, Malformed>
     }
     let code = reader.u8()?;
     let reason =
-        if parts.extended { parts.reason(code)? } else { offer::reason_of_return_code(code).ok_or(Malformed::ReturnCode(code))? };
+        if parts.extended { parts.reason(code)? } else { level::reason_of_return_code(code).ok_or(Malformed::ReturnCode(code))? };
     Ok(ConnAck { session_present: flags & 0x01 != 0, reason, dictionary: parts.dictionary(reader)? })
 }
 

@@ -1,7 +1,7 @@
 //! Lowering: from the model to a frame, a close, or nothing.
 
 use super::Dialect;
-use super::offer;
+use super::level;
 use crate::codec::cursor::{put_binary, put_varint, varint_len};
 use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::put_header;
@@ -36,12 +36,15 @@ pub enum Lowered {
 /// 0x80 in SUBACK, and a close in 3.1, which has no such code; a refused CONNECT gets its return code or a close; a
 /// server's DISCONNECT is the close itself; a NOTICE is nothing.
 pub fn lower(dialect: Dialect, sender: Role, packet: &Packet, out: &mut BytesMut) -> Lowered {
+    match fate(dialect, sender, packet) {
+        Lowered::Frame => {}
+        other => return other,
+    }
     let extended = dialect.is_extended();
     match packet {
         Packet::Connect(packet) => connect(packet, out),
-        Packet::ConnAck(packet) => return connack(dialect, packet, out),
+        Packet::ConnAck(packet) => connack(dialect, packet, out),
         Packet::Publish(packet) => publish_packet(dialect, packet, out),
-        Packet::PubAck(packet) | Packet::PubRec(packet) if !extended && packet.reason.is_error() => return Lowered::Close,
         Packet::PubAck(packet) => ack(extended, Kind::PubAck, packet, out),
         Packet::PubRec(packet) => ack(extended, Kind::PubRec, packet, out),
         Packet::PubRel(packet) => ack(extended, Kind::PubRel, packet, out),
@@ -56,7 +59,7 @@ pub fn lower(dialect: Dialect, sender: Role, packet: &Packet, out: &mut BytesMut
                 out.put_u8(item.qos as u8);
             }
         }
-        Packet::SubAck(packet) => return suback(dialect, packet, out),
+        Packet::SubAck(packet) => suback(extended, packet, out),
         Packet::Unsubscribe(packet) => {
             let filters: usize = packet.filters.iter().map(|filter| 2 + filter_text(filter).len()).sum();
             put_header(out, 0xA2, 2 + dictionary_len(extended, &packet.dictionary) + filters);
@@ -68,18 +71,34 @@ pub fn lower(dialect: Dialect, sender: Role, packet: &Packet, out: &mut BytesMut
         Packet::PingReq(packet) => ping(extended, Kind::PingReq, &packet.dictionary, out),
         Packet::PingResp(packet) => ping(extended, Kind::PingResp, &packet.dictionary, out),
         Packet::Disconnect(packet) if extended => put_reason_packet(Kind::Disconnect, &[], packet.reason, &packet.dictionary, out),
-        Packet::Disconnect(packet) => match (sender, packet.reason.is_error() || packet.reason == Reason::DISCONNECT_WITH_WILL) {
-            (Role::Client, false) => put_header(out, 0xE0, 0),
-            _ => return Lowered::Close,
-        },
-        Packet::Notice(packet) if extended => {
+        Packet::Disconnect(_) => put_header(out, 0xE0, 0),
+        Packet::Notice(packet) => {
             put_header(out, 0xF0, 1 + dictionary_len(true, &packet.dictionary));
             out.put_u8(packet.reason.0);
             put_dictionary(true, &packet.dictionary, out);
         }
-        Packet::Notice(_) => return Lowered::Nothing,
     }
     Lowered::Frame
+}
+
+/// What [`lower`] would answer, without writing.
+pub fn fate(dialect: Dialect, sender: Role, packet: &Packet) -> Lowered {
+    if dialect.is_extended() {
+        return Lowered::Frame;
+    }
+    match packet {
+        Packet::PubAck(ack) | Packet::PubRec(ack) if ack.reason.is_error() => Lowered::Close,
+        Packet::ConnAck(packet) if return_code(packet.reason).is_none() => Lowered::Close,
+        Packet::SubAck(packet) if dialect == Dialect::V31 && packet.reasons.iter().any(|reason| reason.is_error()) => Lowered::Close,
+        Packet::Disconnect(packet) if sender == Role::Server || packet.reason != Reason::SUCCESS => Lowered::Close,
+        Packet::Notice(_) => Lowered::Nothing,
+        _ => Lowered::Frame,
+    }
+}
+
+/// The return code of a 3.1.1 CONNACK for a reason.
+fn return_code(reason: Reason) -> Option<u8> {
+    reason.known_or_class().info().and_then(|row| row.connack_v311)
 }
 
 /// The bytes of a packet that a dialect can write; `None` where it closes or says nothing.
@@ -142,7 +161,7 @@ fn ping(extended: bool, kind: Kind, dictionary: &Dictionary, out: &mut BytesMut)
 }
 
 fn connect(packet: &Connect, out: &mut BytesMut) {
-    let (name, level) = offer::name_and_level(packet.dialect);
+    let (name, level) = level::name_and_level(packet.dialect);
     let extended = packet.dialect.is_extended();
     let mut body = BytesMut::new();
     put_binary(&mut body, name.as_bytes());
@@ -173,33 +192,22 @@ fn connect(packet: &Connect, out: &mut BytesMut) {
     out.put_slice(&body);
 }
 
-fn connack(dialect: Dialect, packet: &ConnAck, out: &mut BytesMut) -> Lowered {
+fn connack(dialect: Dialect, packet: &ConnAck, out: &mut BytesMut) {
     let extended = dialect.is_extended();
-    let code = match (extended, packet.reason.known_or_class().info().and_then(|row| row.connack_v311)) {
-        (true, _) => packet.reason.0,
-        (false, Some(code)) => code,
-        (false, None) => return Lowered::Close,
-    };
+    let code = if extended { packet.reason.0 } else { return_code(packet.reason).unwrap_or(0x80) };
     put_header(out, 0x20, 2 + dictionary_len(extended, &packet.dictionary));
-    // MQTT 3.1 has no session present flag.
-    out.put_u8(u8::from(packet.session_present && dialect != Dialect::V31));
+    out.put_u8(u8::from(packet.session_present && dialect.tells_session_present()));
     out.put_u8(code);
     put_dictionary(extended, &packet.dictionary, out);
-    Lowered::Frame
 }
 
-fn suback(dialect: Dialect, packet: &SubAck, out: &mut BytesMut) -> Lowered {
-    let extended = dialect.is_extended();
-    if dialect == Dialect::V31 && packet.reasons.iter().any(|reason| reason.is_error()) {
-        return Lowered::Close;
-    }
+fn suback(extended: bool, packet: &SubAck, out: &mut BytesMut) {
     put_header(out, 0x90, 2 + dictionary_len(extended, &packet.dictionary) + packet.reasons.len());
     out.put_u16(packet.id.value());
     put_dictionary(extended, &packet.dictionary, out);
     for reason in &packet.reasons {
         out.put_u8(if extended || !reason.is_error() { reason.0 } else { 0x80 });
     }
-    Lowered::Frame
 }
 
 fn unsuback(extended: bool, packet: &UnsubAck, out: &mut BytesMut) {

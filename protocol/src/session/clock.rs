@@ -1,0 +1,92 @@
+//! Deadlines: until when the opening must be done, until when the peer must be heard, when a PINGREQ is due.
+
+use super::{Cause, Output, Phase, Session};
+use crate::packet::legality::Role;
+use crate::packet::{Packet, Problem, Reason, Refusal, Retry};
+
+/// Times of one connection, in milliseconds of the driver's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Clock {
+    /// Until when the connection must be open.
+    opening_until_ms: u64,
+    last_heard_ms: u64,
+    last_sent_ms: u64,
+    /// When the PINGREQ that is not answered yet was sent.
+    ping_sent_ms: Option<u64>,
+}
+
+impl Clock {
+    pub(super) fn new(now_ms: u64, opening_until_ms: u64) -> Self {
+        Self { opening_until_ms, last_heard_ms: now_ms, last_sent_ms: now_ms, ping_sent_ms: None }
+    }
+
+    pub(super) fn heard(&mut self, now_ms: u64) {
+        self.last_heard_ms = now_ms;
+        self.ping_sent_ms = None;
+    }
+}
+
+/// A client sends PINGREQ when this part of the interval has passed in silence, so that a late timer does not make it
+/// miss the interval ([MQTT-3.1.2-23]).
+const PING_AFTER_EIGHTHS: u64 = 7;
+
+impl Session {
+    /// Packets left for the peer; a client's keep alive counts from here.
+    pub fn sent(&mut self, now_ms: u64) {
+        self.clock.last_sent_ms = now_ms;
+    }
+
+    /// When [`Session::tick`] is due; `None`: not before something else happens.
+    pub fn deadline(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Closed => None,
+            Phase::Opening(_) => Some(self.clock.opening_until_ms),
+            Phase::Open => [self.keep_alive_deadline(), self.hold_deadline()].into_iter().flatten().min(),
+        }
+    }
+
+    fn keep_alive_deadline(&self) -> Option<u64> {
+        let interval_ms = 1000 * u64::from(self.terms.keep_alive_s);
+        if interval_ms == 0 {
+            return None;
+        }
+        Some(match (self.role(), self.clock.ping_sent_ms) {
+            // [MQTT-3.1.2-24]
+            (Role::Server, _) => self.clock.last_heard_ms + interval_ms + interval_ms / 2,
+            (Role::Client, Some(sent_ms)) => sent_ms + (interval_ms / 2).max(1000),
+            (Role::Client, None) => self.clock.last_sent_ms + interval_ms * PING_AFTER_EIGHTHS / 8,
+        })
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, now_ms: u64) {
+        let is_due = |deadline: Option<u64>| deadline.is_some_and(|deadline| now_ms >= deadline);
+        match &self.phase {
+            Phase::Closed => {}
+            Phase::Opening(_) if is_due(Some(self.clock.opening_until_ms)) => self.close(Cause::Silent),
+            Phase::Opening(_) => {}
+            Phase::Open => {
+                if is_due(self.hold_deadline()) {
+                    self.end_hold();
+                }
+                if is_due(self.keep_alive_deadline()) {
+                    self.keep_alive_due(now_ms);
+                }
+            }
+        }
+    }
+
+    fn keep_alive_due(&mut self, now_ms: u64) {
+        if self.role() == Role::Client && self.clock.ping_sent_ms.is_none() {
+            self.clock.ping_sent_ms = Some(now_ms);
+            self.clock.last_sent_ms = now_ms;
+            self.outputs.push_back(Output::Send(Packet::PingReq(Default::default())));
+            return;
+        }
+        let problem = Problem::titled("nothing was heard for one and a half times the keep alive interval")
+            .limit(u64::from(self.terms.keep_alive_s), now_ms.saturating_sub(self.clock.last_heard_ms) / 1000)
+            .retry(Retry::After { after_ms: 0, jitter_ms: 1000 });
+        self.say_goodbye(&Refusal::new(Reason::KEEP_ALIVE_TIMEOUT, problem));
+        self.close(Cause::Silent);
+    }
+}

@@ -1,0 +1,407 @@
+//! The session: one end of the protocol without a socket, a clock or a thread; the same code in server and client.
+//!
+//! ```text
+//!   frames ----> receive ---.                    .---> Send, Publish ---> lower ---> bytes
+//!   deliveries -> deliver ---+--> Session ------+----> Message ---> the owner ---> settle
+//!   answers ----> answer ----+    (one owner)    +---> Settled, Answered
+//!   time -------> tick ------'                    '--> Closed
+//! ```
+//!
+//! **The drain law:** after every call that changes it, take outputs with [`Session::poll`] until there is none, before
+//! anything else goes in. A negotiation changes the dialect between two packets, and the law is what makes "between"
+//! well defined. Then ask [`Session::deadline`] when to call [`Session::tick`].
+//!
+//! Time is a number of milliseconds that never runs back; where it starts does not matter. The state is `Clone + Eq +
+//! Hash`, so a model checker can hold it.
+//!
+//! | concern | where |
+//! | --- | --- |
+//! | from the first byte to an open connection, server and client | [`opening`] |
+//! | packets of an open connection | [`open`] |
+//! | messages from the peer: tickets, QoS 2 identifiers | [`inbound`] |
+//! | messages to the peer: identifiers, window, retransmission | [`outbound`] |
+//! | keep alive and other deadlines | [`clock`] |
+//! | what a server grants | [`policy`] |
+//! | what outlives a connection | [`Parked`] |
+
+pub mod clock;
+pub mod inbound;
+pub mod open;
+pub mod opening;
+pub mod outbound;
+pub mod output;
+pub mod policy;
+
+pub use opening::{ClientSettings, OfferSettings};
+pub use outbound::Delivery;
+pub use output::{Answer, Cause, Opened, Outcome, Output, Record, Sending, Ticket, Token};
+pub use policy::{Acceptance, Extended, ServerPolicy, SessionState};
+
+use crate::codec::dictionary::Limits;
+use crate::codec::error::Malformed;
+use crate::codec::frame::Frame;
+use crate::dialect::terms::PACKET_SIZE_MAX;
+use crate::dialect::{Dialect, Lowered, Terms, read, write};
+use crate::extension::{Context, Registry};
+use crate::packet::ack::Disconnect;
+use crate::packet::connect::Will;
+use crate::packet::id::Qos;
+use crate::packet::legality::Role;
+use crate::packet::property;
+use crate::packet::{Packet, Reason, Refusal};
+use bytes::BytesMut;
+use clock::Clock;
+use inbound::Inbound;
+use opening::{Opening, Trial};
+use outbound::Outbound;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Where a connection stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Phase {
+    Opening(Box<Opening>),
+    Open,
+    Closed,
+}
+
+/// What both ends' policies come down to for packets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Side {
+    Server(Arc<ServerPolicy>),
+    Client(Arc<ClientSettings>),
+}
+
+/// One end of one connection, with the session that it serves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Session {
+    side: Side,
+    phase: Phase,
+    terms: Terms,
+    inbound: Inbound,
+    outbound: Outbound,
+    clock: Clock,
+    /// What is left of the negotiation on a plain connection.
+    trial: Option<Box<Trial>>,
+    will: Option<Box<Will>>,
+    outputs: VecDeque<Output>,
+}
+
+/// What outlives a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Parked {
+    pub inbound: Inbound,
+    pub outbound: Outbound,
+    /// Whether the last connection was extended: the next plain one may become so, and deliveries wait for that.
+    pub was_extended: bool,
+}
+
+impl Default for Parked {
+    fn default() -> Self {
+        Self { inbound: Inbound::default(), outbound: Outbound::new(1), was_extended: false }
+    }
+}
+
+impl Parked {
+    /// Settles a message that was handed on before the connection ended.
+    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.inbound.settle(ticket, outcome, false, |_, _| {});
+    }
+
+    /// A step of a QoS 2 exchange was kept although the connection is gone.
+    pub fn recorded(&mut self, record: Record) {
+        match record {
+            Record::Released(id) => {
+                self.inbound.released(id);
+            }
+            Record::Received(_) => {}
+        }
+    }
+}
+
+/// What became of a delivery that was offered to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivered {
+    /// Encode it and send it; the identifier is there exactly when the QoS is above 0.
+    Now(Option<crate::packet::PacketId>),
+    /// Not now: the window is full, or the connection is not ready. It is given back.
+    Later(Delivery),
+    /// Never: it is larger than the peer takes.
+    TooLarge(Delivery),
+}
+
+impl Session {
+    /// The server's end of a connection that was just accepted.
+    pub fn server(policy: Arc<ServerPolicy>, now_ms: u64) -> Self {
+        let mut terms = Terms::plain(Dialect::V311, 0, 0);
+        terms.receive_size_max = policy.packet_size_max;
+        let clock = Clock::new(now_ms, now_ms.saturating_add(policy.connect_timeout_ms));
+        Self::new(Side::Server(policy), Phase::Opening(Box::new(Opening::AwaitConnect)), terms, Parked::default(), clock)
+    }
+
+    /// The client's end of a connection that was just made; its first output is CONNECT.
+    pub fn client(settings: Arc<ClientSettings>, parked: Parked, now_ms: u64) -> Self {
+        let terms = Terms::plain(settings.connect.dialect, settings.connect.keep_alive_s, 0);
+        let clock = Clock::new(now_ms, now_ms.saturating_add(settings.connect_timeout_ms));
+        let phase = Phase::Opening(Box::new(Opening::AwaitConnAck));
+        let mut session = Self::new(Side::Client(settings), phase, terms, parked, clock);
+        session.start_client();
+        session
+    }
+
+    fn new(side: Side, phase: Phase, terms: Terms, parked: Parked, clock: Clock) -> Self {
+        let Parked { inbound, outbound, .. } = parked;
+        Self { side, phase, terms, inbound, outbound, clock, trial: None, will: None, outputs: VecDeque::new() }
+    }
+
+    pub fn role(&self) -> Role {
+        match self.side {
+            Side::Server(_) => Role::Server,
+            Side::Client(_) => Role::Client,
+        }
+    }
+
+    /// What was agreed so far.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether frames may go in now: not while the owner decides about a CONNECT, and not while as many messages wait
+    /// for their outcome as were agreed. A driver that stops reading then holds the peer back by its transport.
+    pub fn wants_frames(&self) -> bool {
+        match &self.phase {
+            Phase::Opening(opening) => !matches!(**opening, Opening::Deciding { .. }),
+            Phase::Open => self.inbound.open() <= usize::from(self.terms.receive_window),
+            Phase::Closed => false,
+        }
+    }
+
+    /// The most bytes of a packet from the peer.
+    pub fn receive_size_max(&self) -> u32 {
+        self.terms.receive_size_max
+    }
+
+    fn limits(&self) -> Limits {
+        match &self.side {
+            Side::Server(policy) => policy.limits,
+            Side::Client(settings) => settings.limits,
+        }
+    }
+
+    fn registry(&self) -> &Registry {
+        match &self.side {
+            Side::Server(policy) => &policy.registry,
+            Side::Client(settings) => &settings.registry,
+        }
+    }
+
+    /// A frame came from the peer.
+    pub fn receive(&mut self, frame: &Frame, now_ms: u64) {
+        self.clock.heard(now_ms);
+        match &self.phase {
+            Phase::Closed => {}
+            Phase::Opening(_) => self.receive_opening(frame, now_ms),
+            Phase::Open => match self.raise(frame) {
+                Ok(packet) => self.receive_open(packet, frame),
+                Err(error) => self.malformed(error),
+            },
+        }
+    }
+
+    fn raise(&mut self, frame: &Frame) -> Result<Packet, Malformed> {
+        // Until a confirm has come everything is plain, but for the confirm itself.
+        let dialect = if self.awaits_confirm(frame) { Dialect::Extended } else { self.terms.dialect };
+        read::raise(dialect, frame, self.limits())
+    }
+
+    /// Bytes came that are no frame, or a frame that is no packet.
+    pub fn malformed(&mut self, error: Malformed) {
+        let mut problem = crate::packet::Problem::titled(error.to_string()).retry(crate::packet::Retry::Never);
+        if let Malformed::TooLarge { limit, seen } = error {
+            problem = problem.limit(u64::from(limit), u64::from(seen));
+        }
+        self.say_goodbye(&Refusal::new(error.reason(), problem));
+        self.close(Cause::Malformed(error));
+    }
+
+    /// The next thing the session wants; `None`: nothing until something goes in.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Encodes a packet that [`Session::poll`] gave.
+    pub fn lower(&self, packet: &Packet, out: &mut BytesMut) -> Lowered {
+        write::lower(self.terms.dialect, self.role(), packet, out)
+    }
+
+    /// Offers a message for the peer. QoS 0 goes whenever the connection is ready; above it the window decides.
+    pub fn deliver(&mut self, delivery: Delivery, token: Token) -> Delivered {
+        if !self.is_ready() {
+            return Delivered::Later(delivery);
+        }
+        if self.terms.send_size_max < PACKET_SIZE_MAX && self.packet_len(&delivery) > self.terms.send_size_max as usize {
+            return Delivered::TooLarge(delivery);
+        }
+        if delivery.qos == Qos::AtMostOnce {
+            return Delivered::Now(None);
+        }
+        if self.outbound.credit() == 0 || self.outbound.has_waiting() {
+            return Delivered::Later(delivery);
+        }
+        Delivered::Now(Some(self.outbound.start(delivery, token)))
+    }
+
+    /// Upper bound of the bytes of the PUBLISH that a delivery becomes.
+    fn packet_len(&self, delivery: &Delivery) -> usize {
+        let dictionary =
+            if self.terms.dialect.is_extended() { delivery.hop.as_bytes().len() + delivery.message.map().len() + 8 } else { 0 };
+        delivery.message.topic().len() + delivery.message.payload().len() + dictionary + 9
+    }
+
+    /// Whether messages and requests may be sent: open, and not waiting for the end of a negotiation.
+    pub fn is_ready(&self) -> bool {
+        self.is_open() && !self.is_holding()
+    }
+
+    /// How many messages above QoS 0 the peer takes now.
+    pub fn credit(&self) -> usize {
+        if self.is_ready() && !self.outbound.has_waiting() { self.outbound.credit() } else { 0 }
+    }
+
+    /// Messages above QoS 0 that the peer has not settled.
+    pub fn in_flight(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// Messages from the peer that are not settled or released.
+    pub fn received(&self) -> &Inbound {
+        &self.inbound
+    }
+
+    /// Settles a message that was handed on.
+    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
+        let mut answers: Vec<Packet> = Vec::new();
+        let in_order = self.terms.acks_in_order;
+        self.inbound.settle(ticket, outcome, in_order, |pending, outcome| {
+            let ack = outcome.to_ack(pending.id, pending.wants_receipt);
+            answers.push(if pending.qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) });
+        });
+        if self.is_open() {
+            answers.into_iter().for_each(|packet| self.send(packet));
+        }
+    }
+
+    /// A record was kept: the packet that waited for it leaves.
+    pub fn recorded(&mut self, record: Record) {
+        match record {
+            Record::Released(id) => {
+                if self.inbound.released(id) && self.is_open() {
+                    self.send(Packet::PubComp(crate::packet::Ack::success(id)));
+                }
+            }
+            Record::Received(id) => {
+                if self.is_open() && self.outbound.get(id).is_some() {
+                    self.send(Packet::PubRel(crate::packet::Ack::success(id)));
+                }
+            }
+        }
+    }
+
+    /// Ends the connection from this end: says why where the dialect can, then closes. Deliveries stay parked.
+    pub fn refuse_connection(&mut self, refusal: Refusal) {
+        self.say_goodbye(&refusal);
+        self.close(Cause::Refused(refusal));
+    }
+
+    /// Client: DISCONNECT, which drops the will, or publishes it when `with_will`.
+    pub fn leave(&mut self, with_will: bool) {
+        if self.is_open() {
+            let reason = if with_will { Reason::DISCONNECT_WITH_WILL } else { Reason::SUCCESS };
+            self.send(Packet::Disconnect(Disconnect { reason, dictionary: Default::default() }));
+        }
+        self.close(Cause::Left);
+    }
+
+    /// The transport ended.
+    pub fn lost(&mut self) {
+        self.close(Cause::Lost);
+    }
+
+    fn say_goodbye(&mut self, refusal: &Refusal) {
+        if self.terms.dialect.is_extended() && self.is_open() {
+            let dictionary = match refusal.problem.is_empty() {
+                true => Default::default(),
+                false => crate::codec::dictionary::Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary()),
+            };
+            let reason =
+                if refusal.reason.allowed_in(crate::packet::Kind::Disconnect) { refusal.reason } else { Reason::UNSPECIFIED_ERROR };
+            self.send(Packet::Disconnect(Disconnect { reason, dictionary }));
+        }
+    }
+
+    /// Hands a packet to the driver, or closes where the dialect can say it only so.
+    fn send(&mut self, mut packet: Packet) {
+        if self.is_closed() {
+            return;
+        }
+        if self.terms.experiments != 0 {
+            let registry = self.registry().clone();
+            let context = Context { role: self.role(), terms: &self.terms };
+            registry.in_force(self.terms.experiments).for_each(|extension| extension.outbound(&context, &mut packet));
+        }
+        match write::fate(self.terms.dialect, self.role(), &packet) {
+            Lowered::Frame => self.outputs.push_back(Output::Send(packet)),
+            Lowered::Nothing => {}
+            Lowered::Close => {
+                let refusal = refusal_in(&packet);
+                self.close(Cause::Refused(refusal));
+            }
+        }
+    }
+
+    fn close(&mut self, cause: Cause) {
+        if self.is_closed() {
+            return;
+        }
+        let was_open = self.is_open();
+        self.phase = Phase::Closed;
+        self.trial = None;
+        self.inbound.disconnect();
+        for token in self.outbound.disconnect() {
+            self.outputs.push_back(Output::Answered { token, answer: Answer::Lost });
+        }
+        let drops_will = matches!(&cause, Cause::PeerLeft { reason, .. } if *reason == Reason::SUCCESS);
+        let withheld = matches!(&cause, Cause::Refused(_)) && !self.terms.profile.will_on_server_close;
+        let will = self.will.take().filter(|_| was_open && !drops_will && !withheld);
+        self.outputs.push_back(Output::Closed { cause, will });
+    }
+
+    /// What outlives the connection; the session has been closed.
+    pub fn park(self) -> Parked {
+        Parked { inbound: self.inbound, outbound: self.outbound, was_extended: self.terms.dialect.is_extended() }
+    }
+}
+
+/// The refusal that a packet says.
+fn refusal_in(packet: &Packet) -> Refusal {
+    let (reason, dictionary) = match packet {
+        Packet::ConnAck(packet) => (packet.reason, &packet.dictionary),
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => (ack.reason, &ack.dictionary),
+        Packet::Disconnect(packet) => (packet.reason, &packet.dictionary),
+        Packet::SubAck(packet) => {
+            let reason = packet.reasons.iter().find(|reason| reason.is_error()).copied();
+            (reason.unwrap_or(Reason::UNSPECIFIED_ERROR), &packet.dictionary)
+        }
+        other => (Reason::UNSPECIFIED_ERROR, other.dictionary()),
+    };
+    let problem = dictionary.value(property::PROBLEM).map(|map| crate::packet::Problem::of_dictionary(&map)).unwrap_or_default();
+    Refusal::new(reason, problem)
+}

@@ -1,0 +1,227 @@
+//! The packets of an open connection. What may come at all is decided here; each packet then goes to its concern.
+
+use super::inbound::Arrival;
+use super::outbound::Stage;
+use super::{Answer, Cause, Outcome, Output, Record, Session, Side};
+use crate::codec::dictionary::Dictionary;
+use crate::codec::frame::Frame;
+use crate::extension::Context;
+use crate::packet::ack::Disconnect;
+use crate::packet::id::Qos;
+use crate::packet::kind::Kind;
+use crate::packet::legality::{Role, check_keys};
+use crate::packet::property;
+use crate::packet::subscribe::{SubAck, Subscribe, UnsubAck, Unsubscribe};
+use crate::packet::{Ack, Packet, Problem, Publish, Reason, Refusal, Retry};
+use std::sync::Arc;
+
+impl Session {
+    pub(super) fn receive_open(&mut self, packet: Packet, frame: &Frame) {
+        let mut packet = packet;
+        if self.trial.is_some() {
+            match self.receive_in_trial(packet, frame) {
+                Some(ordinary) => packet = ordinary,
+                None => return,
+            }
+        }
+        if let Err(refusal) = self.check(&mut packet) {
+            return self.refuse_packet(packet, refusal);
+        }
+        match (self.role(), packet) {
+            (_, Packet::Publish(publish)) => self.receive_publish(publish),
+            (_, Packet::PubAck(ack)) => self.receive_final(&ack, Qos::AtLeastOnce),
+            (_, Packet::PubRec(ack)) => self.receive_pubrec(&ack),
+            (_, Packet::PubRel(ack)) => self.receive_pubrel(&ack),
+            (_, Packet::PubComp(ack)) => self.receive_final(&ack, Qos::ExactlyOnce),
+            (Role::Server, Packet::Subscribe(packet)) => self.outputs.push_back(Output::Subscribe(packet)),
+            (Role::Server, Packet::Unsubscribe(packet)) => self.outputs.push_back(Output::Unsubscribe(packet)),
+            (Role::Server, Packet::PingReq(_)) if self.terms.dialect.is_extended() => self.outputs.push_back(Output::Ping),
+            (Role::Server, Packet::PingReq(_)) => self.send(Packet::PingResp(Default::default())),
+            (Role::Client, Packet::SubAck(packet)) => self.receive_answer_to_request(packet.id, Answer::Subscribed(*packet), frame),
+            (Role::Client, Packet::UnsubAck(packet)) if packet.accept.is_empty() => {
+                self.receive_answer_to_request(packet.id, Answer::Unsubscribed(*packet), frame);
+            }
+            // A plain UNSUBACK ends behind its identifier, but for the answer to an offer.
+            (Role::Client, Packet::UnsubAck(_)) => self.malformed(crate::codec::error::Malformed::TrailingBytes),
+            (Role::Client, Packet::PingResp(packet)) => self.outputs.push_back(Output::Pong(packet.dictionary)),
+            (Role::Server, Packet::Disconnect(packet)) => self.receive_disconnect(&packet),
+            (Role::Client, Packet::Disconnect(packet)) if self.terms.dialect.is_extended() => self.receive_disconnect(&packet),
+            (_, Packet::Notice(notice)) if notice.reason != Reason::CONFIRM => self.outputs.push_back(Output::Notice(notice)),
+            _ => self.unexpected(frame),
+        }
+    }
+
+    /// Judges the keys of a packet, then shows it to the experiments in force.
+    fn check(&mut self, packet: &mut Packet) -> Result<(), Refusal> {
+        let experiments = self.terms.experiments;
+        if !packet.dictionary().is_empty() {
+            let registry = self.registry();
+            check_keys(packet.kind(), self.role().other(), packet.dictionary(), &|number| registry.key(experiments, number))?;
+        }
+        if experiments != 0 {
+            let registry = self.registry().clone();
+            let context = Context { role: self.role(), terms: &self.terms };
+            for extension in registry.in_force(experiments) {
+                extension.inbound(&context, packet)?;
+            }
+        }
+        if let (Packet::Subscribe(packet), Side::Server(policy)) = (&*packet, &self.side) {
+            let policy = Arc::clone(policy);
+            policy.check_requirement(&packet.dictionary)?;
+        }
+        Ok(())
+    }
+
+    /// Answers a packet that was refused before anybody looked at what it wants: with its acknowledgement where it has
+    /// one, with a notice where it has none and the connection can go on, else with a close.
+    fn refuse_packet(&mut self, packet: Packet, refusal: Refusal) {
+        self.outputs.push_back(Output::Refused { kind: packet.kind(), refusal: refusal.clone() });
+        let problem = Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary());
+        match packet {
+            Packet::Publish(Publish { qos: Qos::AtMostOnce, message, .. }) => {
+                if self.role() == Role::Server {
+                    let mut map = crate::codec::dictionary::MapBuilder::new();
+                    map.merge(&problem).set(property::TOPIC, &message.topic_str().to_owned());
+                    self.send(Packet::Notice(crate::packet::Notice { reason: refusal.reason, dictionary: map.finish() }));
+                }
+            }
+            Packet::Publish(Publish { qos, id: Some(id), .. }) => {
+                let ack = Outcome::refused(refusal).to_ack(id, false);
+                self.send(if qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) });
+            }
+            Packet::Subscribe(packet) => {
+                let reasons = vec![refusal.reason; packet.items.len()];
+                self.send(Packet::SubAck(Box::new(SubAck { id: packet.id, reasons, dictionary: problem })));
+            }
+            Packet::Unsubscribe(packet) => {
+                let reasons = vec![refusal.reason; packet.filters.len()];
+                let answer = UnsubAck { id: packet.id, reasons, dictionary: problem, accept: Default::default() };
+                self.send(Packet::UnsubAck(Box::new(answer)));
+            }
+            _ => self.refuse_connection(refusal),
+        }
+    }
+
+    fn receive_publish(&mut self, publish: Publish) {
+        let Some(id) = publish.id else {
+            self.outputs.push_back(Output::Message { ticket: None, publish });
+            return;
+        };
+        // What a plain peer was never told it cannot break: there the driver stops reading instead.
+        if self.terms.dialect.is_extended() && self.inbound.open() >= usize::from(self.terms.receive_window) {
+            let window = u64::from(self.terms.receive_window);
+            let problem = Problem::titled("more messages were sent at once than agreed").field("receive-maximum").limit(window, window + 1);
+            return self.refuse_connection(Refusal::new(Reason::RECEIVE_MAXIMUM_EXCEEDED, problem.retry(Retry::Changed)));
+        }
+        let wants_receipt = publish.dictionary.value(property::RECEIPT_REQUEST).unwrap_or(false);
+        match self.inbound.arrive(id, publish.qos, wants_receipt) {
+            Arrival::New(ticket) => self.outputs.push_back(Output::Message { ticket: Some(ticket), publish }),
+            Arrival::Repeated => self.send(Packet::PubRec(Ack::success(id))),
+            Arrival::InProgress => {}
+        }
+    }
+
+    /// PUBACK or PUBCOMP: the end of a delivery.
+    fn receive_final(&mut self, ack: &Ack, qos: Qos) {
+        let Some(message) = self.outbound.get(ack.id) else { return };
+        let is_due =
+            message.delivery.qos == qos && (qos == Qos::AtLeastOnce || matches!(message.stage, Stage::Received | Stage::Waiting(true)));
+        if !is_due {
+            return;
+        }
+        let mut outcome = Outcome::of_ack(ack);
+        if qos == Qos::ExactlyOnce {
+            // What was committed with PUBREC is not taken back: PUBCOMP only ends the exchange.
+            outcome = Outcome::accepted();
+        }
+        if let Some(message) = self.outbound.finish(ack.id) {
+            self.outputs.push_back(Output::Settled { token: message.token, outcome });
+            self.send_again();
+        }
+    }
+
+    fn receive_pubrec(&mut self, ack: &Ack) {
+        let Some(message) = self.outbound.get_mut(ack.id).filter(|message| message.delivery.qos == Qos::ExactlyOnce) else {
+            // The peer waits for a PUBREL, or it would ask for ever.
+            let unknown = Ack::new(ack.id, Reason::PACKET_IDENTIFIER_NOT_FOUND, Dictionary::EMPTY);
+            return self.send(Packet::PubRel(unknown));
+        };
+        if ack.reason.is_error() {
+            if message.stage == Stage::Received {
+                return;
+            }
+            if let Some(message) = self.outbound.finish(ack.id) {
+                self.outputs.push_back(Output::Settled { token: message.token, outcome: Outcome::of_ack(ack) });
+                self.send_again();
+            }
+            return;
+        }
+        match message.stage {
+            Stage::Published => {
+                message.stage = Stage::Received;
+                self.outputs.push_back(Output::Record(Record::Received(ack.id)));
+            }
+            // Not sent again on this connection yet, but the peer has it all the same.
+            Stage::Waiting(_) => message.stage = Stage::Waiting(true),
+            Stage::Received => self.send(Packet::PubRel(Ack::success(ack.id))),
+        }
+    }
+
+    fn receive_pubrel(&mut self, ack: &Ack) {
+        if self.inbound.release(ack.id) {
+            self.outputs.push_back(Output::Record(Record::Released(ack.id)));
+        } else {
+            let unknown = Ack::new(ack.id, Reason::PACKET_IDENTIFIER_NOT_FOUND, Dictionary::EMPTY);
+            self.send(Packet::PubComp(unknown));
+        }
+    }
+
+    fn receive_answer_to_request(&mut self, id: crate::packet::PacketId, answer: Answer, frame: &Frame) {
+        match self.outbound.answered(id) {
+            Some(token) => self.outputs.push_back(Output::Answered { token, answer }),
+            None => self.unexpected(frame),
+        }
+    }
+
+    fn receive_disconnect(&mut self, packet: &Disconnect) {
+        if let Some(seconds) = packet.dictionary.value(property::SESSION_EXPIRY_INTERVAL) {
+            // A session that was to end with its connection cannot be kept by saying so at the end.
+            if self.role() == Role::Server && self.terms.session_expiry_s != 0 {
+                let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+                self.terms.session_expiry_s = seconds.min(self.terms.profile.session_expiry_s_max);
+            }
+        }
+        let problem = packet.dictionary.value(property::PROBLEM).map(|map: Dictionary| Box::new(Problem::of_dictionary(&map)));
+        let retry_after_ms = packet.dictionary.value(property::RETRY_AFTER);
+        self.close(Cause::PeerLeft { reason: packet.reason, problem, retry_after_ms });
+    }
+
+    /// Client: subscribes. `None`: not now, the connection is not ready or every identifier is in use.
+    pub fn subscribe(&mut self, items: Vec<crate::packet::SubscribeItem>, dictionary: Dictionary, token: super::Token) -> Option<()> {
+        let id = self.is_ready().then(|| self.outbound.request(token)).flatten()?;
+        self.send(Packet::Subscribe(Box::new(Subscribe { id, items, dictionary })));
+        Some(())
+    }
+
+    /// Client: unsubscribes. `None`: not now.
+    pub fn unsubscribe(&mut self, filters: Vec<crate::packet::TopicFilter>, dictionary: Dictionary, token: super::Token) -> Option<()> {
+        let id = self.is_ready().then(|| self.outbound.request(token)).flatten()?;
+        let filters = filters.into_iter().map(Ok).collect();
+        self.send(Packet::Unsubscribe(Box::new(Unsubscribe { id, filters, dictionary })));
+        Some(())
+    }
+
+    /// Server: an answer that was asked for, or advice. A client's notices go this way too.
+    pub fn answer(&mut self, packet: Packet) {
+        if self.is_open() && matches!(packet.kind(), Kind::SubAck | Kind::UnsubAck | Kind::PingResp | Kind::Notice) {
+            self.send(packet);
+        }
+    }
+
+    /// Client: asks the server for a sign of life now.
+    pub fn ping(&mut self) {
+        if self.is_ready() {
+            self.send(Packet::PingReq(Default::default()));
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! From the first byte to an open connection.
+//!
+//! ```text
+//! server  AwaitConnect --CONNECT--> Deciding --accept--> Open        client  AwaitConnAck --CONNACK 0--> Open
+//!                                            --refuse--> Closed                           --CONNACK n--> Closed
+//! ```
+//! On a plain connection a *trial* may still be running when it is open: see [`Trial`].
+
+use super::outbound::Stage;
+use super::policy::{Acceptance, ServerPolicy, SessionState, terms_of_connack};
+use super::{Cause, Opened, Output, Parked, Phase, Sending, Session, Side};
+use crate::codec::dictionary::{Dictionary, Limits};
+use crate::codec::error::Malformed;
+use crate::codec::frame::Frame;
+use crate::dialect::offer::{Accept, BadAccept, Nonce, OFFER_ID, Offer, TranscriptHash};
+use crate::dialect::read::{self, BadConnect};
+use crate::dialect::terms::PACKET_SIZE_MAX;
+use crate::dialect::{Dialect, Terms, write};
+use crate::extension::Registry;
+use crate::packet::connect::{ConnAck, Connect};
+use crate::packet::kind::Kind;
+use crate::packet::legality::{Role, check_keys};
+use crate::packet::property;
+use crate::packet::subscribe::{UnsubAck, Unsubscribe};
+use crate::packet::{Ack, Notice, Packet, Problem, Reason, Refusal, Retry};
+use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+/// How long a server holds deliveries to a session whose last connection was extended, while the new one is plain and
+/// its first packet has not come.
+const HOLD_MS: u64 = 1000;
+
+/// What a client brings to a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientSettings {
+    /// CONNECT as it is sent; its dialect is the door.
+    pub connect: Connect,
+    /// An offer behind a plain CONNECT.
+    pub offer: Option<OfferSettings>,
+    /// How many messages above QoS 0 are taken at once, at least 1.
+    pub receive_window: u16,
+    /// The most bytes of a packet that is taken.
+    pub packet_size_max: u32,
+    /// Milliseconds until the connection must be open.
+    pub connect_timeout_ms: u64,
+    pub limits: Limits,
+    pub registry: Registry,
+}
+
+impl ClientSettings {
+    pub fn new(connect: Connect) -> Self {
+        Self {
+            connect,
+            offer: None,
+            receive_window: u16::MAX,
+            packet_size_max: PACKET_SIZE_MAX,
+            connect_timeout_ms: 10_000,
+            limits: Limits::default(),
+            registry: Registry::default(),
+        }
+    }
+}
+
+/// An offer: the random part is the driver's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OfferSettings {
+    pub nonce: Nonce,
+    pub dictionary: Dictionary,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Opening {
+    /// Server: the first frame must be CONNECT ([MQTT-3.1.0-1]).
+    AwaitConnect,
+    /// Server: the owner decides.
+    Deciding { connect: Box<Connect>, frame: Frame },
+    /// Client: the first frame must be CONNACK ([MQTT-3.2.0-1]).
+    AwaitConnAck,
+}
+
+/// What is left of a negotiation on a plain connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Trial {
+    /// Server: the next packet may be an offer. `hold_until_ms` while deliveries wait for it.
+    MayOffer { connect: Box<Connect>, frame: Frame, acceptance: Acceptance, session_present: bool, hold_until_ms: Option<u64> },
+    /// Server: the accept was sent; the next packet but for one PINGREQ may be its confirm.
+    AwaitConfirm {
+        terms: Box<Terms>,
+        dictionary: Dictionary,
+        session_present: bool,
+        confirm: Bytes,
+        pinged: bool,
+        hold_until_ms: Option<u64>,
+    },
+    /// Client: CONNACK came, the answer to the offer has not.
+    AwaitAnswer { session_present: bool },
+    /// Client: the answer was no; a yes may not follow.
+    Declined,
+}
+
+impl Session {
+    /// Sends CONNECT, and behind it the offer and a PINGREQ, all for one write.
+    pub(super) fn start_client(&mut self) {
+        let Side::Client(settings) = &self.side else { return };
+        let settings = Arc::clone(settings);
+        self.terms.receive_size_max = settings.packet_size_max;
+        self.outputs.push_back(Output::Send(Packet::Connect(Box::new(settings.connect.clone()))));
+        if let Some(packet) = offer_packet(&settings) {
+            self.outputs.push_back(Output::Send(Packet::Unsubscribe(Box::new(packet))));
+            self.outputs.push_back(Output::Send(Packet::PingReq(Default::default())));
+        }
+    }
+
+    pub(super) fn receive_opening(&mut self, frame: &Frame, now_ms: u64) {
+        let Phase::Opening(opening) = &self.phase else { return };
+        match **opening {
+            Opening::AwaitConnect => self.receive_connect(frame),
+            // Nothing is read while the owner decides; a driver that hands a frame in all the same breaks the contract.
+            Opening::Deciding { .. } => {}
+            Opening::AwaitConnAck => self.receive_connack(frame, now_ms),
+        }
+    }
+
+    fn receive_connect(&mut self, frame: &Frame) {
+        let connect = match read::raise_connect(frame, self.limits()) {
+            Ok(connect) => connect,
+            Err(BadConnect::Malformed(error)) => return self.malformed(error),
+            Err(BadConnect::UnsupportedLevel(level)) => {
+                let problem = Problem::titled(format!("protocol level {level} is not served")).retry(Retry::Never);
+                return self.refuse(Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
+            }
+        };
+        self.terms.dialect = connect.dialect;
+        let Side::Server(policy) = &self.side else { return };
+        let checked = check_keys(Kind::Connect, Role::Client, &connect.dictionary, &|_| None).and_then(|()| policy.check(&connect));
+        let connect = Box::new(connect);
+        self.phase = Phase::Opening(Box::new(Opening::Deciding { connect: connect.clone(), frame: frame.clone() }));
+        match checked {
+            Ok(()) => self.outputs.push_back(Output::Connect(connect)),
+            Err(refusal) => {
+                self.outputs.push_back(Output::Refused { kind: Kind::Connect, refusal: refusal.clone() });
+                self.refuse(refusal);
+            }
+        }
+    }
+
+    /// Server: refuses the CONNECT that was handed on. A problem says why; with [`Reason::PROFILE_NOT_AVAILABLE`] the
+    /// profile that is available goes with it.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        if !matches!(self.phase, Phase::Opening(_)) {
+            return;
+        }
+        let mut map = crate::codec::dictionary::MapBuilder::new();
+        if !refusal.problem.is_empty() {
+            map.set(property::PROBLEM, &refusal.problem.to_dictionary());
+        }
+        if let Some(Retry::After { after_ms, .. }) = refusal.problem.retry {
+            map.set(property::RETRY_AFTER, &after_ms);
+        }
+        if let (Side::Server(policy), Reason::PROFILE_NOT_AVAILABLE) = (&self.side, refusal.reason) {
+            map.set(property::PROFILE, &policy.profile.to_dictionary());
+        }
+        self.send(Packet::ConnAck(Box::new(ConnAck::refused(refusal.reason, map.finish()))));
+        self.close(Cause::Refused(refusal));
+    }
+
+    /// Server: accepts the CONNECT that was handed on. `parked` is the stored session that is carried on.
+    pub fn accept(&mut self, acceptance: Acceptance, parked: Option<Parked>, now_ms: u64) {
+        let Phase::Opening(opening) = std::mem::replace(&mut self.phase, Phase::Open) else { return };
+        let (Opening::Deciding { connect, frame }, Side::Server(policy)) = (*opening, &self.side) else {
+            self.phase = Phase::Closed;
+            return;
+        };
+        let policy = Arc::clone(policy);
+        let session_present = acceptance.state == SessionState::Resumed && parked.is_some();
+        let was_extended = parked.as_ref().is_some_and(|parked| parked.was_extended);
+        if let Some(parked) = parked {
+            (self.inbound, self.outbound) = (parked.inbound, parked.outbound);
+        }
+        self.will = connect.will.clone().map(Box::new);
+        self.adopt(policy.terms(connect.dialect, &connect, &connect.dictionary));
+        let extended = connect.dialect.is_extended();
+        let dictionary = if extended { policy.connack(&self.terms, connect.keep_alive_s, &acceptance) } else { Dictionary::EMPTY };
+        self.send(Packet::ConnAck(Box::new(ConnAck { session_present, reason: Reason::SUCCESS, dictionary })));
+        if connect.dialect == Dialect::V311 && policy.extended == super::Extended::On {
+            let hold_until_ms = was_extended.then_some(now_ms + HOLD_MS);
+            self.trial = Some(Box::new(Trial::MayOffer { connect, frame, acceptance, session_present, hold_until_ms }));
+        }
+        self.send_again();
+    }
+
+    fn adopt(&mut self, terms: Terms) {
+        self.outbound.set_window(terms.send_window);
+        self.terms = terms;
+    }
+
+    fn receive_connack(&mut self, frame: &Frame, now_ms: u64) {
+        let Side::Client(settings) = &self.side else { return };
+        let settings = Arc::clone(settings);
+        let connack = match read::raise(self.terms.dialect, frame, settings.limits) {
+            Ok(Packet::ConnAck(connack)) => connack,
+            // A server that knows only MQTT 3.1.1 refuses an extended CONNECT in its own form.
+            Ok(_) => return self.unexpected(frame),
+            Err(error) => match read::raise(Dialect::V311, frame, settings.limits) {
+                Ok(Packet::ConnAck(connack)) if connack.reason.is_error() => connack,
+                _ => return self.malformed(error),
+            },
+        };
+        if connack.reason.is_error() {
+            return self.close(Cause::ConnectRefused { connack });
+        }
+        self.phase = Phase::Open;
+        self.sent(now_ms);
+        let terms = terms_of_connack(
+            settings.connect.dialect,
+            &settings.connect,
+            &settings.registry,
+            settings.receive_window,
+            settings.packet_size_max,
+            &connack.dictionary,
+        );
+        self.adopt(terms);
+        // Where the dialect cannot say it, a client that asked for its stored session has to believe that it is there.
+        let believed = !settings.connect.dialect.tells_session_present() && !settings.connect.clean_session;
+        let session_present = connack.session_present || believed;
+        if settings.offer.is_some() && !settings.connect.dialect.is_extended() {
+            self.trial = Some(Box::new(Trial::AwaitAnswer { session_present }));
+        } else {
+            self.opened(session_present, connack.dictionary, false);
+        }
+    }
+
+    /// The client knows what was agreed: the connection is its application's.
+    fn opened(&mut self, session_present: bool, dictionary: Dictionary, declined: bool) {
+        let mut lost = Vec::new();
+        if !session_present {
+            self.inbound.clear();
+            lost.extend(self.outbound.clear().into_iter().map(|message| {
+                let taken = matches!(message.stage, Stage::Received | Stage::Waiting(true));
+                (message.token, *message.delivery, taken)
+            }));
+        }
+        let opened = Opened { terms: self.terms.clone(), session_present, dictionary, lost, declined };
+        self.outputs.push_back(Output::Opened(Box::new(opened)));
+        self.send_again();
+    }
+
+    /// Sends what an earlier connection left open, as far as the window allows.
+    pub(super) fn send_again(&mut self) {
+        if !self.is_ready() {
+            return;
+        }
+        while let Some((id, message)) = self.outbound.resend() {
+            let packet = match message.stage {
+                Stage::Received => Some(Packet::PubRel(Ack::success(id))),
+                _ => {
+                    let sending = Sending { id: Some(id), dup: true, delivery: (*message.delivery).clone() };
+                    self.outputs.push_back(Output::Publish(sending));
+                    None
+                }
+            };
+            packet.into_iter().for_each(|packet| self.send(packet));
+        }
+    }
+
+    /// Whether a negotiation keeps this end from sending messages and requests.
+    pub(super) fn is_holding(&self) -> bool {
+        match self.trial.as_deref() {
+            Some(Trial::AwaitAnswer { .. }) => true,
+            Some(Trial::MayOffer { hold_until_ms, .. } | Trial::AwaitConfirm { hold_until_ms, .. }) => hold_until_ms.is_some(),
+            Some(Trial::Declined) | None => false,
+        }
+    }
+
+    pub(super) fn hold_deadline(&self) -> Option<u64> {
+        match self.trial.as_deref() {
+            Some(Trial::MayOffer { hold_until_ms, .. } | Trial::AwaitConfirm { hold_until_ms, .. }) => *hold_until_ms,
+            _ => None,
+        }
+    }
+
+    /// Deliveries have waited long enough; an offer or confirm may still come.
+    pub(super) fn end_hold(&mut self) {
+        if let Some(Trial::MayOffer { hold_until_ms, .. } | Trial::AwaitConfirm { hold_until_ms, .. }) = self.trial.as_deref_mut() {
+            *hold_until_ms = None;
+        }
+        self.send_again();
+    }
+
+    /// Whether `frame` may be the confirm that the server waits for.
+    pub(super) fn awaits_confirm(&self, frame: &Frame) -> bool {
+        Kind::of_first_byte(frame.first) == Some(Kind::Notice) && matches!(self.trial.as_deref(), Some(Trial::AwaitConfirm { .. }))
+    }
+
+    /// Looks at a packet of an open connection while a trial runs; gives it back if it is an ordinary one.
+    pub(super) fn receive_in_trial(&mut self, packet: Packet, frame: &Frame) -> Option<Packet> {
+        let trial = *self.trial.take()?;
+        match (trial, packet) {
+            (
+                Trial::MayOffer { connect, frame: connect_frame, acceptance, session_present, hold_until_ms },
+                Packet::Unsubscribe(packet),
+            ) => {
+                let Some(offer) = Offer::of_packet(&packet, &connect.client_id, self.limits()) else {
+                    self.send_again();
+                    return Some(Packet::Unsubscribe(packet));
+                };
+                let transcript = TranscriptHash::of(&whole(&connect_frame), &whole(frame));
+                self.accept_offer(&connect, &acceptance, session_present, hold_until_ms, offer, transcript);
+                None
+            }
+            (
+                Trial::AwaitConfirm { terms, dictionary, session_present, confirm, pinged: false, hold_until_ms },
+                Packet::PingReq(packet),
+            ) => {
+                self.trial =
+                    Some(Box::new(Trial::AwaitConfirm { terms, dictionary, session_present, confirm, pinged: true, hold_until_ms }));
+                Some(Packet::PingReq(packet))
+            }
+            (Trial::AwaitConfirm { terms, dictionary, session_present, confirm, .. }, Packet::Notice(notice)) => {
+                self.receive_confirm(*terms, dictionary, session_present, &confirm, &notice);
+                None
+            }
+            (Trial::AwaitAnswer { session_present }, packet) => self.receive_answer(session_present, packet),
+            (Trial::Declined, packet) => {
+                self.trial = Some(Box::new(Trial::Declined));
+                match packet {
+                    Packet::UnsubAck(packet) if packet.id == OFFER_ID && !packet.accept.is_empty() => self.distrust(BadAccept::TooLate),
+                    // rumqttd and others never answer the UNSUBSCRIBE; one that answers late says nothing new.
+                    Packet::UnsubAck(packet) if packet.id == OFFER_ID => {}
+                    packet => return Some(packet),
+                }
+                None
+            }
+            // Any other packet means that the connection stays plain.
+            (_, packet) => {
+                self.send_again();
+                Some(packet)
+            }
+        }
+    }
+
+    fn accept_offer(
+        &mut self,
+        connect: &Connect,
+        acceptance: &Acceptance,
+        session_present: bool,
+        hold_until_ms: Option<u64>,
+        offer: Offer,
+        transcript: TranscriptHash,
+    ) {
+        let Side::Server(policy) = &self.side else { return };
+        let policy: Arc<ServerPolicy> = Arc::clone(policy);
+        let terms = policy.terms(Dialect::Extended, connect, &offer.dictionary);
+        let dictionary = policy.connack(&terms, connect.keep_alive_s, acceptance);
+        let accept = Accept { nonce: offer.nonce, hash: transcript, session_present, dictionary: dictionary.clone() }.to_bytes();
+        let confirm = Accept::confirm_hash(&accept);
+        let answer = UnsubAck { id: OFFER_ID, reasons: Vec::new(), dictionary: Dictionary::EMPTY, accept };
+        self.trial = Some(Box::new(Trial::AwaitConfirm {
+            terms: Box::new(terms),
+            dictionary,
+            session_present,
+            confirm,
+            pinged: false,
+            hold_until_ms,
+        }));
+        self.send(Packet::UnsubAck(Box::new(answer)));
+    }
+
+    fn receive_confirm(&mut self, terms: Terms, dictionary: Dictionary, session_present: bool, confirm: &Bytes, notice: &Notice) {
+        let hash = notice.dictionary.value(property::CONFIRM_HASH);
+        if notice.reason != Reason::CONFIRM || hash.as_ref() != Some(confirm) {
+            // The peer believes in another agreement than the one that was sent: nothing after this can be understood.
+            let problem = Problem::titled("the confirm does not answer the accept").retry(Retry::Never);
+            return self.close(Cause::Refused(Refusal::new(Reason::PROTOCOL_ERROR, problem)));
+        }
+        self.adopt(terms);
+        let opened = Opened { terms: self.terms.clone(), session_present, dictionary, lost: Vec::new(), declined: false };
+        self.outputs.push_back(Output::Opened(Box::new(opened)));
+        self.send_again();
+    }
+
+    /// Client: what comes between CONNACK and the end of the negotiation.
+    fn receive_answer(&mut self, session_present: bool, packet: Packet) -> Option<Packet> {
+        match packet {
+            Packet::UnsubAck(packet) if packet.id == OFFER_ID && packet.accept.is_empty() => self.declined(session_present),
+            Packet::UnsubAck(packet) if packet.id == OFFER_ID => self.receive_accept(&packet.accept),
+            Packet::PingResp(_) => self.declined(session_present),
+            // Messages of a resumed session come in between, plain.
+            packet => {
+                self.trial = Some(Box::new(Trial::AwaitAnswer { session_present }));
+                return Some(packet);
+            }
+        }
+        None
+    }
+
+    fn declined(&mut self, session_present: bool) {
+        self.trial = Some(Box::new(Trial::Declined));
+        self.opened(session_present, Dictionary::EMPTY, true);
+    }
+
+    fn receive_accept(&mut self, bytes: &Bytes) {
+        let Side::Client(settings) = &self.side else { return };
+        let settings = Arc::clone(settings);
+        let (Some(offer), Some(packet)) = (&settings.offer, offer_packet(&settings)) else { return };
+        let encode = |packet: &Packet| write::to_bytes(settings.connect.dialect, Role::Client, packet).unwrap_or_default();
+        let connect = encode(&Packet::Connect(Box::new(settings.connect.clone())));
+        let transcript = TranscriptHash::of(&connect, &encode(&Packet::Unsubscribe(Box::new(packet))));
+        let accept = match Accept::of_bytes(bytes, &offer.nonce, &transcript, settings.limits) {
+            Ok(accept) => accept,
+            Err(error) => return self.distrust(error),
+        };
+        let terms = terms_of_connack(
+            Dialect::Extended,
+            &settings.connect,
+            &settings.registry,
+            settings.receive_window,
+            settings.packet_size_max,
+            &accept.dictionary,
+        );
+        self.adopt(terms);
+        let dictionary = Dictionary::with(property::CONFIRM_HASH, &Accept::confirm_hash(bytes));
+        self.send(Packet::Notice(Notice { reason: Reason::CONFIRM, dictionary }));
+        self.opened(accept.session_present, accept.dictionary, false);
+    }
+
+    fn distrust(&mut self, error: BadAccept) {
+        self.close(Cause::BadAccept(error));
+    }
+
+    /// A packet that is well formed and not allowed here.
+    pub(super) fn unexpected(&mut self, frame: &Frame) {
+        let kind = Kind::of_first_byte(frame.first);
+        let name = kind.map_or_else(|| Malformed::PacketType(frame.first >> 4).to_string(), |kind| format!("{kind} is not allowed here"));
+        let refusal = Refusal::new(Reason::PROTOCOL_ERROR, Problem::titled(name).retry(Retry::Never));
+        self.say_goodbye(&refusal);
+        self.close(Cause::Refused(refusal));
+    }
+}
+
+fn offer_packet(settings: &ClientSettings) -> Option<Unsubscribe> {
+    let offer = settings.offer.as_ref()?;
+    Offer { nonce: offer.nonce, dictionary: offer.dictionary.clone() }.to_packet(&settings.connect.client_id)
+}
+
+/// A frame as it went over the wire.
+fn whole(frame: &Frame) -> Bytes {
+    let mut out = BytesMut::with_capacity(frame.total());
+    frame.write(&mut out);
+    out.freeze()
+}
