@@ -37,7 +37,7 @@ pub use outbound::Delivery;
 pub use output::{Answer, Cause, Opened, Outcome, Output, Record, Sending, Ticket, Token};
 pub use policy::{Acceptance, Extended, ServerPolicy, SessionState};
 
-use crate::codec::dictionary::Limits;
+use crate::codec::dictionary::{Dictionary, Limits};
 use crate::codec::error::Malformed;
 use crate::codec::frame::Frame;
 use crate::dialect::terms::PACKET_SIZE_MAX;
@@ -48,7 +48,7 @@ use crate::packet::connect::Will;
 use crate::packet::id::Qos;
 use crate::packet::legality::Role;
 use crate::packet::property;
-use crate::packet::{Packet, Reason, Refusal};
+use crate::packet::{Message, Packet, Reason, Refusal};
 use bytes::BytesMut;
 use clock::Clock;
 use inbound::Inbound;
@@ -128,6 +128,14 @@ pub enum Delivered {
     Later(Delivery),
     /// Never: it is larger than the peer takes.
     TooLarge(Delivery),
+}
+
+/// As [`Delivered`], where nothing has to be given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    Now(Option<crate::packet::PacketId>),
+    Later,
+    TooLarge,
 }
 
 impl Session {
@@ -244,26 +252,35 @@ impl Session {
 
     /// Offers a message for the peer. QoS 0 goes whenever the connection is ready; above it the window decides.
     pub fn deliver(&mut self, delivery: Delivery, token: Token) -> Delivered {
-        if !self.is_ready() {
-            return Delivered::Later(delivery);
+        match self.admit(&delivery.message, delivery.qos, delivery.retain, &delivery.hop, token) {
+            Admitted::Now(id) => Delivered::Now(id),
+            Admitted::Later => Delivered::Later(delivery),
+            Admitted::TooLarge => Delivered::TooLarge(delivery),
         }
-        if self.terms.send_size_max < PACKET_SIZE_MAX && self.packet_len(&delivery) > self.terms.send_size_max as usize {
-            return Delivered::TooLarge(delivery);
-        }
-        if delivery.qos == Qos::AtMostOnce {
-            return Delivered::Now(None);
-        }
-        if self.outbound.credit() == 0 || self.outbound.has_waiting() {
-            return Delivered::Later(delivery);
-        }
-        Delivered::Now(Some(self.outbound.start(delivery, token)))
     }
 
-    /// Upper bound of the bytes of the PUBLISH that a delivery becomes.
-    fn packet_len(&self, delivery: &Delivery) -> usize {
-        let dictionary =
-            if self.terms.dialect.is_extended() { delivery.hop.as_bytes().len() + delivery.message.map().len() + 8 } else { 0 };
-        delivery.message.topic().len() + delivery.message.payload().len() + dictionary + 9
+    /// As [`Session::deliver`], for an owner that keeps the message: nothing is cloned at QoS 0 or when it cannot go.
+    pub fn admit(&mut self, message: &Message, qos: Qos, retain: bool, hop: &Dictionary, token: Token) -> Admitted {
+        if !self.is_ready() {
+            return Admitted::Later;
+        }
+        if self.terms.send_size_max < PACKET_SIZE_MAX && self.packet_len(message, hop) > self.terms.send_size_max as usize {
+            return Admitted::TooLarge;
+        }
+        if qos == Qos::AtMostOnce {
+            return Admitted::Now(None);
+        }
+        if self.outbound.credit() == 0 || self.outbound.has_waiting() {
+            return Admitted::Later;
+        }
+        let delivery = Delivery { message: message.clone(), qos, retain, hop: hop.clone() };
+        Admitted::Now(Some(self.outbound.start(delivery, token)))
+    }
+
+    /// Upper bound of the bytes of the PUBLISH that a message becomes.
+    fn packet_len(&self, message: &Message, hop: &Dictionary) -> usize {
+        let dictionary = if self.terms.dialect.is_extended() { hop.as_bytes().len() + message.map().len() + 8 } else { 0 };
+        message.topic().len() + message.payload().len() + dictionary + 9
     }
 
     /// Whether messages and requests may be sent: open, and not waiting for the end of a negotiation.
@@ -339,7 +356,7 @@ impl Session {
         if self.terms.dialect.is_extended() && self.is_open() {
             let dictionary = match refusal.problem.is_empty() {
                 true => Default::default(),
-                false => crate::codec::dictionary::Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary()),
+                false => Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary()),
             };
             let reason =
                 if refusal.reason.allowed_in(crate::packet::Kind::Disconnect) { refusal.reason } else { Reason::UNSPECIFIED_ERROR };

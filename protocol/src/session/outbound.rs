@@ -62,12 +62,14 @@ pub struct Outbound {
     slots: VecDeque<Slot>,
     /// Messages that were sent on this connection and are not settled.
     open: u32,
+    /// Messages of an earlier connection that have to be sent again.
+    waiting: u32,
     window: u16,
 }
 
 impl Outbound {
     pub fn new(window: u16) -> Self {
-        Self { first: 1, slots: VecDeque::new(), open: 0, window }
+        Self { first: 1, slots: VecDeque::new(), open: 0, waiting: 0, window }
     }
 
     pub fn set_window(&mut self, window: u16) {
@@ -141,8 +143,9 @@ impl Outbound {
         self.get(id)?;
         match self.free(id)? {
             Slot::Message(message) => {
-                if !matches!(message.stage, Stage::Waiting(_)) {
-                    self.open -= 1;
+                match message.stage {
+                    Stage::Waiting(_) => self.waiting -= 1,
+                    _ => self.open -= 1,
                 }
                 Some(message)
             }
@@ -196,24 +199,26 @@ impl Outbound {
             self.first = if u32::from(self.first) == IDS { 1 } else { self.first + 1 };
         }
         self.open = 0;
+        self.waiting = self.len() as u32;
         requests
     }
 
     /// Gives up every message; the peer no longer knows this session.
     pub fn clear(&mut self) -> Vec<InFlight> {
-        self.open = 0;
+        (self.open, self.waiting) = (0, 0);
         let messages = std::mem::take(&mut self.slots).into_iter();
         messages.filter_map(|slot| if let Slot::Message(message) = slot { Some(message) } else { None }).collect()
     }
 
     /// The next message that has to be sent again, as far as the window allows.
     pub fn resend(&mut self) -> Option<(PacketId, &InFlight)> {
-        if self.open >= u32::from(self.window) {
+        if self.waiting == 0 || self.open >= u32::from(self.window) {
             return None;
         }
         let index = self.slots.iter().position(|slot| matches!(slot, Slot::Message(InFlight { stage: Stage::Waiting(_), .. })))?;
         let id = self.id_at(index);
         self.open += 1;
+        self.waiting -= 1;
         match self.slots.get_mut(index) {
             Some(Slot::Message(message)) => {
                 message.stage = if message.stage == Stage::Waiting(true) { Stage::Received } else { Stage::Published };
@@ -225,7 +230,7 @@ impl Outbound {
 
     /// Whether messages of an earlier connection have not been sent again yet.
     pub fn has_waiting(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(slot, Slot::Message(InFlight { stage: Stage::Waiting(_), .. })))
+        self.waiting > 0
     }
 
     /// Every message that is not settled, in the order of the first sendings.
