@@ -1,1 +1,10 @@
-
+//! Candor's broker.
+pub mod broker;
+pub mod driver;
+pub mod feedback;
+pub mod message;
+pub mod out;
+pub mod queue;
+pub mod router;
+pub mod shard;
+pub mod transport;

@@ -402,8 +402,17 @@ impl Session {
     }
 
     /// What outlives the connection; the session has been closed.
-    pub fn park(self) -> Parked {
-        Parked { inbound: self.inbound, outbound: self.outbound, was_extended: self.terms.dialect.is_extended() }
+    pub fn park(mut self) -> Parked {
+        self.take_parked()
+    }
+
+    /// As [`Session::park`], where the session itself has to stay in its place a little longer.
+    pub fn take_parked(&mut self) -> Parked {
+        Parked {
+            inbound: std::mem::take(&mut self.inbound),
+            outbound: std::mem::replace(&mut self.outbound, Outbound::new(1)),
+            was_extended: self.terms.dialect.is_extended(),
+        }
     }
 }
 

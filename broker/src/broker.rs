@@ -1,0 +1,148 @@
+//! The wiring: listeners, shards, threads, and how all of it ends.
+
+use crate::driver::accept::{self, Listener};
+use crate::driver::mesh::{self, Mesh, Parcel};
+use crate::driver::{Authenticate, Clock, Core, SharedCore, turn};
+use crate::shard::{ListenerSettings, Settings, Shard, Shared};
+use crate::transport::bind::{BindOptions, bind};
+use crate::transport::tls::TlsSettings;
+use crate::transport::url::ListenUrl;
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc;
+
+/// A listener to be served.
+#[derive(Debug, Clone)]
+pub struct ListenerSetup {
+    pub url: ListenUrl,
+    pub settings: Arc<ListenerSettings>,
+    pub tls: Option<Arc<TlsSettings>>,
+    pub bind: BindOptions,
+}
+
+/// Everything a broker is made of.
+pub struct Setup {
+    pub listeners: Vec<ListenerSetup>,
+    pub settings: Settings,
+    pub authenticate: Arc<dyn Authenticate>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("listeners", &self.listeners).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A broker that runs until it is stopped.
+#[derive(Debug)]
+pub struct Broker {
+    urls: Vec<String>,
+    shards: Vec<mpsc::Sender<Parcel>>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Broker {
+    /// Binds every listener, then starts a thread for each shard. When it returns, connections are accepted.
+    ///
+    /// # Errors
+    /// A listener cannot be bound, or a thread not started; nothing is left running.
+    pub fn start(setup: Setup) -> io::Result<Self> {
+        let shards = usize::from(setup.settings.shards.max(1));
+        let mut sockets: Vec<Vec<(TcpListener, Listener)>> = (0..shards).map(|_| Vec::new()).collect();
+        let mut urls = Vec::new();
+        for listener in &setup.listeners {
+            bind_for_all(listener, &mut sockets, &mut urls)?;
+        }
+        let settings = Arc::new(setup.settings);
+        let shared = Arc::new(Shared::default());
+        let clock = Clock::start();
+        let mut broker = Self { urls, shards: Vec::new(), threads: Vec::new() };
+        for (index, ((mesh, parcels), sockets)) in mesh::mesh(shards).into_iter().zip(sockets).enumerate() {
+            broker.shards.extend(mesh.sender(index));
+            let shard = Shard::new(index as u16, Arc::clone(&settings), Arc::clone(&shared), random_seed()?);
+            let start = Start { shard, mesh, parcels, sockets, authenticate: Arc::clone(&setup.authenticate), clock };
+            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+            broker.threads.push(thread.spawn(move || start.run())?);
+        }
+        Ok(broker)
+    }
+
+    /// Where connections are accepted: each listener's URL with the port it really has.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// Tells every client that the server is ending, and waits until all connections have ended.
+    ///
+    /// # Errors
+    /// A shard ended before it was told to.
+    pub fn stop(mut self) -> io::Result<()> {
+        for shard in &self.shards {
+            // A shard that has ended needs no word.
+            let _ = shard.blocking_send(Parcel::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            thread.join().map_err(|_| io::Error::other("a shard ended before it was told to; its last log lines say why"))??;
+        }
+        Ok(())
+    }
+
+    /// Whether a shard has ended although nobody told it to.
+    pub fn has_failed(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+}
+
+fn random_seed() -> io::Result<u64> {
+    getrandom::u64().map_err(|error| io::Error::other(format!("the system gives no random numbers: {error}")))
+}
+
+/// Binds a listener once for every shard, so that each accepts its own connections.
+fn bind_for_all(listener: &ListenerSetup, sockets: &mut [Vec<(TcpListener, Listener)>], urls: &mut Vec<String>) -> io::Result<()> {
+    let options = BindOptions { reuse_port: sockets.len() > 1, ..listener.bind.clone() };
+    let mut url = listener.url.clone();
+    for (index, shard) in sockets.iter_mut().enumerate() {
+        let bound = bind(&url, &options)?;
+        if let (0, Some(first)) = (index, bound.first()) {
+            url.port = first.local_addr()?.port();
+            urls.push(url.to_string());
+        }
+        for socket in bound {
+            let listener = Listener { settings: Arc::clone(&listener.settings), scheme: url.scheme, tls: listener.tls.clone() };
+            shard.push((socket, listener));
+        }
+    }
+    Ok(())
+}
+
+/// What a shard's thread begins with.
+struct Start {
+    shard: Shard,
+    mesh: Mesh,
+    parcels: mpsc::Receiver<Parcel>,
+    sockets: Vec<(TcpListener, Listener)>,
+    authenticate: Arc<dyn Authenticate>,
+    clock: Clock,
+}
+
+impl Start {
+    fn run(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let tasks = tokio::task::LocalSet::new();
+        tasks.block_on(&runtime, async move {
+            let core: SharedCore = Rc::new(RefCell::new(Core::new(self.shard, self.mesh, self.authenticate, self.clock)));
+            let mut accepting = Vec::new();
+            for (socket, listener) in self.sockets {
+                let socket = tokio::net::TcpListener::from_std(socket)?;
+                accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&core), socket, listener)));
+            }
+            turn::run(core, self.parcels).await;
+            accepting.iter().for_each(tokio::task::JoinHandle::abort);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! Accepting connections.
+
+use super::{SharedCore, serve};
+use crate::shard::{ListenerSettings, Peer};
+use crate::transport::tls::TlsSettings;
+use crate::transport::url::Scheme;
+use crate::transport::{Limits, Transport};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// A listener as a shard serves it.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    pub settings: Arc<ListenerSettings>,
+    pub scheme: Scheme,
+    pub tls: Option<Arc<TlsSettings>>,
+}
+
+/// Accepts for as long as the shard runs.
+pub async fn accept(core: SharedCore, socket: TcpListener, listener: Listener) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, address)) => {
+                // Before the first byte: a handshake that waits for an acknowledgement takes 40 ms longer.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(peer = %address, error = %error, "a connection ended before it began");
+                    continue;
+                }
+                match Transport::accept(listener.scheme, listener.tls.as_deref(), Limits::DEFAULT) {
+                    Ok(transport) => {
+                        let peer = Peer { address, tls_client_name: None };
+                        serve::start(&core, stream, peer, Arc::clone(&listener.settings), transport);
+                    }
+                    Err(error) => tracing::error!(peer = %address, error = %error, "no transport for a connection"),
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, or a connection that was reset while it waited: others may still come.
+                tracing::warn!(listener = listener.settings.name, error = %error, "cannot accept; trying again");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What crosses between shards: one bounded queue for each pair. When one is full, the shard that fills it stops reading
+//! its sockets until there is room; what it has already read waits here.
+
+use super::Socket;
+use crate::shard::{Crossing, Moved};
+use crate::transport::Transport;
+use bytes::BytesMut;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+use tokio_util::sync::PollSender;
+
+/// How many batches may wait between two shards.
+const BATCHES_MAX: usize = 256;
+
+/// A thing that crosses.
+pub enum Parcel {
+    Messages(Vec<Crossing>),
+    Connection(Box<Travelling>),
+    /// The broker ends.
+    Stop,
+}
+
+/// A connection that moves to another shard, with its socket.
+pub struct Travelling {
+    pub moved: Moved,
+    pub stream: std::net::TcpStream,
+    pub transport: Transport,
+    pub input: BytesMut,
+    pub raw: BytesMut,
+}
+
+impl Travelling {
+    /// Takes a socket out of its runtime.
+    pub fn pack(moved: Moved, socket: Socket, read: tokio::net::tcp::OwnedReadHalf) -> std::io::Result<Self> {
+        let stream = read.reunite(socket.write).map_err(std::io::Error::other)?.into_std()?;
+        Ok(Self { moved, stream, transport: socket.transport, input: socket.input, raw: socket.raw })
+    }
+}
+
+/// The queues from one shard to all others.
+pub struct Mesh {
+    to: Vec<PollSender<Parcel>>,
+    waiting: Vec<Vec<Parcel>>,
+}
+
+/// The queues between `shards` shards: what each sends with, and what it receives from.
+pub fn mesh(shards: usize) -> Vec<(Mesh, mpsc::Receiver<Parcel>)> {
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(BATCHES_MAX)).unzip();
+    let mesh = || Mesh {
+        to: senders.iter().map(|sender| PollSender::new(sender.clone())).collect(),
+        waiting: (0..shards).map(|_| Vec::new()).collect(),
+    };
+    receivers.into_iter().map(|receiver| (mesh(), receiver)).collect()
+}
+
+impl Mesh {
+    /// A way to send to one shard from outside of all of them.
+    pub fn sender(&self, shard: usize) -> Option<mpsc::Sender<Parcel>> {
+        self.to.get(shard)?.get_ref().cloned()
+    }
+
+    pub fn send(&mut self, shard: usize, parcel: Parcel) {
+        if let Some(waiting) = self.waiting.get_mut(shard) {
+            waiting.push(parcel);
+        }
+    }
+
+    /// Moves on what can be moved on; what cannot wakes the task when it can.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>) {
+        for (sender, waiting) in self.to.iter_mut().zip(&mut self.waiting) {
+            let mut parcels = std::mem::take(waiting).into_iter();
+            while parcels.len() > 0 {
+                match sender.poll_reserve(cx) {
+                    Poll::Ready(Ok(())) => {
+                        // The other shard has ended with the broker: nothing is owed to it any more.
+                        let Some(parcel) = parcels.next() else { break };
+                        let _ = sender.send_item(parcel);
+                    }
+                    Poll::Ready(Err(_)) => parcels = Vec::new().into_iter(),
+                    Poll::Pending => break,
+                }
+            }
+            waiting.extend(parcels);
+        }
+    }
+
+    /// Whether something waits for room.
+    pub fn is_full(&self) -> bool {
+        self.waiting.iter().any(|waiting| !waiting.is_empty())
+    }
+}
+
+impl std::fmt::Debug for Parcel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parcel").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Travelling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Travelling").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mesh").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! The driver of a shard: sockets, time and threads around state that has none of them.
+//!
+//! ```text
+//!   readable socket --> its task --> Core (shard, sockets) <-- mesh <-- other shards
+//!                                     |  touched
+//!                                     '--> turn task, which runs after all tasks that were ready: one write per socket
+//! ```
+//! Each shard is one thread with a current-thread runtime. A connection's task reads once and gives its bytes to the
+//! shard; the turn task, woken by the first of them, runs behind all others that were ready, ends the turn and carries its
+//! effects out. So several publishes share a write, and a message that travels alone waits for nothing.
+
+pub mod accept;
+pub mod mesh;
+pub mod serve;
+pub mod turn;
+
+use crate::shard::{Admission, ConnectionKey, Now, Peer, Shard};
+use crate::transport::Transport;
+use bytes::BytesMut;
+use candor_protocol::packet::{Connect, Refusal};
+use mesh::Mesh;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// The most bytes that are taken from a socket at once.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Says who a client is.
+pub trait Authenticate: Send + Sync {
+    fn authenticate(&self, connect: &Connect, peer: &Peer) -> Answer;
+}
+
+/// The answer to who a client is: at once, or from work that must not hold the shard up.
+pub enum Answer {
+    Now(Result<Admission, Refusal>),
+    Later(Box<dyn FnOnce() -> Result<Admission, Refusal> + Send>),
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Answer::Now(_) => "Now",
+            Answer::Later(_) => "Later",
+        })
+    }
+}
+
+/// A connection's socket, and the transport that MQTT travels in.
+pub struct Socket {
+    write: OwnedWriteHalf,
+    transport: Transport,
+    /// Bytes of the transport that wait to be written; unused over plain TCP.
+    raw: BytesMut,
+    /// MQTT as the transport takes it; empty between turns.
+    mqtt: BytesMut,
+    /// Raw bytes that the transport could not use yet.
+    input: BytesMut,
+    /// Wakes the connection's task.
+    waker: Option<Waker>,
+    /// The kernel's buffer is full: the task waits until it is not.
+    is_blocked: bool,
+    /// Nothing more is written; the task sees the connection to its end.
+    is_finished: bool,
+    /// The transport failed or the connection is to be dropped without further words.
+    is_broken: bool,
+    /// Reading stopped because the session wanted nothing.
+    is_paused: bool,
+    /// The shard that the connection belongs to, if it is another one.
+    moving_to: Option<u16>,
+}
+
+/// A shard and its sockets. Borrowed for the length of one step, never across an await.
+pub struct Core {
+    pub shard: Shard,
+    sockets: Vec<Option<Socket>>,
+    mesh: Mesh,
+    authenticate: Arc<dyn Authenticate>,
+    clock: Clock,
+    is_turn_open: bool,
+    turn_waker: Option<Waker>,
+    is_turn_due: bool,
+    /// The buffer that sockets are read into, one after the other.
+    read_buffer: BytesMut,
+    touched: Vec<ConnectionKey>,
+    is_stopping: bool,
+}
+
+/// A core that its thread's tasks share.
+pub type SharedCore = Rc<RefCell<Core>>;
+
+/// The two clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    pub fn now(&self) -> Now {
+        // The clock that never runs back starts above 0, so that "long ago" can be said.
+        let ms = self.start.elapsed().as_millis() as u64 + 1_000_000;
+        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        Now { ms, unix_ms }
+    }
+
+    /// When `ms` of the clock that never runs back is reached.
+    pub fn instant(&self, ms: u64) -> Instant {
+        self.start + std::time::Duration::from_millis(ms.saturating_sub(1_000_000))
+    }
+}
+
+impl Core {
+    pub fn new(shard: Shard, mesh: Mesh, authenticate: Arc<dyn Authenticate>, clock: Clock) -> Self {
+        Self {
+            shard,
+            sockets: Vec::new(),
+            mesh,
+            authenticate,
+            clock,
+            is_turn_open: false,
+            turn_waker: None,
+            is_turn_due: false,
+            read_buffer: BytesMut::new(),
+            touched: Vec::new(),
+            is_stopping: false,
+        }
+    }
+
+    /// Something goes into the shard: it happens now, in the turn that is open or begins.
+    pub(crate) fn open_turn(&mut self) -> &mut Shard {
+        if !self.is_turn_open {
+            self.is_turn_open = true;
+            self.shard.begin_turn(self.clock.now());
+        }
+        &mut self.shard
+    }
+
+    /// Something went in: what follows from it is carried out after the tasks that are ready.
+    pub(crate) fn wake_turn(&mut self) {
+        if !self.is_turn_due {
+            self.is_turn_due = true;
+            if let Some(waker) = &self.turn_waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn socket(&mut self, key: ConnectionKey) -> Option<&mut Socket> {
+        self.sockets.get_mut(key)?.as_mut()
+    }
+
+    fn insert_socket(&mut self, key: ConnectionKey, socket: Socket) {
+        if self.sockets.len() <= key {
+            self.sockets.resize_with(key + 1, || None);
+        }
+        if let Some(place) = self.sockets.get_mut(key) {
+            *place = Some(socket);
+        }
+    }
+
+    fn remove_socket(&mut self, key: ConnectionKey) -> Option<Socket> {
+        self.sockets.get_mut(key)?.take()
+    }
+
+    /// Whether connections should be read: not while a batch for another shard waits for room.
+    fn is_held_back(&self) -> bool {
+        self.mesh.is_full()
+    }
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,302 @@
+//! The task of one connection: reads when there is something to read and it is wanted, waits for room to write when the
+//! kernel has none, and sees the connection to its end.
+
+use super::{Core, READ_BYTES, SharedCore, Socket};
+use crate::shard::{ConnectionKey, ListenerSettings, Peer};
+use crate::transport::{Progress, Transport};
+use bytes::{Buf, BytesMut};
+use std::future::poll_fn;
+use std::io;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio_util::io::poll_read_buf;
+
+/// How long a connection that is to be closed is given to take what is owed, and then to close its side.
+const LINGER: Duration = Duration::from_secs(2);
+/// The most bytes that are read, and thrown away, from a connection that is being closed.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// How the reading part of a connection's life ended.
+enum End {
+    /// The peer is gone, or the transport failed.
+    Gone,
+    /// This end closes: everything owed has been handed to the transport.
+    Closing,
+    /// The connection belongs to another shard now.
+    Moved,
+}
+
+/// Takes up a connection that was just accepted.
+pub fn start(core: &SharedCore, stream: TcpStream, peer: Peer, listener: Arc<ListenerSettings>, transport: Transport) {
+    let key = core.borrow_mut().open_turn().accepted(peer, listener);
+    attach(core, key, stream, transport, BytesMut::new(), BytesMut::new());
+}
+
+/// Gives a connection of the shard its socket and its task.
+pub fn attach(core: &SharedCore, key: ConnectionKey, stream: TcpStream, transport: Transport, input: BytesMut, raw: BytesMut) {
+    let (read, write) = stream.into_split();
+    let socket = Socket {
+        write,
+        transport,
+        raw,
+        mqtt: BytesMut::new(),
+        input,
+        waker: None,
+        is_blocked: false,
+        is_finished: false,
+        is_broken: false,
+        is_paused: false,
+        moving_to: None,
+    };
+    core.borrow_mut().insert_socket(key, socket);
+    tokio::task::spawn_local(serve(core.clone(), key, read));
+}
+
+async fn serve(core: SharedCore, key: ConnectionKey, mut read: OwnedReadHalf) {
+    let end = poll_fn(|cx| core.borrow_mut().poll_connection(key, &mut read, cx)).await;
+    match end {
+        End::Moved => return core.borrow_mut().pack(key, read),
+        End::Gone => {}
+        // The other end reads why before the connection goes: a close with unread input would erase it.
+        End::Closing => drop(tokio::time::timeout(LINGER, linger(&core, key, &mut read)).await),
+    }
+    let mut core = core.borrow_mut();
+    core.remove_socket(key);
+    core.open_turn().lost(key);
+    core.wake_turn();
+}
+
+/// Writes what is owed, ends this side, and reads on for a bounded time and amount.
+async fn linger(core: &SharedCore, key: ConnectionKey, read: &mut OwnedReadHalf) {
+    poll_fn(|cx| core.borrow_mut().poll_flush_to_end(key, cx)).await;
+    let mut discarded = 0;
+    let mut buffer = BytesMut::new();
+    while discarded < LINGER_BYTES {
+        buffer.clear();
+        buffer.reserve(4096);
+        match poll_fn(|cx| poll_read_buf(Pin::new(&mut *read), cx, &mut buffer)).await {
+            Ok(0) | Err(_) => return,
+            Ok(len) => discarded += len,
+        }
+    }
+}
+
+impl Core {
+    fn poll_connection(&mut self, key: ConnectionKey, read: &mut OwnedReadHalf, cx: &mut Context<'_>) -> Poll<End> {
+        let is_held_back = self.is_held_back();
+        let Some(socket) = self.socket(key) else { return Poll::Ready(End::Gone) };
+        if !socket.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            socket.waker = Some(cx.waker().clone());
+        }
+        if socket.moving_to.is_some() {
+            return Poll::Ready(End::Moved);
+        }
+        if socket.is_broken {
+            return Poll::Ready(End::Gone);
+        }
+        if socket.is_finished {
+            return Poll::Ready(End::Closing);
+        }
+        if socket.is_blocked && socket.write.as_ref().poll_write_ready(cx).is_ready() {
+            socket.is_blocked = false;
+            self.flush(key);
+            self.wake_turn();
+        }
+        if is_held_back {
+            return Poll::Pending;
+        }
+        loop {
+            let wants = self.shard.connection(key).is_some_and(|connection| connection.wants_bytes());
+            if let Some(socket) = self.socket(key) {
+                socket.is_paused = !wants;
+            }
+            if !wants {
+                break;
+            }
+            let mut buffer = std::mem::take(&mut self.read_buffer);
+            buffer.reserve(READ_BYTES);
+            let room = buffer.capacity();
+            let outcome = poll_read_buf(Pin::new(&mut *read), cx, &mut buffer);
+            if let Poll::Ready(Ok(1..)) = outcome {
+                self.received(key, &mut buffer);
+            }
+            buffer.clear();
+            self.read_buffer = buffer;
+            match outcome {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(End::Gone),
+                Poll::Ready(Ok(len)) if len == room => {
+                    // There may be more, but others get their turn first.
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                // The socket is empty, and the next attempt only registers for more, without a syscall.
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Hands bytes from the socket to the shard, through the transport.
+    fn received(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
+        self.wake_turn();
+        let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return bytes.clear() };
+        if socket.transport.is_plain() {
+            self.open_turn().receive(key, bytes);
+            return;
+        }
+        let mut mqtt = BytesMut::new();
+        let progress = if socket.input.is_empty() {
+            let progress = socket.transport.receive(bytes, &mut mqtt, &mut socket.raw);
+            if !bytes.is_empty() {
+                socket.input.extend_from_slice(bytes);
+            }
+            progress
+        } else {
+            socket.input.extend_from_slice(bytes);
+            socket.transport.receive(&mut socket.input, &mut mqtt, &mut socket.raw)
+        };
+        bytes.clear();
+        if socket.input.is_empty() {
+            socket.input = BytesMut::new();
+        }
+        let has_raw = !socket.raw.is_empty();
+        if !mqtt.is_empty() {
+            self.open_turn().receive(key, &mut mqtt);
+        }
+        if has_raw {
+            self.touched.push(key);
+        }
+        match progress {
+            Ok(Progress::Handshaking | Progress::Open) => {}
+            Ok(Progress::PeerClosed) => self.break_off(key, "the peer closed its side"),
+            Err(error) => {
+                tracing::info!(connection = key, error = %error, "transport failed");
+                self.break_off(key, "transport failed");
+            }
+        }
+    }
+
+    /// The transport has ended: what it still has to say is written, then the connection goes.
+    fn break_off(&mut self, key: ConnectionKey, why: &str) {
+        tracing::trace!(connection = key, why, "broken off");
+        self.flush(key);
+        if let Some(socket) = self.socket(key) {
+            socket.is_finished = true;
+            if let Some(waker) = &socket.waker {
+                waker.wake_by_ref();
+            }
+        }
+        self.open_turn().lost(key);
+    }
+
+    /// Writes as much as the kernel takes. The connection's task waits for room if there is more.
+    pub(super) fn flush(&mut self, key: ConnectionKey) {
+        let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return };
+        if socket.is_blocked || socket.is_broken {
+            return;
+        }
+        let outcome = if socket.transport.is_plain() { self.flush_plain(key) } else { self.flush_layered(key) };
+        let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return };
+        match outcome {
+            Ok(true) => {
+                let is_closing = self.shard.connection(key).is_none_or(|connection| connection.is_closing());
+                if is_closing {
+                    socket.is_finished = true;
+                    if let Some(waker) = &socket.waker {
+                        waker.wake_by_ref();
+                    }
+                }
+            }
+            Ok(false) => {
+                socket.is_blocked = true;
+                if let Some(waker) = &socket.waker {
+                    waker.wake_by_ref();
+                }
+            }
+            Err(error) => {
+                tracing::trace!(connection = key, error = %error, "write failed");
+                socket.is_broken = true;
+                if let Some(waker) = &socket.waker {
+                    waker.wake_by_ref();
+                }
+            }
+        }
+    }
+
+    /// Whether everything was written.
+    fn flush_plain(&mut self, key: ConnectionKey) -> io::Result<bool> {
+        let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return Ok(true) };
+        let Some(out) = self.shard.out(key) else { return Ok(true) };
+        while !out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 32];
+            let count = out.slices(&mut slices);
+            let written = match slices.get(..count) {
+                Some([only]) => socket.write.try_write(only),
+                Some(several) => socket.write.try_write_vectored(several),
+                None => Ok(0),
+            };
+            match written {
+                Ok(len) => out.advance(len),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn flush_layered(&mut self, key: ConnectionKey) -> io::Result<bool> {
+        let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return Ok(true) };
+        let is_closing = self.shard.connection(key).is_some_and(|connection| connection.is_closing());
+        if let Some(out) = self.shard.out(key) {
+            if !out.is_empty() && !socket.transport.is_handshaking() {
+                out.take_into(&mut socket.mqtt);
+                out.shrink();
+                socket.transport.send(&mut socket.mqtt, &mut socket.raw).map_err(io::Error::other)?;
+                socket.mqtt = BytesMut::new();
+            }
+        }
+        if is_closing && !socket.is_finished {
+            socket.transport.close(&mut socket.raw);
+        }
+        while !socket.raw.is_empty() {
+            match socket.write.try_write(&socket.raw) {
+                Ok(len) => socket.raw.advance(len),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        socket.raw = BytesMut::new();
+        Ok(true)
+    }
+
+    /// Writes everything that is owed and ends this side.
+    fn poll_flush_to_end(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let outcome = match self.socket(key) {
+                None => return Poll::Ready(()),
+                Some(socket) if socket.transport.is_plain() => self.flush_plain(key),
+                Some(_) => self.flush_layered(key),
+            };
+            let Some(socket) = self.socket(key) else { return Poll::Ready(()) };
+            match outcome {
+                Ok(true) => {
+                    let _ = std::task::ready!(Pin::new(&mut socket.write).poll_shutdown(cx));
+                    return Poll::Ready(());
+                }
+                Ok(false) => match socket.write.as_ref().poll_write_ready(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}

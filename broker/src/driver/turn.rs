@@ -1,0 +1,217 @@
+//! The turn task of a shard: ends each turn and carries its effects out.
+
+use super::mesh::{Parcel, Travelling};
+use super::{Answer, Core, SharedCore, Socket, serve};
+use crate::shard::{Admission, ConnectionKey};
+use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::{Semaphore, mpsc};
+
+/// How many passwords are verified at once; each costs about 40 ms of a core.
+const VERIFICATIONS_MAX: usize = 2;
+/// How many clients may wait for their password to be verified.
+const VERIFICATIONS_WAITING_MAX: usize = 1000;
+
+/// Runs a shard until it is told to stop.
+pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
+    let verifications = Rc::new(Verifications::default());
+    let mut timer = pin!(tokio::time::sleep_until(tokio::time::Instant::now()));
+    let mut timer_ms = 0;
+    poll_fn(|cx| {
+        {
+            let mut core = core.borrow_mut();
+            if !core.turn_waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                core.turn_waker = Some(cx.waker().clone());
+            }
+            core.is_turn_due = true;
+        }
+        loop {
+            match parcels.poll_recv(cx) {
+                Poll::Ready(Some(Parcel::Messages(crossings))) => core.borrow_mut().open_turn().receive_crossings(crossings),
+                Poll::Ready(Some(Parcel::Connection(travelling))) => unpack(&core, *travelling),
+                Poll::Ready(Some(Parcel::Stop) | None) => core.borrow_mut().stop(),
+                Poll::Pending => break,
+            }
+        }
+        let jobs = core.borrow_mut().end_turn(cx);
+        for (key, answer) in jobs {
+            tokio::task::spawn_local(Rc::clone(&verifications).verify(core.clone(), key, answer));
+        }
+        let mut core = core.borrow_mut();
+        core.is_turn_due = false;
+        if core.is_stopping && core.sockets.iter().all(Option::is_none) {
+            return Poll::Ready(());
+        }
+        if core.shard.has_more() {
+            core.wake_turn();
+        }
+        match core.shard.deadline() {
+            Some(due_ms) if due_ms != timer_ms => {
+                timer_ms = due_ms;
+                timer.as_mut().reset(core.clock.instant(due_ms).into());
+            }
+            Some(_) => {}
+            None => timer_ms = 0,
+        }
+        if timer_ms != 0 && timer.as_mut().poll(cx).is_ready() {
+            timer_ms = 0;
+            core.wake_turn();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A connection that another shard has moved here.
+fn unpack(core: &SharedCore, travelling: Travelling) {
+    let Travelling { moved, stream, transport, input, raw } = travelling;
+    match tokio::net::TcpStream::from_std(stream) {
+        Ok(stream) => {
+            let key = core.borrow_mut().open_turn().adopt(moved);
+            serve::attach(core, key, stream, transport, input, raw);
+        }
+        Err(error) => tracing::error!(error = %error, "a connection was lost on its way to its shard"),
+    }
+}
+
+impl Core {
+    /// Ends the turn: one write per touched connection, one batch per other shard. What has to be verified is returned.
+    fn end_turn(&mut self, cx: &mut Context<'_>) -> Vec<(ConnectionKey, Answer)> {
+        self.open_turn().end_turn();
+        let was_held_back = self.is_held_back();
+        let mut jobs = Vec::new();
+        // Answers that come at once, and rooms that a write makes, touch connections again: a few rounds settle it.
+        for _ in 0..8 {
+            self.answer_clients(&mut jobs);
+            self.flush_touched();
+            self.move_connections();
+            if !self.shard.has_effects() && self.touched.is_empty() {
+                break;
+            }
+        }
+        self.send_crossings(cx);
+        if was_held_back && !self.is_held_back() {
+            self.sockets.iter().flatten().filter_map(|socket| socket.waker.as_ref()).for_each(std::task::Waker::wake_by_ref);
+        }
+        self.is_turn_open = false;
+        jobs
+    }
+
+    fn flush_touched(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        self.shard.take_touched(&mut touched);
+        for key in touched.drain(..) {
+            self.flush(key);
+            self.shard.flushed(key);
+            let wants = self.shard.connection(key).is_some_and(|connection| connection.wants_bytes());
+            if let Some(Socket { is_paused: true, waker: Some(waker), .. }) = self.socket(key).filter(|_| wants) {
+                waker.wake_by_ref();
+            }
+        }
+        if self.touched.is_empty() {
+            self.touched = touched;
+        }
+    }
+
+    fn answer_clients(&mut self, jobs: &mut Vec<(ConnectionKey, Answer)>) {
+        for key in self.shard.take_authenticate() {
+            let authenticate = Arc::clone(&self.authenticate);
+            let answer = match (self.shard.connect_of(key), self.shard.connection(key)) {
+                (Some(connect), Some(connection)) => authenticate.authenticate(connect, &connection.peer),
+                _ => continue,
+            };
+            match answer {
+                Answer::Now(answer) => self.answered(key, answer),
+                later => jobs.push((key, later)),
+            }
+        }
+    }
+
+    fn answered(&mut self, key: ConnectionKey, answer: Result<Admission, Refusal>) {
+        self.open_turn().authenticated(key, answer);
+        // Reading stopped while the question was open.
+        if let Some(waker) = self.socket(key).and_then(|socket| socket.waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn move_connections(&mut self) {
+        for (key, shard) in self.shard.take_moves() {
+            // The task hands over its half of the socket when it sees that the connection is leaving.
+            if let Some(socket) = self.socket(key) {
+                socket.moving_to = Some(shard);
+                if let Some(waker) = &socket.waker {
+                    waker.wake_by_ref();
+                }
+            }
+        }
+    }
+
+    /// A connection's task has given its half of the socket back: the connection travels.
+    pub(super) fn pack(&mut self, key: ConnectionKey, read: tokio::net::tcp::OwnedReadHalf) {
+        let Some(socket) = self.remove_socket(key) else { return };
+        let (Some(shard), Some(moved)) = (socket.moving_to, self.open_turn().remove_moved(key)) else { return };
+        match Travelling::pack(moved, socket, read) {
+            Ok(travelling) => self.mesh.send(usize::from(shard), Parcel::Connection(Box::new(travelling))),
+            Err(error) => tracing::error!(error = %error, "a connection was lost on its way to its shard"),
+        }
+        self.wake_turn();
+    }
+
+    fn send_crossings(&mut self, cx: &mut Context<'_>) {
+        for (shard, crossings) in self.shard.take_crossings() {
+            self.mesh.send(shard, Parcel::Messages(crossings));
+        }
+        self.mesh.poll_send(cx);
+    }
+
+    /// The broker ends: every client is told and gets its time to hear it.
+    fn stop(&mut self) {
+        if self.is_stopping {
+            return;
+        }
+        self.is_stopping = true;
+        let problem = Problem::titled("the server is ending").retry(Retry::After { after_ms: 1000, jitter_ms: 5000 });
+        self.open_turn().close_all(&Refusal::new(Reason::SERVER_SHUTTING_DOWN, problem));
+    }
+}
+
+/// Bounds the work of verifying passwords.
+#[derive(Debug)]
+struct Verifications {
+    running: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Default for Verifications {
+    fn default() -> Self {
+        Self { running: Semaphore::new(VERIFICATIONS_MAX), waiting: Semaphore::new(VERIFICATIONS_WAITING_MAX) }
+    }
+}
+
+impl Verifications {
+    async fn verify(self: Rc<Self>, core: SharedCore, key: ConnectionKey, answer: Answer) {
+        let answer = match answer {
+            Answer::Now(answer) => answer,
+            Answer::Later(job) => self.work(job).await,
+        };
+        let mut core = core.borrow_mut();
+        core.answered(key, answer);
+        core.wake_turn();
+    }
+
+    async fn work(&self, job: Box<dyn FnOnce() -> Result<Admission, Refusal> + Send>) -> Result<Admission, Refusal> {
+        let Ok(_waiting) = self.waiting.try_acquire() else {
+            let limit = VERIFICATIONS_WAITING_MAX as u64;
+            let problem = Problem::titled("too many clients wait for their password to be verified").limit(limit, limit + 1);
+            return Err(Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 5000, jitter_ms: 10_000 })));
+        };
+        let failed = || Refusal::new(Reason::UNSPECIFIED_ERROR, Problem::titled("the password could not be verified"));
+        let _running = self.running.acquire().await.map_err(|_| failed())?;
+        tokio::task::spawn_blocking(job).await.unwrap_or_else(|_| Err(failed()))
+    }
+}

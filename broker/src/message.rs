@@ -1,0 +1,69 @@
+//! A message inside the broker: what was published, and what the broker knows about it.
+
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::packet::{Message, Qos, property};
+use std::sync::Arc;
+
+/// A message on its way from its publisher to queues and connections. A clone shares everything.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    pub message: Message,
+    /// As it was published.
+    pub qos: Qos,
+    /// As it was published.
+    pub retain: bool,
+    /// When it is of no use any more, in milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+    /// What is rare, behind one pointer.
+    pub stamps: Option<Arc<Stamps>>,
+    /// The experiments' keys of the publisher's hop, which a queue may rank by.
+    pub hop: Dictionary,
+}
+
+/// What the first server says about a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamps {
+    pub publisher: Option<Arc<str>>,
+    pub node: Option<Arc<str>>,
+    /// Milliseconds since 1970.
+    pub received_at_ms: u64,
+}
+
+impl Envelope {
+    /// The bytes that a queue counts for it.
+    pub fn len(&self) -> usize {
+        self.message.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    pub fn is_expired(&self, unix_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|at| unix_ms >= at)
+    }
+
+    /// The same message in memory of its own: for keeping longer than the buffer it was read into.
+    pub fn compact(&self) -> Self {
+        Self { message: self.message.compact(), ..self.clone() }
+    }
+
+    /// The keys of the next hop: what is left of the expiry, and the stamps. Empty for almost every message.
+    pub fn next_hop(&self, unix_ms: u64) -> Dictionary {
+        if self.expires_at_ms.is_none() && self.stamps.is_none() && self.hop.is_empty() {
+            return Dictionary::EMPTY;
+        }
+        let mut map = MapBuilder::new();
+        map.merge(&self.hop);
+        if let Some(at) = self.expires_at_ms {
+            // Rounded up: a message that is still of use is not sent with an interval of 0.
+            map.set(property::MESSAGE_EXPIRY_INTERVAL, &at.saturating_sub(unix_ms).div_ceil(1000).max(1));
+        }
+        if let Some(stamps) = &self.stamps {
+            map.set_some(property::PUBLISHER, stamps.publisher.as_deref().map(str::to_owned).as_ref());
+            map.set_some(property::NODE, stamps.node.as_deref().map(str::to_owned).as_ref());
+            map.set(property::RECEIVED_AT, &stamps.received_at_ms);
+        }
+        map.finish()
+    }
+}

@@ -1,0 +1,303 @@
+//! A connection: bytes to its session, and what the session says to everybody else.
+
+use super::{ConnectionKey, Shard};
+use crate::out::Out;
+use bytes::{Buf, Bytes, BytesMut};
+use candor_protocol::codec::frame::{Frame, whole_frames};
+use candor_protocol::packet::{Connect, Kind, Packet, Ping, property};
+use candor_protocol::session::{Outcome, Output, ServerPolicy, Session};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Who is at the other end of a connection, as the transport knows it.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The name in the client's verified certificate.
+    pub tls_client_name: Option<Arc<str>>,
+}
+
+/// What holds for all connections of a listener.
+#[derive(Debug)]
+pub struct ListenerSettings {
+    /// The listener's URL, for logs.
+    pub name: String,
+    pub policy: Arc<ServerPolicy>,
+    /// Acknowledge and drop a refused PUBLISH of a plain client instead of closing: only where an operator wrote so.
+    pub acknowledges_refused: bool,
+}
+
+/// A connection as its shard keeps it.
+#[derive(Debug)]
+pub struct Connection {
+    pub session: Session,
+    pub peer: Peer,
+    pub listener: Arc<ListenerSettings>,
+    /// What waits to be written.
+    pub out: Out,
+    /// Bytes that are no whole frame yet, or that wait until frames are wanted.
+    pub(super) held: BytesMut,
+    pub(super) client: Option<u32>,
+    pub(super) client_id: Arc<str>,
+    /// The client sent no identifier and got this one.
+    pub(super) is_id_assigned: bool,
+    /// The CONNECT that waits for an answer.
+    pub(super) connect: Option<Box<Connect>>,
+    pub(super) is_authenticated: bool,
+    /// In the list of connections that a turn has touched.
+    pub(super) is_touched: bool,
+    /// Close it when everything is written.
+    pub(super) is_closing: bool,
+    pub(super) generation: u64,
+    /// The deadline that is in the timers.
+    pub(super) timer_ms: u64,
+}
+
+impl Connection {
+    /// Whether the driver should read on.
+    pub fn wants_bytes(&self) -> bool {
+        !self.is_closing && self.session.wants_frames()
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+}
+
+impl Shard {
+    /// A connection was accepted.
+    pub fn accepted(&mut self, peer: Peer, listener: Arc<ListenerSettings>) -> ConnectionKey {
+        let session = Session::server(Arc::clone(&listener.policy), self.now.ms);
+        self.insert(session, peer, listener, BytesMut::new())
+    }
+
+    pub(super) fn insert(&mut self, session: Session, peer: Peer, listener: Arc<ListenerSettings>, held: BytesMut) -> ConnectionKey {
+        let generation = self.random.next();
+        let key = self.connections.insert(Connection {
+            session,
+            peer,
+            listener,
+            out: Out::default(),
+            held,
+            client: None,
+            client_id: Arc::from(""),
+            is_id_assigned: false,
+            connect: None,
+            is_authenticated: false,
+            is_touched: false,
+            is_closing: false,
+            generation,
+            timer_ms: u64::MAX,
+        });
+        self.schedule(key);
+        key
+    }
+
+    /// Bytes came. What is not a whole frame yet is kept; `bytes` is empty afterwards.
+    pub fn receive(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
+        let Some(connection) = self.connections.get_mut(key) else { return bytes.clear() };
+        if connection.is_closing {
+            return bytes.clear();
+        }
+        if connection.held.is_empty() {
+            self.read_frames(key, bytes);
+            if !bytes.is_empty() {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.held.extend_from_slice(bytes);
+                }
+                bytes.clear();
+            }
+        } else {
+            connection.held.extend_from_slice(bytes);
+            bytes.clear();
+            self.read_held(key);
+        }
+    }
+
+    /// Frames may be wanted again: goes on with what was held.
+    pub(super) fn read_held(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.held.is_empty() {
+            return;
+        }
+        let mut held = std::mem::take(&mut connection.held);
+        self.read_frames(key, &mut held);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.held = held;
+        }
+    }
+
+    /// Takes whole frames off the front of `bytes` as long as they are wanted.
+    fn read_frames(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let limit = connection.session.receive_size_max();
+        let (len, rest) = whole_frames(bytes, limit);
+        let mut whole: Bytes = bytes.split_to(len).freeze();
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            if connection.is_closing {
+                return;
+            }
+            if !connection.session.wants_frames() {
+                if !whole.is_empty() {
+                    // Rare: a CONNECT that is being decided about, or a full window. What follows is kept as it came.
+                    let mut held = BytesMut::with_capacity(whole.remaining() + bytes.len());
+                    held.extend_from_slice(&whole);
+                    held.extend_from_slice(bytes);
+                    *bytes = held;
+                }
+                return;
+            }
+            match Frame::split(&mut whole, limit) {
+                Ok(Some(frame)) => {
+                    connection.session.receive(&frame, self.now.ms);
+                    self.act(key);
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if let (Err(error), Some(connection)) = (rest, self.connections.get_mut(key)) {
+            connection.session.malformed(error);
+            self.act(key);
+        }
+    }
+
+    /// The transport ended.
+    pub fn lost(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.session.lost();
+            self.act(key);
+            self.connections.try_remove(key);
+        }
+    }
+
+    /// Everything was written and the transport was closed.
+    pub fn closed(&mut self, key: ConnectionKey) {
+        self.lost(key);
+    }
+
+    /// Some of what waited was written: there may be room for more.
+    pub fn flushed(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.is_touched = false;
+        connection.session.sent(self.now.ms);
+        let (client, is_empty) = (connection.client, connection.out.is_empty());
+        if let (Some(slot), true) = (client, is_empty) {
+            self.pump(slot);
+        }
+    }
+
+    /// Carries out what a connection's session says.
+    pub(super) fn act(&mut self, key: ConnectionKey) {
+        let mut wrote = false;
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            let Some(output) = connection.session.poll() else { break };
+            match output {
+                Output::Send(packet) => {
+                    // What a dialect cannot say was sorted out by the session.
+                    let _ = connection.session.lower(&packet, connection.out.tail());
+                    wrote = true;
+                }
+                Output::Publish(sending) => {
+                    self.resend(key, &sending);
+                    wrote = true;
+                }
+                Output::Message { ticket, publish } => self.publish(key, ticket, publish),
+                Output::Connect(connect) => self.connect(key, connect),
+                Output::Opened(_) => self.opened(key),
+                // With the memory engine a step is kept once it is in the session.
+                Output::Record(record) => connection.session.recorded(record),
+                Output::Settled { outcome, .. } => self.settled(key, &outcome),
+                Output::Subscribe(packet) => self.subscribe(key, *packet),
+                Output::Unsubscribe(packet) => self.unsubscribe(key, *packet),
+                Output::Ping => self.pong(key),
+                Output::Refused { kind, refusal } => self.verdict_on_connection(key, kind, &refusal, None),
+                Output::Closed { cause, will } => self.session_closed(key, cause, will),
+                Output::Notice(_) | Output::Answered { .. } | Output::Pong(_) => {}
+            }
+        }
+        if wrote {
+            self.touch(key);
+        }
+        self.after(key);
+    }
+
+    /// A window that opened, or frames that are wanted again, let waiting things go on.
+    fn after(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if let Some(slot) = connection.client {
+            if self.clients.get(slot as usize).is_some_and(|client| !client.queue.is_empty()) {
+                self.pump(slot);
+            }
+        }
+    }
+
+    /// The client's confirm came: deliveries may go now, in the new dialect.
+    fn opened(&mut self, key: ConnectionKey) {
+        self.schedule(key);
+        let Some(connection) = self.connections.get(key) else { return };
+        let (slot, terms) = (connection.client, connection.session.terms());
+        tracing::debug!(client = %connection.client_id, dialect = %terms.dialect, "negotiated");
+        let expiry_s = terms.session_expiry_s;
+        if let Some(client) = slot.and_then(|slot| self.clients.get_mut(slot as usize)) {
+            client.expiry_s = expiry_s;
+        }
+        if let Some(slot) = slot {
+            self.pump(slot);
+        }
+    }
+
+    /// The subscriber settled a delivery.
+    fn settled(&mut self, key: ConnectionKey, outcome: &Outcome) {
+        let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
+        if let Some(refusal) = outcome.refusal() {
+            let verdict = crate::feedback::Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, None);
+            self.verdict(slot, verdict);
+        }
+    }
+
+    fn pong(&mut self, key: ConnectionKey) {
+        let unix_ms = self.now.unix_ms;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let waiting = connection.client.and_then(|slot| self.clients.get(slot as usize)).map_or(0, |client| client.queue.len());
+        let mut map = candor_protocol::codec::dictionary::MapBuilder::new();
+        map.set(property::BACKLOG, &(waiting as u64)).set(property::SERVER_TIME, &unix_ms);
+        connection.session.answer(Packet::PingResp(Ping { dictionary: map.finish() }));
+    }
+
+    /// Puts a connection's next deadline among the timers, if it is earlier than the one that is there.
+    pub(super) fn schedule(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(deadline) = connection.session.deadline() {
+            if deadline < connection.timer_ms {
+                connection.timer_ms = deadline;
+                self.timers.at(deadline, super::timers::Timer::Connection(key, connection.generation));
+            }
+        }
+    }
+
+    pub(super) fn meet_deadlines(&mut self) {
+        use super::timers::Timer;
+        while let Some(timer) = self.timers.due(self.now.ms) {
+            match timer {
+                Timer::Connection(key, generation) => {
+                    let Some(connection) = self.connections.get_mut(key).filter(|c| c.generation == generation) else { continue };
+                    connection.timer_ms = u64::MAX;
+                    connection.session.tick(self.now.ms);
+                    self.act(key);
+                    self.schedule(key);
+                    if let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) {
+                        self.pump(slot);
+                    }
+                }
+                Timer::Session(slot, generation) => self.session_due(slot, generation),
+                Timer::Pump(slot, generation) => {
+                    if self.clients.get(slot as usize).is_some_and(|client| client.generation == generation) {
+                        self.pump(slot);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A message to one client: now, or in its queue.
+
+use super::{ConnectionKey, Shard};
+use crate::feedback::Verdict;
+use crate::message::Envelope;
+use crate::out::{Out, SHARE_FROM};
+use crate::queue::Waiting;
+use bytes::BufMut;
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::dialect::Dialect;
+use candor_protocol::dialect::write::{PublishFrame, publish_head};
+use candor_protocol::packet::publish::dictionary_of;
+use candor_protocol::packet::{Kind, Message, PacketId, Problem, Qos, Reason, Refusal, Retry};
+use candor_protocol::session::{Admitted, Sending};
+
+/// The forms of one message that were encoded already: once for each dialect, QoS and retain flag.
+#[derive(Debug, Default)]
+pub(super) struct FrameCache {
+    frames: Vec<(Form, PublishFrame)>,
+    hop: Option<Dictionary>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form {
+    dialect: Dialect,
+    qos: Qos,
+    retain: bool,
+    experiments: bool,
+}
+
+impl FrameCache {
+    /// Another message begins.
+    pub(super) fn start(&mut self) {
+        self.frames.clear();
+        self.hop = None;
+    }
+
+    fn frame(&mut self, form: Form, message: &Message, hop: &Dictionary) -> &PublishFrame {
+        let at = match self.frames.iter().position(|(other, _)| *other == form) {
+            Some(at) => at,
+            None => {
+                self.frames.push((form, PublishFrame::new(form.dialect, form.qos, form.retain, message, hop)));
+                self.frames.len() - 1
+            }
+        };
+        &self.frames[at].1
+    }
+}
+
+impl Shard {
+    /// Hands a message to a session. `is_shared`: others get the same message, so it pays to encode it once.
+    pub(super) fn deliver(&mut self, slot: u32, envelope: &Envelope, qos: Qos, retain: bool, is_shared: bool) {
+        let Some(client) = self.clients.get_mut(slot as usize) else { return };
+        let connection = match client.connection {
+            Some(key) => self.connections.get_mut(key).map(|connection| (key, connection)),
+            None => None,
+        };
+        let Some((key, connection)) = connection else {
+            // QoS 0 is not kept for a session that is away (section 4.1 leaves it to the server).
+            if qos != Qos::AtMostOnce && client.is_durable() {
+                let waiting = Waiting { envelope: envelope.compact(), qos, retain, redelivery_count: 0 };
+                self.queue(slot, waiting);
+            }
+            return;
+        };
+        let has_room = client.queue.is_empty() && connection.out.len() < self.settings.out_bytes_max;
+        if !has_room {
+            let waiting = Waiting { envelope: envelope.compact(), qos, retain, redelivery_count: 0 };
+            return self.queue(slot, waiting);
+        }
+        let terms = connection.session.terms();
+        let form = Form { dialect: terms.dialect, qos, retain, experiments: terms.experiments != 0 };
+        let hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
+        // A message that is kept until it is acknowledged must not keep the buffer alive that it was read into.
+        let kept;
+        let message = if qos == Qos::AtMostOnce {
+            &envelope.message
+        } else {
+            kept = envelope.message.compact();
+            &kept
+        };
+        match connection.session.admit(message, qos, retain, &hop, u64::from(slot)) {
+            Admitted::Now(id) => {
+                if is_shared && message.payload().len() < SHARE_FROM {
+                    self.frames.frame(form, message, &hop).write(id, false, connection.out.tail());
+                } else {
+                    write_one(&mut connection.out, form, false, id, message, &hop);
+                }
+                self.touch(key);
+            }
+            Admitted::Later => {
+                let waiting = Waiting { envelope: envelope.compact(), qos, retain, redelivery_count: 0 };
+                self.queue(slot, waiting);
+            }
+            Admitted::TooLarge => self.too_large(slot, envelope.message.topic_str(), envelope.len()),
+        }
+    }
+
+    /// A message that a subscriber's maximum packet size keeps from it is a gap.
+    fn too_large(&mut self, slot: u32, topic: &str, len: usize) {
+        let limit = self.clients.get(slot as usize).and_then(|client| self.connections.get(client.connection?));
+        let limit = limit.map_or(0, |connection| connection.session.terms().send_size_max);
+        let problem =
+            Problem::titled("the message is larger than the subscriber takes").limit(u64::from(limit), len as u64).retry(Retry::Never);
+        let verdict = Verdict::new(self.now.unix_ms, Kind::Publish, Refusal::new(Reason::PACKET_TOO_LARGE, problem), Some(topic));
+        self.verdict(slot, verdict);
+        if let Some(client) = self.clients.get_mut(slot as usize) {
+            client.queue.gap.too_large += 1;
+        }
+        self.tell_gap(slot);
+    }
+
+    /// Sends what waits for a session, as far as window and connection allow.
+    pub(super) fn pump(&mut self, slot: u32) {
+        loop {
+            let Some(client) = self.clients.get_mut(slot as usize) else { return };
+            let Some(key) = client.connection else { return };
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            if !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
+                return;
+            }
+            let Some(waiting) = client.queue.pop(self.now.unix_ms) else { break };
+            if waiting.qos != Qos::AtMostOnce && connection.session.credit() == 0 {
+                client.queue.push_front(waiting);
+                break;
+            }
+            let terms = connection.session.terms();
+            let form = Form { dialect: terms.dialect, qos: waiting.qos, retain: waiting.retain, experiments: terms.experiments != 0 };
+            let hop = next_hop(&mut None, form, &waiting.envelope, self.now.unix_ms);
+            let message = &waiting.envelope.message;
+            match connection.session.admit(message, waiting.qos, waiting.retain, &hop, u64::from(slot)) {
+                Admitted::Now(id) => {
+                    write_one(&mut connection.out, form, false, id, message, &hop);
+                    self.touch(key);
+                }
+                Admitted::Later => {
+                    client.queue.push_front(waiting);
+                    return;
+                }
+                Admitted::TooLarge => self.too_large(slot, message.topic_str(), message.len()),
+            }
+        }
+        self.tell_gap(slot);
+        if self.clients.get(slot as usize).is_some_and(|client| client.queue.is_empty() && !client.replays.is_empty()) {
+            self.continue_replay(slot);
+        }
+    }
+
+    /// Writes a message that a session sends again.
+    pub(super) fn resend(&mut self, key: ConnectionKey, sending: &Sending) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let terms = connection.session.terms();
+        let delivery = &sending.delivery;
+        let form = Form { dialect: terms.dialect, qos: delivery.qos, retain: delivery.retain, experiments: terms.experiments != 0 };
+        let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
+        write_one(&mut connection.out, form, sending.dup, sending.id, &delivery.message, &hop);
+    }
+}
+
+/// The keys of the next hop, computed once for all receivers of the same form.
+fn next_hop(cached: &mut Option<Dictionary>, form: Form, envelope: &Envelope, unix_ms: u64) -> Dictionary {
+    if !form.dialect.is_extended() {
+        return Dictionary::EMPTY;
+    }
+    if !form.experiments && !envelope.hop.is_empty() {
+        let plain = Envelope { hop: Dictionary::EMPTY, ..envelope.clone() };
+        return plain.next_hop(unix_ms);
+    }
+    cached.get_or_insert_with(|| envelope.next_hop(unix_ms)).clone()
+}
+
+/// Writes a message for one receiver; a large payload is not copied.
+fn write_one(out: &mut Out, form: Form, dup: bool, id: Option<PacketId>, message: &Message, hop: &Dictionary) {
+    let dictionary = if form.dialect.is_extended() { dictionary_of(message, hop) } else { Dictionary::EMPTY };
+    let first = 0x30 | u8::from(dup) << 3 | (form.qos as u8) << 1 | u8::from(form.retain);
+    let tail = out.tail();
+    // The head is written first: it makes room for the whole packet only if the payload follows in place.
+    if message.payload().len() < SHARE_FROM {
+        publish_head(form.dialect, first, id, message, &dictionary, tail);
+        tail.put_slice(message.payload());
+    } else {
+        publish_head(form.dialect, first, id, message, &dictionary, tail);
+        out.share(message.payload_bytes());
+    }
+}

@@ -1,0 +1,305 @@
+//! A shard: the connections, sessions and queues of one core, without a socket, a clock or a thread.
+//!
+//! ```text
+//!  driver --bytes--> receive --> Session --> publish --> router --+--> deliver --> queue, window --> Out --> driver
+//!                       |                                         '--> crossing --> another shard
+//!                       '--> connect, subscribe, settle
+//! ```
+//!
+//! Only its own thread touches a shard, so nothing in it is locked. What shards have in common is in [`Shared`]: the
+//! router and the retained messages, read far more than written. Everything else crosses as a message.
+//!
+//! **A turn** is: any number of inputs ([`Shard::receive`] and its siblings), then [`Shard::end_turn`], then the effects
+//! are carried out: one write per touched connection, one batch per other shard.
+//!
+//! | concern | where |
+//! | --- | --- |
+//! | a connection: what its session says | [`connection`] |
+//! | from CONNECT to a session, takeover, the end of a session | [`attach`] |
+//! | a message from a client to all who get it | [`publish`] |
+//! | a message to one client: now, or in its queue | [`deliver`] |
+//! | subscriptions, and the retained messages they bring | [`subscribe`] |
+//! | refusals and losses | [`verdicts`] |
+//! | deadlines | [`timers`] |
+
+pub mod attach;
+pub mod client;
+pub mod connection;
+pub mod deliver;
+pub mod publish;
+pub mod settings;
+pub mod subscribe;
+pub mod timers;
+pub mod verdicts;
+
+pub use attach::{Admission, Moved};
+pub use client::Client;
+pub use connection::{Connection, ListenerSettings, Peer};
+pub use settings::{Rights, Settings};
+
+use crate::feedback::Ledger;
+use crate::message::Envelope;
+use crate::out::Out;
+use crate::queue::Waiting;
+use crate::router::{Picks, Retained, Router, Targets, Topical};
+use candor_protocol::packet::{Connect, Refusal};
+use deliver::FrameCache;
+use slab::Slab;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use timers::Timers;
+
+/// A connection's place in its shard.
+pub type ConnectionKey = usize;
+
+/// Two clocks, read once a turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds that never run back.
+    pub ms: u64,
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// A retained message.
+#[derive(Debug, Clone)]
+pub struct RetainedMessage(pub Envelope);
+
+impl Topical for RetainedMessage {
+    fn topic(&self) -> &[u8] {
+        self.0.message.topic()
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What all shards have in common.
+#[derive(Debug, Default)]
+pub struct Shared {
+    router: RwLock<Router>,
+    retained: RwLock<Retained<RetainedMessage>>,
+}
+
+impl Shared {
+    // A thread that panicked while it held a lock leaves data behind that is whole between its calls: go on with it.
+    pub fn router(&self) -> RwLockReadGuard<'_, Router> {
+        self.router.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn router_mut(&self) -> RwLockWriteGuard<'_, Router> {
+        self.router.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn retained(&self) -> RwLockReadGuard<'_, Retained<RetainedMessage>> {
+        self.retained.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn retained_mut(&self) -> RwLockWriteGuard<'_, Retained<RetainedMessage>> {
+        self.retained.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message for sessions of another shard.
+#[derive(Debug)]
+pub struct Crossing {
+    pub envelope: Envelope,
+    pub targets: Vec<CrossingTarget>,
+}
+
+/// One session of another shard that gets a message.
+#[derive(Debug, Clone, Copy)]
+pub struct CrossingTarget {
+    pub slot: u32,
+    pub qos: candor_protocol::packet::Qos,
+    pub retain: bool,
+}
+
+/// What a turn leaves for the driver to do.
+#[derive(Debug, Default)]
+struct Effects {
+    touched: Vec<ConnectionKey>,
+    authenticate: Vec<ConnectionKey>,
+    moves: Vec<(ConnectionKey, u16)>,
+    /// By shard.
+    crossings: Vec<Vec<Crossing>>,
+}
+
+/// The state of one core.
+#[derive(Debug)]
+pub struct Shard {
+    index: u16,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    connections: Slab<Connection>,
+    clients: Slab<Client>,
+    directory: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
+    /// Identifiers whose session ended lately for a reason that its client may ask for.
+    ended: attach::Ended,
+    ledger: Ledger,
+    timers: Timers,
+    random: Random,
+    now: Now,
+    effects: Effects,
+    targets: Targets,
+    picks: Picks,
+    frames: FrameCache,
+    /// Clients that have more retained messages to get than one turn hands out.
+    more: Vec<u32>,
+}
+
+/// Random numbers that follow from a seed, so that a simulation can be repeated.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// SplitMix64: every seed gives a sequence without short cycles.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+impl Shard {
+    /// `seed` is random in a broker and fixed in a simulation.
+    pub fn new(index: u16, settings: Arc<Settings>, shared: Arc<Shared>, seed: u64) -> Self {
+        let crossings = (0..settings.shards).map(|_| Vec::new()).collect();
+        Self {
+            index,
+            ledger: Ledger::new(settings.ledger),
+            settings,
+            shared,
+            connections: Slab::new(),
+            clients: Slab::new(),
+            directory: HashMap::default(),
+            ended: attach::Ended::default(),
+            timers: Timers::default(),
+            random: Random::new(seed),
+            now: Now::default(),
+            effects: Effects { crossings, ..Effects::default() },
+            targets: Targets::new(),
+            picks: Picks::new(),
+            frames: FrameCache::default(),
+            more: Vec::new(),
+        }
+    }
+
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Begins a turn: the time that all of it happens at.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// Ends a turn: hands out what waits for nothing but its turn, and meets the deadlines that fell due.
+    pub fn end_turn(&mut self) {
+        for slot in std::mem::take(&mut self.more) {
+            self.replay_retained(slot);
+        }
+        self.meet_deadlines();
+    }
+
+    /// Connections whose CONNECT waits for the answer to who it is.
+    pub fn take_authenticate(&mut self) -> Vec<ConnectionKey> {
+        std::mem::take(&mut self.effects.authenticate)
+    }
+
+    /// Connections that belong to another shard.
+    pub fn take_moves(&mut self) -> Vec<(ConnectionKey, u16)> {
+        std::mem::take(&mut self.effects.moves)
+    }
+
+    /// The messages for each other shard that has any.
+    pub fn take_crossings(&mut self) -> impl Iterator<Item = (usize, Vec<Crossing>)> {
+        let crossings = self.effects.crossings.iter_mut().enumerate().filter(|(_, crossings)| !crossings.is_empty());
+        crossings.map(|(shard, crossings)| (shard, std::mem::take(crossings)))
+    }
+
+    /// Ends every connection with the same words.
+    pub fn close_all(&mut self, refusal: &Refusal) {
+        let keys: Vec<ConnectionKey> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.session.refuse_connection(refusal.clone());
+            }
+            self.act(key);
+            self.touch(key);
+        }
+    }
+
+    /// Whether the driver has something to do.
+    pub fn has_effects(&self) -> bool {
+        let effects = &self.effects;
+        !(effects.touched.is_empty() && effects.authenticate.is_empty() && effects.moves.is_empty())
+    }
+
+    /// Connections with something to write, or to close when it is written.
+    pub fn take_touched(&mut self, touched: &mut Vec<ConnectionKey>) {
+        touched.append(&mut self.effects.touched);
+    }
+
+    /// Whether the next turn should follow at once.
+    pub fn has_more(&self) -> bool {
+        !self.more.is_empty()
+    }
+
+    /// When the next turn is due at the latest, on the clock that never runs back.
+    pub fn deadline(&mut self) -> Option<u64> {
+        self.timers.next_ms()
+    }
+
+    pub fn connection(&self, key: ConnectionKey) -> Option<&Connection> {
+        self.connections.get(key)
+    }
+
+    /// The bytes that wait for a connection.
+    pub fn out(&mut self, key: ConnectionKey) -> Option<&mut Out> {
+        self.connections.get_mut(key).map(|connection| &mut connection.out)
+    }
+
+    /// The CONNECT that waits for the answer to who it is.
+    pub fn connect_of(&self, key: ConnectionKey) -> Option<&Connect> {
+        self.connections.get(key)?.connect.as_deref()
+    }
+
+    /// How many connections and sessions there are.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.connections.len(), self.clients.len())
+    }
+
+    /// Messages from another shard.
+    pub fn receive_crossings(&mut self, crossings: Vec<Crossing>) {
+        for crossing in crossings {
+            self.frames.start();
+            for target in &crossing.targets {
+                self.deliver(target.slot, &crossing.envelope, target.qos, target.retain, crossing.targets.len() > 1);
+            }
+        }
+    }
+
+    fn touch(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            if !connection.is_touched {
+                connection.is_touched = true;
+                self.effects.touched.push(key);
+            }
+        }
+    }
+
+    fn queue(&mut self, slot: u32, waiting: Waiting) {
+        let ranks = self.settings.rank.clone();
+        if let Some(client) = self.clients.get_mut(slot as usize) {
+            client.queue.push(waiting, ranks.as_ref().map(|rank| rank.as_ref() as &dyn Fn(&Envelope) -> u64));
+        }
+    }
+}

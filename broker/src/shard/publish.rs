@@ -1,0 +1,222 @@
+//! A message from a client to all who get it.
+
+use super::{ConnectionKey, Crossing, CrossingTarget, RetainedMessage, Shard};
+use crate::message::{Envelope, Stamps};
+use crate::router::{Subscriber, Target};
+use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
+use candor_protocol::packet::{Durability, Kind, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
+use candor_protocol::session::{Outcome, Ticket};
+use std::sync::Arc;
+
+/// Topics that only the broker itself publishes to.
+const RESERVED: [&[u8]; 4] = [b"$feedback", b"$SYS", b"$share", b"$envelope"];
+
+impl Shard {
+    pub(super) fn publish(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: Publish) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let Some(slot) = connection.client else { return };
+        let checked = self.check_publish(key, slot, &publish);
+        let outcome = match checked {
+            Ok(()) => {
+                let envelope = self.envelope(slot, &publish);
+                let reached = self.route(envelope, Some(self.subscriber(slot)));
+                self.kept(key, reached)
+            }
+            Err(refusal) => match self.refuse_publish(key, &publish, refusal) {
+                Some(outcome) => outcome,
+                None => return,
+            },
+        };
+        if let (Some(ticket), Some(connection)) = (ticket, self.connections.get_mut(key)) {
+            connection.session.settle(ticket, outcome);
+        }
+    }
+
+    /// What the acknowledgement says, from what was really reached.
+    fn kept(&self, key: ConnectionKey, targets: usize) -> Outcome {
+        let durability = self.connections.get(key).map_or(Durability::None, |connection| connection.listener.policy.profile.durability);
+        match targets {
+            0 => Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() },
+            _ => Outcome::kept(durability),
+        }
+    }
+
+    fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {
+        let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot as usize)) else { return Ok(()) };
+        let topic = publish.message.topic();
+        if topic[0] == b'$' {
+            let first = topic.split(|b| *b == b'/').next().unwrap_or_default();
+            if RESERVED.contains(&first) {
+                let problem = Problem::titled("only the server publishes here").field("topic").retry(Retry::Never);
+                return Err(Refusal::new(Reason::TOPIC_NAME_INVALID, problem));
+            }
+        }
+        let profile = &connection.listener.policy.profile;
+        if publish.qos as u8 > profile.qos_max {
+            let problem = Problem::titled("this server does not serve this QoS").field("QoS");
+            return Err(Refusal::new(
+                Reason::QOS_NOT_SUPPORTED,
+                problem.limit(u64::from(profile.qos_max), publish.qos as u64).retry(Retry::Never),
+            ));
+        }
+        if publish.retain && !profile.retain {
+            let problem = Problem::titled("this server keeps no retained messages").field("retain").retry(Retry::Never);
+            return Err(Refusal::new(Reason::RETAIN_NOT_SUPPORTED, problem));
+        }
+        if !publish.dictionary.is_empty() {
+            let minimum = publish.dictionary.value(property::MINIMUM_DURABILITY);
+            if let Some(minimum) = minimum.filter(|minimum| *minimum > profile.durability as u64) {
+                let problem = Problem::titled("the server cannot keep the message as durably as it must be")
+                    .field("minimum-durability")
+                    .limit(profile.durability as u64, minimum)
+                    .retry(Retry::Changed);
+                return Err(Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem));
+            }
+        }
+        client.rights.publish(topic, publish.qos, publish.retain)?;
+        if publish.retain {
+            self.check_retained(publish)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the store of retained messages has room for one more.
+    fn check_retained(&self, publish: &Publish) -> Result<(), Refusal> {
+        let retained = self.shared.retained();
+        if publish.message.payload().is_empty() || retained.get(publish.message.topic()).is_some() {
+            return Ok(());
+        }
+        let full = |rule: &str, limit: usize, seen: usize| {
+            let problem = Problem::titled("the store of retained messages is full").rule(rule).limit(limit as u64, seen as u64);
+            Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.retry(Retry::Changed)))
+        };
+        if retained.len() >= self.settings.retained_max {
+            return full("retained_max", self.settings.retained_max, retained.len() + 1);
+        }
+        let bytes = retained.bytes() + publish.message.len();
+        if bytes > self.settings.retained_bytes_max {
+            return full("retained_bytes_max", self.settings.retained_bytes_max, bytes);
+        }
+        Ok(())
+    }
+
+    /// Tells everybody whom it concerns that a message was refused; the outcome is the answer to the publisher, if one
+    /// is owed.
+    fn refuse_publish(&mut self, key: ConnectionKey, publish: &Publish, refusal: Refusal) -> Option<Outcome> {
+        let topic = publish.message.topic_str().to_owned();
+        self.verdict_on_connection(key, Kind::Publish, &refusal, Some(&topic));
+        let connection = self.connections.get_mut(key)?;
+        if publish.qos == Qos::AtMostOnce {
+            let mut map = MapBuilder::new();
+            map.set(property::PROBLEM, &refusal.problem.to_dictionary()).set(property::TOPIC, &topic);
+            map.set_some(property::TAG, publish.dictionary.value(property::TAG).as_ref());
+            connection.session.answer(Packet::Notice(Notice { reason: refusal.reason, dictionary: map.finish() }));
+            return None;
+        }
+        if connection.listener.acknowledges_refused && !connection.session.terms().dialect.is_extended() {
+            return Some(Outcome::accepted());
+        }
+        Some(Outcome::refused(refusal))
+    }
+
+    fn envelope(&self, slot: u32, publish: &Publish) -> Envelope {
+        let (mut expires_at_ms, mut hop) = (None, Dictionary::EMPTY);
+        if !publish.dictionary.is_empty() {
+            let expiry_s = publish.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
+            expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
+            hop = experiment_keys(&publish.dictionary);
+        }
+        let stamps = self.settings.stamps.as_ref().map(|node| {
+            let publisher = self.clients.get(slot as usize).map(|client| Arc::clone(&client.principal));
+            let publisher = publisher.filter(|principal| !principal.is_empty());
+            Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms })
+        });
+        Envelope { message: publish.message.clone(), qos: publish.qos, retain: publish.retain, expires_at_ms, stamps, hop }
+    }
+
+    pub(super) fn subscriber(&self, slot: u32) -> Subscriber {
+        Subscriber { shard: self.index, slot }
+    }
+
+    /// Stores a retained message and hands the message to all who get it; tells how many that are, the store included.
+    pub(super) fn route(&mut self, envelope: Envelope, from: Option<Subscriber>) -> usize {
+        let shared = Arc::clone(&self.shared);
+        let mut reached = 0;
+        if envelope.retain {
+            reached += self.retain(&envelope);
+        }
+        let (mut targets, mut picks) = (std::mem::take(&mut self.targets), std::mem::take(&mut self.picks));
+        shared.router().matching(envelope.message.topic(), &mut targets, &mut picks);
+        let wanted = |target: &Target| !(target.subscription.no_local && Some(target.subscriber) == from);
+        let count = targets.len() + picks.len();
+        reached += count;
+        // A message that waits somewhere must not keep the whole buffer alive that it was read into.
+        let is_shared = count > 1;
+        self.frames.start();
+        for (shard, members) in targets.by_shard() {
+            let members = members.filter(wanted);
+            if shard == self.index {
+                members.for_each(|target| self.deliver_to(target, &envelope, is_shared));
+            } else {
+                self.cross(shard, &envelope, members);
+            }
+        }
+        for (shard, members) in picks.by_shard() {
+            let members = members.iter().map(|pick| pick.target).filter(wanted);
+            if shard == self.index {
+                members.for_each(|target| self.deliver_to(target, &envelope, is_shared));
+            } else {
+                self.cross(shard, &envelope, members);
+            }
+        }
+        (self.targets, self.picks) = (targets, picks);
+        reached
+    }
+
+    fn deliver_to(&mut self, target: Target, envelope: &Envelope, is_shared: bool) {
+        let qos = envelope.qos.min(target.subscription.qos);
+        let retain = envelope.retain && target.subscription.retain_as_published;
+        self.deliver(target.subscriber.slot, envelope, qos, retain, is_shared);
+    }
+
+    fn cross(&mut self, shard: u16, envelope: &Envelope, members: impl Iterator<Item = Target>) {
+        let targets: Vec<CrossingTarget> = members
+            .map(|target| CrossingTarget {
+                slot: target.subscriber.slot,
+                qos: envelope.qos.min(target.subscription.qos),
+                retain: envelope.retain && target.subscription.retain_as_published,
+            })
+            .collect();
+        if let (false, Some(crossings)) = (targets.is_empty(), self.effects.crossings.get_mut(usize::from(shard))) {
+            crossings.push(Crossing { envelope: envelope.compact(), targets });
+        }
+    }
+
+    /// Keeps the message of its topic, or drops it if the payload is empty ([MQTT-3.3.1-5], [MQTT-3.3.1-10]).
+    fn retain(&mut self, envelope: &Envelope) -> usize {
+        let mut retained = self.shared.retained_mut();
+        if envelope.message.payload().is_empty() {
+            retained.remove(envelope.message.topic());
+            return 0;
+        }
+        retained.set(RetainedMessage(envelope.compact()));
+        1
+    }
+}
+
+/// The keys of experiments, which travel on where they are in force; everything else concerned this hop alone.
+fn experiment_keys(dictionary: &Dictionary) -> Dictionary {
+    if !dictionary.entries().any(|(key, _)| matches!(key, KeyRef::Number(number) if number < 0)) {
+        return Dictionary::EMPTY;
+    }
+    let mut map = MapBuilder::new();
+    map.merge(dictionary);
+    for (key, _) in dictionary.entries() {
+        if let KeyRef::Number(number) = key {
+            if number >= 0 {
+                map.remove(number);
+            }
+        }
+    }
+    map.finish()
+}

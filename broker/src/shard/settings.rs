@@ -1,0 +1,79 @@
+//! What a shard is told once: plain values and the seams to rights and experiments.
+
+use crate::feedback::ledger::LedgerLimits;
+use crate::message::Envelope;
+use crate::queue::QueueLimits;
+use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
+use std::fmt;
+use std::sync::Arc;
+
+/// How urgent a message is among those that wait for a session; a higher one goes first.
+pub type Rank = Arc<dyn Fn(&Envelope) -> u64 + Send + Sync>;
+
+/// The values that hold for all of a broker's shards.
+#[derive(Clone)]
+pub struct Settings {
+    pub shards: u16,
+    pub queue: QueueLimits,
+    pub ledger: LedgerLimits,
+    /// The most bytes that wait to be written to one connection before its messages wait in its queue.
+    pub out_bytes_max: usize,
+    /// The most subscriptions of one session.
+    pub subscriptions_max: usize,
+    pub retained_max: usize,
+    pub retained_bytes_max: usize,
+    /// The longest time that a message is kept for an absent session; `u32::MAX`: no limit.
+    pub message_expiry_max_s: u32,
+    /// The name of this server, for stamps; `None`: no stamps are written.
+    pub stamps: Option<Arc<str>>,
+    /// An experiment's order of queues.
+    pub rank: Option<Rank>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("shards", &self.shards).field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            queue: QueueLimits { len_max: 10_000, bytes_max: 16 * 1024 * 1024, overflow: Overflow::DropOldest },
+            ledger: LedgerLimits::default(),
+            out_bytes_max: 256 * 1024,
+            subscriptions_max: 10_000,
+            retained_max: 1_000_000,
+            retained_bytes_max: 1024 * 1024 * 1024,
+            message_expiry_max_s: u32::MAX,
+            stamps: None,
+            rank: None,
+        }
+    }
+}
+
+/// What one client may do. Asked for every message, so an answer must be quick.
+pub trait Rights: fmt::Debug + Send + Sync {
+    /// # Errors
+    /// The refusal names the rule.
+    fn publish(&self, topic: &[u8], qos: Qos, retain: bool) -> Result<(), Refusal>;
+
+    /// # Errors
+    /// The refusal names the rule.
+    fn subscribe(&self, filter: &TopicFilter, qos: Qos) -> Result<(), Refusal>;
+}
+
+/// Everything is allowed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllRights;
+
+impl Rights for AllRights {
+    fn publish(&self, _topic: &[u8], _qos: Qos, _retain: bool) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn subscribe(&self, _filter: &TopicFilter, _qos: Qos) -> Result<(), Refusal> {
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! Subscriptions, and the retained messages they bring.
+
+use super::client::Replay;
+use super::{ConnectionKey, Shard};
+use crate::router::{Subscribed, Subscription};
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
+use candor_protocol::packet::{
+    Kind, Packet, Problem, Qos, Reason, Refusal, Requirement, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
+};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+const NO_LOCAL: u64 = 1;
+const RETAIN_AS_PUBLISHED: u64 = 2;
+const NO_RETAINED: u64 = 4;
+const RETAINED_IF_NEW: u64 = 8;
+
+/// How many retained messages one subscription gets in one turn.
+const SLICE: usize = 256;
+
+const FEEDBACK: &str = "$feedback/";
+
+impl Shard {
+    pub(super) fn subscribe(&mut self, key: ConnectionKey, packet: Subscribe) {
+        let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
+        let mut reasons = Vec::with_capacity(packet.items.len());
+        let mut items = Vec::with_capacity(packet.items.len());
+        let mut listens = false;
+        for (index, item) in packet.items.iter().enumerate() {
+            let options = packet.dictionary.item(index);
+            match self.subscribe_one(key, slot, &item.filter, item.qos, &options) {
+                Ok(Granted { qos, is_feedback }) => {
+                    listens |= is_feedback;
+                    reasons.push(Reason(qos as u8));
+                    items.push(Dictionary::EMPTY);
+                }
+                Err(refusal) => {
+                    let text = filter_text(&item.filter).to_owned();
+                    self.verdict_on_connection(key, Kind::Subscribe, &refusal, Some(&text));
+                    reasons.push(refusal.reason);
+                    items.push(refused_item(&refusal));
+                }
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            let answer = SubAck { id: packet.id, reasons, dictionary: items_of(items) };
+            connection.session.answer(Packet::SubAck(Box::new(answer)));
+        }
+        self.act(key);
+        if listens {
+            self.replay_ledger(slot);
+        }
+        self.continue_replay(slot);
+    }
+
+    fn subscribe_one(
+        &mut self,
+        key: ConnectionKey,
+        slot: u32,
+        filter: &RequestedFilter,
+        qos: Qos,
+        options: &Dictionary,
+    ) -> Result<Granted, Refusal> {
+        let filter = filter.as_ref().map_err(|(_, error)| {
+            let problem = Problem::titled(error.to_string()).field("topic filter").retry(Retry::Never);
+            Refusal::new(Reason::TOPIC_FILTER_INVALID, problem)
+        })?;
+        let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot as usize)) else {
+            return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR));
+        };
+        let profile = &connection.listener.policy.profile;
+        if let Some(map) = options.value(property::REQUIRE) {
+            check_requirement(&map, profile)?;
+        }
+        if filter.group().is_some() && !profile.shared_subscriptions {
+            let problem = Problem::titled("this server serves no shared subscriptions").retry(Retry::Never);
+            return Err(Refusal::new(Reason::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, problem));
+        }
+        if filter.pattern().starts_with(FEEDBACK) || filter.pattern() == "$feedback" {
+            return self.subscribe_feedback(slot, filter, qos);
+        }
+        if !client.subscriptions.contains_key(filter) && client.subscriptions.len() >= self.settings.subscriptions_max {
+            let problem = Problem::titled("the session has as many subscriptions as it may have").rule("subscriptions_max");
+            let limit = self.settings.subscriptions_max as u64;
+            return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.limit(limit, limit + 1).retry(Retry::Changed)));
+        }
+        client.rights.subscribe(filter, qos)?;
+        let qos = Qos::new((qos as u8).min(profile.qos_max)).unwrap_or_default();
+        let bits = options.value(property::SUBSCRIPTION_OPTIONS).unwrap_or(0);
+        let subscription = Subscription { qos, no_local: bits & NO_LOCAL != 0, retain_as_published: bits & RETAIN_AS_PUBLISHED != 0 };
+        let subscribed = self.shared.router_mut().subscribe(filter, self.subscriber(slot), subscription);
+        if filter.group().is_some() {
+            self.shared.router().shared.set_available(filter, self.subscriber(slot), true);
+        }
+        let wants_retained = bits & NO_RETAINED == 0 && (bits & RETAINED_IF_NEW == 0 || subscribed == Subscribed::New);
+        if let Some(client) = self.clients.get_mut(slot as usize) {
+            client.subscriptions.insert(filter.clone(), subscription);
+            // A shared subscription gets no retained messages: they would go to every member that joins.
+            if wants_retained && filter.group().is_none() {
+                client.replays.push_back(Replay { filter: filter.clone(), subscription, after: None });
+            }
+        }
+        Ok(Granted { qos, is_feedback: false })
+    }
+
+    /// `$feedback/` is a view of the session's own verdicts: no router knows it, and no right is needed.
+    fn subscribe_feedback(&mut self, slot: u32, filter: &TopicFilter, qos: Qos) -> Result<Granted, Refusal> {
+        if filter.group().is_some() {
+            let problem = Problem::titled("feedback is private and cannot be shared").field("topic filter").retry(Retry::Never);
+            return Err(Refusal::new(Reason::TOPIC_FILTER_INVALID, problem));
+        }
+        let qos = qos.min(Qos::AtLeastOnce);
+        let Some(client) = self.clients.get_mut(slot as usize) else { return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR)) };
+        client.feedback.retain(|(other, _)| other != filter);
+        if client.feedback.len() >= 16 {
+            let problem = Problem::titled("16 filters on feedback are enough").limit(16, 17).retry(Retry::Never);
+            return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem));
+        }
+        client.feedback.push((filter.clone(), qos));
+        Ok(Granted { qos, is_feedback: true })
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: ConnectionKey, packet: Unsubscribe) {
+        let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
+        let reasons = packet.filters.iter().map(|filter| self.unsubscribe_one(slot, filter)).collect();
+        if let Some(connection) = self.connections.get_mut(key) {
+            let answer = UnsubAck { id: packet.id, reasons, dictionary: Dictionary::EMPTY, accept: Default::default() };
+            connection.session.answer(Packet::UnsubAck(Box::new(answer)));
+        }
+    }
+
+    fn unsubscribe_one(&mut self, slot: u32, filter: &RequestedFilter) -> Reason {
+        let Ok(filter) = filter else { return Reason::TOPIC_FILTER_INVALID };
+        let subscriber = self.subscriber(slot);
+        let Some(client) = self.clients.get_mut(slot as usize) else { return Reason::NO_SUBSCRIPTION_EXISTED };
+        let feedback = client.feedback.len();
+        client.feedback.retain(|(other, _)| other != filter);
+        client.replays.retain(|replay| replay.filter != *filter);
+        let existed = match client.subscriptions.remove(filter) {
+            Some(_) => self.shared.router_mut().unsubscribe(filter, subscriber),
+            None => feedback > client.feedback.len(),
+        };
+        if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION_EXISTED }
+    }
+
+    /// Puts a session in line for the next slice of its retained messages.
+    pub(super) fn continue_replay(&mut self, slot: u32) {
+        if self.clients.get(slot as usize).is_some_and(|client| !client.replays.is_empty()) && !self.more.contains(&slot) {
+            self.more.push(slot);
+        }
+    }
+
+    /// Hands out the next slice of a session's retained messages, if what came before is on its way.
+    pub(super) fn replay_retained(&mut self, slot: u32) {
+        let Some(client) = self.clients.get_mut(slot as usize) else { return };
+        let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
+        if !client.queue.is_empty() || connection.out.len() >= self.settings.out_bytes_max {
+            // The pump goes on with it when there is room again.
+            return;
+        }
+        let Some(mut replay) = client.replays.pop_front() else { return };
+        let shared = Arc::clone(&self.shared);
+        let mut slice = Vec::new();
+        shared.retained().matching(replay.filter.pattern().as_bytes(), replay.after.as_deref(), SLICE, |message| {
+            slice.push(message.0.clone());
+            ControlFlow::Continue(())
+        });
+        let is_last = slice.len() < SLICE;
+        replay.after = slice.last().map(|envelope| envelope.message.topic().to_vec());
+        let granted = replay.subscription.qos;
+        if let (false, Some(client)) = (is_last, self.clients.get_mut(slot as usize)) {
+            client.replays.push_front(replay);
+        }
+        let unix_ms = self.now.unix_ms;
+        for envelope in slice.into_iter().filter(|envelope| !envelope.is_expired(unix_ms)) {
+            let qos = envelope.qos.min(granted);
+            self.frames.start();
+            // Retained messages that do not fit the window wait with the others; there is at most a slice of them.
+            self.deliver(slot, &envelope, qos, true, false);
+        }
+        self.continue_replay(slot);
+    }
+}
+
+/// What a filter was granted.
+struct Granted {
+    qos: Qos,
+    is_feedback: bool,
+}
+
+fn filter_text(filter: &RequestedFilter) -> &str {
+    match filter {
+        Ok(filter) => filter.as_str(),
+        Err((text, _)) => text,
+    }
+}
+
+fn refused_item(refusal: &Refusal) -> Dictionary {
+    match refusal.problem.is_empty() {
+        true => Dictionary::EMPTY,
+        false => MapBuilder::new().set(property::PROBLEM, &refusal.problem.to_dictionary()).finish(),
+    }
+}
+
+fn check_requirement(map: &Dictionary, profile: &candor_protocol::packet::Profile) -> Result<(), Refusal> {
+    let failed = |field: String, detail: Option<String>| {
+        let mut problem = Problem::titled("the server cannot keep what is required").field(field).retry(Retry::Changed);
+        problem.detail = detail;
+        Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem)
+    };
+    let requirement = Requirement::of_dictionary(map).map_err(|clause| failed(format!("require: {clause}"), None))?;
+    match requirement.failing(profile) {
+        None => Ok(()),
+        Some(clause) => {
+            let detail = format!("required {}, available {}", clause.required, clause.available);
+            Err(failed(format!("require: {}", clause.name), Some(detail)))
+        }
+    }
+}

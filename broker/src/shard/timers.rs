@@ -1,0 +1,39 @@
+//! Deadlines of connections and sessions. Each has at most one entry that counts; entries that were overtaken are passed
+//! over when they fall due, so that moving a deadline later, which every packet does, costs nothing.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// What a deadline is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// A connection, by its key and generation.
+    Connection(usize, u64),
+    /// A session without a connection, by its slot and generation.
+    Session(u32, u64),
+    /// A delivery to a session that was put off.
+    Pump(u32, u64),
+}
+
+#[derive(Debug, Default)]
+pub struct Timers {
+    heap: BinaryHeap<Reverse<(u64, Timer)>>,
+}
+
+impl Timers {
+    pub fn at(&mut self, ms: u64, timer: Timer) {
+        self.heap.push(Reverse((ms, timer)));
+    }
+
+    pub fn next_ms(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((ms, _))| *ms)
+    }
+
+    /// The next entry that has fallen due.
+    pub fn due(&mut self, now_ms: u64) -> Option<Timer> {
+        match self.heap.peek() {
+            Some(Reverse((ms, _))) if *ms <= now_ms => self.heap.pop().map(|Reverse((_, timer))| timer),
+            _ => None,
+        }
+    }
+}
