@@ -136,7 +136,7 @@ impl Shard {
     /// A session belongs to a principal, and a will must be one that the client may publish.
     fn check_session(&self, key: ConnectionKey, connect: &Connect, admission: &Admission) -> Result<(), Refusal> {
         let Some(connection) = self.connections.get(key) else { return Ok(()) };
-        if let Some(client) = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot as usize)) {
+        if let Some(client) = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot)) {
             if client.principal != admission.principal {
                 let problem = Problem::titled("the session belongs to another principal").field("client identifier").retry(Retry::Never);
                 return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem));
@@ -177,7 +177,7 @@ impl Shard {
         let existing = self.directory.get(&id).copied();
         let (slot, state, parked) = match existing {
             Some(slot) if !connect.clean_session => {
-                let parked = self.clients.get_mut(slot as usize).and_then(|client| client.parked.take());
+                let parked = self.clients.get_mut(slot).and_then(|client| client.parked.take());
                 (slot, SessionState::Resumed, parked)
             }
             existing => {
@@ -188,7 +188,7 @@ impl Shard {
                 (self.new_client(Arc::clone(&id), &admission), state, None)
             }
         };
-        let Some(client) = self.clients.get_mut(slot as usize) else { return };
+        let Some(client) = self.clients.get_mut(slot) else { return };
         client.connection = Some(key);
         client.expires_at_ms = None;
         client.generation = self.random.next();
@@ -203,7 +203,7 @@ impl Shard {
         let terms = connection.session.terms();
         tracing::debug!(client = %id, principal = %admission.principal, dialect = %terms.dialect, state = ?state, "connected");
         let expiry_s = terms.session_expiry_s;
-        if let Some(client) = self.clients.get_mut(slot as usize) {
+        if let Some(client) = self.clients.get_mut(slot) {
             client.expiry_s = expiry_s;
         }
         self.set_available(slot, true);
@@ -215,7 +215,7 @@ impl Shard {
 
     fn new_client(&mut self, id: Arc<str>, admission: &Admission) -> u32 {
         let incarnation = self.random.next();
-        let slot = self.clients.insert(Client {
+        let client = Client {
             id: Arc::clone(&id),
             principal: Arc::clone(&admission.principal),
             rights: Arc::clone(&admission.rights),
@@ -229,14 +229,17 @@ impl Shard {
             expiry_s: 0,
             expires_at_ms: None,
             generation: 0,
-        }) as u32;
+            paused_until_ms: 0,
+            releases: 0,
+        };
+        let slot = self.clients.insert(client, self.now.ms);
         self.directory.insert(id, slot);
         slot
     }
 
     /// Ends the connection that holds a session, for another that takes it ([MQTT-3.1.4-2]).
     fn take_over(&mut self, slot: u32) {
-        let Some(old) = self.clients.get(slot as usize).and_then(|client| client.connection) else { return };
+        let Some(old) = self.clients.get(slot).and_then(|client| client.connection) else { return };
         let problem = Problem::titled("another connection with this client identifier took the session")
             .retry(Retry::After { after_ms: 5000, jitter_ms: 5000 });
         let refusal = Refusal::new(Reason::SESSION_TAKEN_OVER, problem);
@@ -272,8 +275,8 @@ impl Shard {
         }
         self.touch(key);
         let Some(slot) = client else { return };
-        let rights = self.clients.get(slot as usize).map(|client| Arc::clone(&client.rights));
-        if let Some(client) = self.clients.get_mut(slot as usize) {
+        let rights = self.clients.get(slot).map(|client| Arc::clone(&client.rights));
+        if let Some(client) = self.clients.get_mut(slot) {
             client.connection = None;
             client.parked = Some(parked);
             client.replays.clear();
@@ -293,7 +296,7 @@ impl Shard {
     }
 
     fn keep_session(&mut self, slot: u32, expiry_s: u32) {
-        let Some(client) = self.clients.get_mut(slot as usize) else { return };
+        let Some(client) = self.clients.get_mut(slot) else { return };
         if expiry_s != u32::MAX {
             let at_ms = self.now.ms.saturating_add(1000 * u64::from(expiry_s));
             client.expires_at_ms = Some(at_ms);
@@ -302,7 +305,7 @@ impl Shard {
     }
 
     pub(super) fn session_due(&mut self, slot: u32, generation: u64) {
-        let Some(client) = self.clients.get(slot as usize) else { return };
+        let Some(client) = self.clients.get(slot) else { return };
         if client.generation != generation || client.expires_at_ms.is_none_or(|at_ms| at_ms > self.now.ms) {
             return;
         }
@@ -314,7 +317,7 @@ impl Shard {
 
     /// Forgets a session and everything that was kept for it.
     fn end_session(&mut self, slot: u32) {
-        let Some(client) = self.clients.try_remove(slot as usize) else { return };
+        let Some(client) = self.clients.remove(slot, self.now.ms) else { return };
         self.directory.remove(&client.id);
         if client.subscriptions.is_empty() {
             return;
@@ -330,7 +333,7 @@ impl Shard {
     /// Tells shared groups whether a member can be handed messages at once.
     fn set_available(&mut self, slot: u32, available: bool) {
         let subscriber = self.subscriber(slot);
-        let Some(client) = self.clients.get(slot as usize) else { return };
+        let Some(client) = self.clients.get(slot) else { return };
         if client.subscriptions.keys().any(|filter| filter.group().is_some()) {
             let router = self.shared.router();
             for filter in client.subscriptions.keys().filter(|filter| filter.group().is_some()) {

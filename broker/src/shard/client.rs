@@ -37,6 +37,10 @@ pub struct Client {
     pub expiry_s: u32,
     /// When it ends, on the clock that never runs back; there exactly when it is not attached and does end.
     pub expires_at_ms: Option<u64>,
+    /// Deliveries wait until then, because the client released one.
+    pub paused_until_ms: u64,
+    /// How many deliveries in a row the client released.
+    pub releases: u32,
     /// Tells a deadline of this session from one of another that had the same slot.
     pub generation: u64,
 }

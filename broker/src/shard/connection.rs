@@ -4,8 +4,8 @@ use super::{ConnectionKey, Shard};
 use crate::out::Out;
 use bytes::{Buf, Bytes, BytesMut};
 use candor_protocol::codec::frame::{Frame, whole_frames};
-use candor_protocol::packet::{Connect, Kind, Packet, Ping, property};
-use candor_protocol::session::{Outcome, Output, ServerPolicy, Session};
+use candor_protocol::packet::{Connect, Packet, Ping, property};
+use candor_protocol::session::{Output, ServerPolicy, Session};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -208,7 +208,7 @@ impl Shard {
                 Output::Opened(_) => self.opened(key),
                 // With the memory engine a step is kept once it is in the session.
                 Output::Record(record) => connection.session.recorded(record),
-                Output::Settled { outcome, .. } => self.settled(key, &outcome),
+                Output::Settled { outcome, returned, .. } => self.settled(key, &outcome, returned),
                 Output::Subscribe(packet) => self.subscribe(key, *packet),
                 Output::Unsubscribe(packet) => self.unsubscribe(key, *packet),
                 Output::Ping => self.pong(key),
@@ -227,7 +227,7 @@ impl Shard {
     fn after(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get(key) else { return };
         if let Some(slot) = connection.client {
-            if self.clients.get(slot as usize).is_some_and(|client| !client.queue.is_empty()) {
+            if self.clients.get(slot).is_some_and(|client| !client.queue.is_empty()) {
                 self.pump(slot);
             }
         }
@@ -240,7 +240,7 @@ impl Shard {
         let (slot, terms) = (connection.client, connection.session.terms());
         tracing::debug!(client = %connection.client_id, dialect = %terms.dialect, "negotiated");
         let expiry_s = terms.session_expiry_s;
-        if let Some(client) = slot.and_then(|slot| self.clients.get_mut(slot as usize)) {
+        if let Some(client) = slot.and_then(|slot| self.clients.get_mut(slot)) {
             client.expiry_s = expiry_s;
         }
         if let Some(slot) = slot {
@@ -248,19 +248,10 @@ impl Shard {
         }
     }
 
-    /// The subscriber settled a delivery.
-    fn settled(&mut self, key: ConnectionKey, outcome: &Outcome) {
-        let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
-        if let Some(refusal) = outcome.refusal() {
-            let verdict = crate::feedback::Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, None);
-            self.verdict(slot, verdict);
-        }
-    }
-
     fn pong(&mut self, key: ConnectionKey) {
         let unix_ms = self.now.unix_ms;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let waiting = connection.client.and_then(|slot| self.clients.get(slot as usize)).map_or(0, |client| client.queue.len());
+        let waiting = connection.client.and_then(|slot| self.clients.get(slot)).map_or(0, |client| client.queue.len());
         let mut map = candor_protocol::codec::dictionary::MapBuilder::new();
         map.set(property::BACKLOG, &(waiting as u64)).set(property::SERVER_TIME, &unix_ms);
         connection.session.answer(Packet::PingResp(Ping { dictionary: map.finish() }));
@@ -293,7 +284,7 @@ impl Shard {
                 }
                 Timer::Session(slot, generation) => self.session_due(slot, generation),
                 Timer::Pump(slot, generation) => {
-                    if self.clients.get(slot as usize).is_some_and(|client| client.generation == generation) {
+                    if self.clients.get(slot).is_some_and(|client| client.generation == generation) {
                         self.pump(slot);
                     }
                 }

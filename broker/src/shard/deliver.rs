@@ -1,17 +1,25 @@
 //! A message to one client: now, or in its queue.
 
+use super::publish::experiment_keys;
+use super::timers::Timer;
 use super::{ConnectionKey, Shard};
 use crate::feedback::Verdict;
 use crate::message::Envelope;
 use crate::out::{Out, SHARE_FROM};
 use crate::queue::Waiting;
 use bytes::BufMut;
-use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::write::{PublishFrame, publish_head};
 use candor_protocol::packet::publish::dictionary_of;
-use candor_protocol::packet::{Kind, Message, PacketId, Problem, Qos, Reason, Refusal, Retry};
-use candor_protocol::session::{Admitted, Sending};
+use candor_protocol::packet::{Kind, Message, PacketId, Problem, Qos, Reason, Refusal, Retry, property};
+use candor_protocol::session::{Admitted, Delivery, Outcome, Sending};
+
+/// How long deliveries pause after a message was released for the first time; each time in a row doubles it.
+const RELEASE_PAUSE_MS: u64 = 100;
+const RELEASE_DOUBLINGS: u32 = 7;
+/// The longest delay that a client may ask for.
+const DELAY_MS_MAX: u64 = 3_600_000;
 
 /// The forms of one message that were encoded already: once for each dialect, QoS and retain flag.
 #[derive(Debug, Default)]
@@ -50,7 +58,7 @@ impl FrameCache {
 impl Shard {
     /// Hands a message to a session. `is_shared`: others get the same message, so it pays to encode it once.
     pub(super) fn deliver(&mut self, slot: u32, envelope: &Envelope, qos: Qos, retain: bool, is_shared: bool) {
-        let Some(client) = self.clients.get_mut(slot as usize) else { return };
+        let Some(client) = self.clients.get_mut(slot) else { return };
         let connection = match client.connection {
             Some(key) => self.connections.get_mut(key).map(|connection| (key, connection)),
             None => None,
@@ -98,13 +106,13 @@ impl Shard {
 
     /// A message that a subscriber's maximum packet size keeps from it is a gap.
     fn too_large(&mut self, slot: u32, topic: &str, len: usize) {
-        let limit = self.clients.get(slot as usize).and_then(|client| self.connections.get(client.connection?));
+        let limit = self.clients.get(slot).and_then(|client| self.connections.get(client.connection?));
         let limit = limit.map_or(0, |connection| connection.session.terms().send_size_max);
         let problem =
             Problem::titled("the message is larger than the subscriber takes").limit(u64::from(limit), len as u64).retry(Retry::Never);
         let verdict = Verdict::new(self.now.unix_ms, Kind::Publish, Refusal::new(Reason::PACKET_TOO_LARGE, problem), Some(topic));
         self.verdict(slot, verdict);
-        if let Some(client) = self.clients.get_mut(slot as usize) {
+        if let Some(client) = self.clients.get_mut(slot) {
             client.queue.gap.too_large += 1;
         }
         self.tell_gap(slot);
@@ -113,10 +121,11 @@ impl Shard {
     /// Sends what waits for a session, as far as window and connection allow.
     pub(super) fn pump(&mut self, slot: u32) {
         loop {
-            let Some(client) = self.clients.get_mut(slot as usize) else { return };
+            let Some(client) = self.clients.get_mut(slot) else { return };
             let Some(key) = client.connection else { return };
             let Some(connection) = self.connections.get_mut(key) else { return };
-            if !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
+            let is_paused = self.now.ms < client.paused_until_ms;
+            if is_paused || !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
                 return;
             }
             let Some(waiting) = client.queue.pop(self.now.unix_ms) else { break };
@@ -126,7 +135,10 @@ impl Shard {
             }
             let terms = connection.session.terms();
             let form = Form { dialect: terms.dialect, qos: waiting.qos, retain: waiting.retain, experiments: terms.experiments != 0 };
-            let hop = next_hop(&mut None, form, &waiting.envelope, self.now.unix_ms);
+            let mut hop = next_hop(&mut None, form, &waiting.envelope, self.now.unix_ms);
+            if waiting.redelivery_count > 0 && form.dialect.is_extended() {
+                hop = MapBuilder::new().merge(&hop).set(property::REDELIVERY_COUNT, &u64::from(waiting.redelivery_count)).finish();
+            }
             let message = &waiting.envelope.message;
             match connection.session.admit(message, waiting.qos, waiting.retain, &hop, u64::from(slot)) {
                 Admitted::Now(id) => {
@@ -141,9 +153,42 @@ impl Shard {
             }
         }
         self.tell_gap(slot);
-        if self.clients.get(slot as usize).is_some_and(|client| client.queue.is_empty() && !client.replays.is_empty()) {
+        if self.clients.get(slot).is_some_and(|client| client.queue.is_empty() && !client.replays.is_empty()) {
             self.continue_replay(slot);
         }
+    }
+
+    /// The subscriber settled a delivery. What it released comes again, after a pause that doubles; what it rejected does
+    /// not.
+    pub(super) fn settled(&mut self, key: ConnectionKey, outcome: &Outcome, returned: Option<Box<Delivery>>) {
+        let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let (Some(refusal), Some(delivery)) = (outcome.refusal(), returned) else {
+            client.releases = 0;
+            return;
+        };
+        let delay_ms = match (outcome.reason, outcome.delay_ms) {
+            (Reason::RELEASED, _) => RELEASE_PAUSE_MS << client.releases.min(RELEASE_DOUBLINGS),
+            (Reason::MODIFIED, delay_ms) => delay_ms.unwrap_or(RELEASE_PAUSE_MS).min(DELAY_MS_MAX),
+            _ => {
+                let verdict = Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, Some(delivery.message.topic_str()));
+                return self.verdict(slot, verdict);
+            }
+        };
+        client.releases += 1;
+        client.paused_until_ms = self.now.ms + delay_ms;
+        let redelivery_count = delivery.hop.value(property::REDELIVERY_COUNT).unwrap_or(0) as u32 + 1;
+        let expiry_s = delivery.hop.value(property::MESSAGE_EXPIRY_INTERVAL);
+        let envelope = Envelope {
+            message: delivery.message,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            expires_at_ms: expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000))),
+            stamps: None,
+            hop: experiment_keys(&delivery.hop),
+        };
+        client.queue.push_front(Waiting { envelope, qos: delivery.qos, retain: delivery.retain, redelivery_count });
+        self.timers.at(client.paused_until_ms, Timer::Pump(slot, client.generation));
     }
 
     /// Writes a message that a session sends again.

@@ -20,6 +20,7 @@
 //! | a message to one client: now, or in its queue | [`deliver`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
 //! | refusals and losses | [`verdicts`] |
+//! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
 pub mod attach;
@@ -28,6 +29,7 @@ pub mod connection;
 pub mod deliver;
 pub mod publish;
 pub mod settings;
+pub mod slots;
 pub mod subscribe;
 pub mod timers;
 pub mod verdicts;
@@ -45,6 +47,7 @@ use crate::router::{Picks, Retained, Router, Targets, Topical};
 use candor_protocol::packet::{Connect, Refusal};
 use deliver::FrameCache;
 use slab::Slab;
+use slots::Slots;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use timers::Timers;
@@ -133,7 +136,7 @@ pub struct Shard {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     connections: Slab<Connection>,
-    clients: Slab<Client>,
+    clients: Slots,
     directory: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
     /// Identifiers whose session ended lately for a reason that its client may ask for.
     ended: attach::Ended,
@@ -178,7 +181,7 @@ impl Shard {
             settings,
             shared,
             connections: Slab::new(),
-            clients: Slab::new(),
+            clients: Slots::default(),
             directory: HashMap::default(),
             ended: attach::Ended::default(),
             timers: Timers::default(),
@@ -298,7 +301,7 @@ impl Shard {
 
     fn queue(&mut self, slot: u32, waiting: Waiting) {
         let ranks = self.settings.rank.clone();
-        if let Some(client) = self.clients.get_mut(slot as usize) {
+        if let Some(client) = self.clients.get_mut(slot) {
             client.queue.push(waiting, ranks.as_ref().map(|rank| rank.as_ref() as &dyn Fn(&Envelope) -> u64));
         }
     }

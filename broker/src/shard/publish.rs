@@ -42,7 +42,7 @@ impl Shard {
     }
 
     fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {
-        let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot as usize)) else { return Ok(()) };
+        let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot)) else { return Ok(()) };
         let topic = publish.message.topic();
         if topic[0] == b'$' {
             let first = topic.split(|b| *b == b'/').next().unwrap_or_default();
@@ -127,7 +127,7 @@ impl Shard {
             hop = experiment_keys(&publish.dictionary);
         }
         let stamps = self.settings.stamps.as_ref().map(|node| {
-            let publisher = self.clients.get(slot as usize).map(|client| Arc::clone(&client.principal));
+            let publisher = self.clients.get(slot).map(|client| Arc::clone(&client.principal));
             let publisher = publisher.filter(|principal| !principal.is_empty());
             Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms })
         });
@@ -205,7 +205,7 @@ impl Shard {
 }
 
 /// The keys of experiments, which travel on where they are in force; everything else concerned this hop alone.
-fn experiment_keys(dictionary: &Dictionary) -> Dictionary {
+pub(super) fn experiment_keys(dictionary: &Dictionary) -> Dictionary {
     if !dictionary.entries().any(|(key, _)| matches!(key, KeyRef::Number(number) if number < 0)) {
         return Dictionary::EMPTY;
     }

@@ -66,7 +66,7 @@ impl Shard {
             let problem = Problem::titled(error.to_string()).field("topic filter").retry(Retry::Never);
             Refusal::new(Reason::TOPIC_FILTER_INVALID, problem)
         })?;
-        let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot as usize)) else {
+        let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot)) else {
             return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR));
         };
         let profile = &connection.listener.policy.profile;
@@ -94,7 +94,7 @@ impl Shard {
             self.shared.router().shared.set_available(filter, self.subscriber(slot), true);
         }
         let wants_retained = bits & NO_RETAINED == 0 && (bits & RETAINED_IF_NEW == 0 || subscribed == Subscribed::New);
-        if let Some(client) = self.clients.get_mut(slot as usize) {
+        if let Some(client) = self.clients.get_mut(slot) {
             client.subscriptions.insert(filter.clone(), subscription);
             // A shared subscription gets no retained messages: they would go to every member that joins.
             if wants_retained && filter.group().is_none() {
@@ -111,7 +111,7 @@ impl Shard {
             return Err(Refusal::new(Reason::TOPIC_FILTER_INVALID, problem));
         }
         let qos = qos.min(Qos::AtLeastOnce);
-        let Some(client) = self.clients.get_mut(slot as usize) else { return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR)) };
+        let Some(client) = self.clients.get_mut(slot) else { return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR)) };
         client.feedback.retain(|(other, _)| other != filter);
         if client.feedback.len() >= 16 {
             let problem = Problem::titled("16 filters on feedback are enough").limit(16, 17).retry(Retry::Never);
@@ -133,7 +133,7 @@ impl Shard {
     fn unsubscribe_one(&mut self, slot: u32, filter: &RequestedFilter) -> Reason {
         let Ok(filter) = filter else { return Reason::TOPIC_FILTER_INVALID };
         let subscriber = self.subscriber(slot);
-        let Some(client) = self.clients.get_mut(slot as usize) else { return Reason::NO_SUBSCRIPTION_EXISTED };
+        let Some(client) = self.clients.get_mut(slot) else { return Reason::NO_SUBSCRIPTION_EXISTED };
         let feedback = client.feedback.len();
         client.feedback.retain(|(other, _)| other != filter);
         client.replays.retain(|replay| replay.filter != *filter);
@@ -146,14 +146,14 @@ impl Shard {
 
     /// Puts a session in line for the next slice of its retained messages.
     pub(super) fn continue_replay(&mut self, slot: u32) {
-        if self.clients.get(slot as usize).is_some_and(|client| !client.replays.is_empty()) && !self.more.contains(&slot) {
+        if self.clients.get(slot).is_some_and(|client| !client.replays.is_empty()) && !self.more.contains(&slot) {
             self.more.push(slot);
         }
     }
 
     /// Hands out the next slice of a session's retained messages, if what came before is on its way.
     pub(super) fn replay_retained(&mut self, slot: u32) {
-        let Some(client) = self.clients.get_mut(slot as usize) else { return };
+        let Some(client) = self.clients.get_mut(slot) else { return };
         let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
         if !client.queue.is_empty() || connection.out.len() >= self.settings.out_bytes_max {
             // The pump goes on with it when there is room again.
@@ -169,7 +169,7 @@ impl Shard {
         let is_last = slice.len() < SLICE;
         replay.after = slice.last().map(|envelope| envelope.message.topic().to_vec());
         let granted = replay.subscription.qos;
-        if let (false, Some(client)) = (is_last, self.clients.get_mut(slot as usize)) {
+        if let (false, Some(client)) = (is_last, self.clients.get_mut(slot)) {
             client.replays.push_front(replay);
         }
         let unix_ms = self.now.unix_ms;

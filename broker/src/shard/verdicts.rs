@@ -25,7 +25,7 @@ impl Shard {
 
     /// A verdict on a session's traffic: to the log, to the ledger, and to the session's own feedback topic.
     pub(super) fn verdict(&mut self, slot: u32, verdict: Verdict) {
-        let Some(client) = self.clients.get(slot as usize) else { return };
+        let Some(client) = self.clients.get(slot) else { return };
         tracing::info!(
             client = %client.id, principal = %client.principal, packet = %verdict.packet,
             topic = verdict.topic.as_deref().unwrap_or_default(), refusal = %verdict.refusal, count = verdict.count, "verdict"
@@ -41,7 +41,7 @@ impl Shard {
     /// Sends a verdict on the session's own `$feedback/` topic, if it listens there.
     pub(super) fn tell(&mut self, slot: u32, verdict: &Verdict) {
         let topic = verdict.topic_name();
-        let Some(client) = self.clients.get(slot as usize) else { return };
+        let Some(client) = self.clients.get(slot) else { return };
         let matching = client.feedback.iter().filter(|(filter, _)| filter.matches(&topic));
         let Some(qos) = matching.map(|(_, qos)| *qos).max() else { return };
         let Ok(name) = TopicName::new(&topic) else { return };
@@ -60,7 +60,7 @@ impl Shard {
 
     /// What the ledger knows about a session, for one that begins to listen.
     pub(super) fn replay_ledger(&mut self, slot: u32) {
-        let Some(client) = self.clients.get(slot as usize) else { return };
+        let Some(client) = self.clients.get(slot) else { return };
         let verdicts: Vec<Verdict> = self.ledger.read(&client.id).cloned().collect();
         for verdict in verdicts {
             self.tell(slot, &verdict);
@@ -69,7 +69,7 @@ impl Shard {
 
     /// Tells a subscriber what it has missed: by NOTICE where the connection knows it, and in the ledger always.
     pub(super) fn tell_gap(&mut self, slot: u32) {
-        let Some(client) = self.clients.get_mut(slot as usize) else { return };
+        let Some(client) = self.clients.get_mut(slot) else { return };
         if client.queue.gap.is_empty() {
             return;
         }

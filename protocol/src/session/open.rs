@@ -1,7 +1,7 @@
 //! The packets of an open connection. What may come at all is decided here; each packet then goes to its concern.
 
 use super::inbound::Arrival;
-use super::outbound::Stage;
+use super::outbound::{InFlight, Stage};
 use super::{Answer, Cause, Outcome, Output, Record, Session, Side};
 use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
@@ -135,9 +135,14 @@ impl Session {
             outcome = Outcome::accepted();
         }
         if let Some(message) = self.outbound.finish(ack.id) {
-            self.outputs.push_back(Output::Settled { token: message.token, outcome });
-            self.send_again();
+            self.settled(message, outcome);
         }
+    }
+
+    fn settled(&mut self, message: InFlight, outcome: Outcome) {
+        let returned = outcome.reason.is_error().then_some(message.delivery);
+        self.outputs.push_back(Output::Settled { token: message.token, outcome, returned });
+        self.send_again();
     }
 
     fn receive_pubrec(&mut self, ack: &Ack) {
@@ -151,8 +156,7 @@ impl Session {
                 return;
             }
             if let Some(message) = self.outbound.finish(ack.id) {
-                self.outputs.push_back(Output::Settled { token: message.token, outcome: Outcome::of_ack(ack) });
-                self.send_again();
+                self.settled(message, Outcome::of_ack(ack));
             }
             return;
         }

@@ -157,8 +157,8 @@ pub enum Output {
     Message { ticket: Option<Ticket>, publish: Publish },
     /// Keep this, then say `recorded`.
     Record(Record),
-    /// The peer settled a delivery.
-    Settled { token: Token, outcome: Outcome },
+    /// The peer settled a delivery; one that it did not take is given back.
+    Settled { token: Token, outcome: Outcome, returned: Option<Box<Delivery>> },
     /// Server: answer with `answer(SubAck)`.
     Subscribe(Box<Subscribe>),
     /// Server: answer with `answer(UnsubAck)`.

@@ -159,7 +159,7 @@ impl End {
             }
             Output::Record(record) if self.records => self.session.recorded(record),
             Output::Record(record) => self.kept.push(record),
-            Output::Settled { token, outcome } => self.outcomes.push((token, outcome)),
+            Output::Settled { token, outcome, .. } => self.outcomes.push((token, outcome)),
             Output::Subscribe(packet) => {
                 let grant = |item: &crate::packet::SubscribeItem| {
                     if item.filter.is_ok() { Reason(item.qos as u8) } else { Reason::TOPIC_FILTER_INVALID }

@@ -1,0 +1,361 @@
+//! A broker in this process and clients that talk to it over real sockets, by every way into a dialect.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use bytes::BytesMut;
+use candor_broker::broker::{Broker, ListenerSetup, Setup};
+use candor_broker::driver::{Answer as Identity, Authenticate};
+use candor_broker::shard::{Admission, ListenerSettings, Peer, Rights, Settings};
+use candor_broker::transport::bind::BindOptions;
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::codec::frame::Frame;
+use candor_protocol::dialect::write::PublishFrame;
+use candor_protocol::packet::{
+    Connect, Durability, Message, Notice, Problem, Publish, Qos, Reason, Refusal, Retry, SubscribeItem, TopicFilter, Will, property,
+};
+use candor_protocol::session::{
+    Answer, Cause, ClientSettings, Delivered, Delivery, Opened, Outcome, Output, Parked, ServerPolicy, Session, Ticket,
+};
+use candor_protocol::sim::Way;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for an event before it fails.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a test listens to find that nothing comes, after a round trip that would have brought it.
+pub const QUIET: Duration = Duration::from_millis(50);
+
+/// Rights as tests need them: `deny/` may not be published to, `secret/` not subscribed to.
+#[derive(Debug)]
+pub struct TestRights;
+
+pub fn denied() -> Refusal {
+    let problem = Problem::titled("a rule denies it").rule("test rule").missing_scope("publish:deny").retry(Retry::Changed);
+    Refusal::new(Reason::NOT_AUTHORIZED, problem)
+}
+
+impl Rights for TestRights {
+    fn publish(&self, topic: &[u8], _qos: Qos, _retain: bool) -> Result<(), Refusal> {
+        if topic.starts_with(b"deny/") { Err(denied()) } else { Ok(()) }
+    }
+
+    fn subscribe(&self, filter: &TopicFilter, _qos: Qos) -> Result<(), Refusal> {
+        if filter.pattern().starts_with("secret/") { Err(denied()) } else { Ok(()) }
+    }
+}
+
+struct Names;
+
+/// A user name is who the client is; `wrong` as a password is refused.
+impl Authenticate for Names {
+    fn authenticate(&self, connect: &Connect, _peer: &Peer) -> Identity {
+        if connect.password.as_deref() == Some(b"wrong") {
+            return Identity::Now(Err(Refusal::bare(Reason::BAD_USER_NAME_OR_PASSWORD)));
+        }
+        let principal = connect.user_name.clone().unwrap_or_default().into();
+        let answer = Ok(Admission { principal, rights: Arc::new(TestRights) });
+        // Half of the clients are verified elsewhere, as passwords are.
+        if connect.client_id.len() % 2 == 0 { Identity::Now(answer) } else { Identity::Later(Box::new(move || answer)) }
+    }
+}
+
+pub fn policy() -> ServerPolicy {
+    let mut policy = ServerPolicy::default();
+    policy.profile.durability = Durability::Memory;
+    policy.profile.session_durability = Durability::Memory;
+    policy
+}
+
+/// A broker on a port of the system's choice.
+pub struct TestBroker {
+    broker: Option<Broker>,
+    pub address: String,
+}
+
+impl TestBroker {
+    pub fn start(shards: u16) -> Self {
+        Self::with(Settings { shards, ..Settings::default() }, policy(), false)
+    }
+
+    pub fn with(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> Self {
+        let listener = ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused };
+        let setup = ListenerSetup {
+            url: "mqtt://127.0.0.1:0".parse().unwrap(),
+            settings: Arc::new(listener),
+            tls: None,
+            bind: BindOptions::default(),
+        };
+        let broker = Broker::start(Setup { listeners: vec![setup], settings, authenticate: Arc::new(Names) }).unwrap();
+        let address = broker.urls()[0].trim_start_matches("mqtt://").to_owned();
+        Self { broker: Some(broker), address }
+    }
+
+    pub fn stop(mut self) {
+        self.broker.take().unwrap().stop().unwrap();
+    }
+
+    pub fn connect(&self, way: Way, id: &str) -> Client {
+        self.connect_with(way.settings(id))
+    }
+
+    /// A client whose session outlives its connection.
+    pub fn connect_stored(&self, way: Way, id: &str, parked: Parked) -> Client {
+        Client::open(&self.address, stored(way, id), parked)
+    }
+
+    pub fn connect_with(&self, settings: ClientSettings) -> Client {
+        Client::open(&self.address, settings, Parked::default())
+    }
+
+    /// A socket without a protocol.
+    pub fn raw(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.stop().unwrap();
+        }
+    }
+}
+
+pub fn stored(way: Way, id: &str) -> ClientSettings {
+    let mut settings = way.settings(id);
+    settings.connect.clean_session = false;
+    if settings.connect.dialect.is_extended() {
+        settings.connect.dictionary = Dictionary::with(property::SESSION_EXPIRY_INTERVAL, &3600);
+    }
+    settings
+}
+
+pub fn with_will(mut settings: ClientSettings, topic: &str, retain: bool) -> ClientSettings {
+    let message = Message::publish(topic, "gone").unwrap();
+    settings.connect.will = Some(Will { message, qos: Qos::AtLeastOnce, retain, dictionary: Dictionary::EMPTY });
+    settings
+}
+
+/// A client that does nothing by itself but acknowledge.
+pub struct Client {
+    stream: TcpStream,
+    pub session: Session,
+    arrived: BytesMut,
+    start: Instant,
+    /// What is answered to each message; `None`: the test answers.
+    pub settles: Option<Outcome>,
+    pub tickets: Vec<Ticket>,
+    pub messages: Vec<Publish>,
+    pub settled: Vec<(u64, Outcome)>,
+    pub answers: Vec<(u64, Answer)>,
+    pub notices: Vec<Notice>,
+    pub opened: Option<Opened>,
+    pub closed: Option<Cause>,
+    next_token: u64,
+}
+
+impl Client {
+    fn open(address: &str, settings: ClientSettings, parked: Parked) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut client = Self {
+            stream,
+            session: Session::client(Arc::new(settings), parked, 0),
+            arrived: BytesMut::new(),
+            start: Instant::now(),
+            settles: Some(Outcome::accepted()),
+            tickets: Vec::new(),
+            messages: Vec::new(),
+            settled: Vec::new(),
+            answers: Vec::new(),
+            notices: Vec::new(),
+            opened: None,
+            closed: None,
+            next_token: 0,
+        };
+        client.drain();
+        client.until(|client| client.opened.is_some() || client.closed.is_some());
+        client
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    fn drain(&mut self) {
+        let mut out = BytesMut::new();
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Send(packet) => drop(self.session.lower(&packet, &mut out)),
+                Output::Publish(sending) => self.encode(&sending.delivery, sending.id, sending.dup, &mut out),
+                Output::Message { ticket, publish } => {
+                    self.messages.push(publish);
+                    match (ticket, self.settles.clone()) {
+                        (Some(ticket), Some(outcome)) => self.session.settle(ticket, outcome),
+                        (Some(ticket), None) => self.tickets.push(ticket),
+                        _ => {}
+                    }
+                }
+                Output::Record(record) => self.session.recorded(record),
+                Output::Settled { token, outcome, .. } => self.settled.push((token, outcome)),
+                Output::Answered { token, answer } => self.answers.push((token, answer)),
+                Output::Notice(notice) => self.notices.push(notice),
+                Output::Opened(opened) => self.opened = Some(*opened),
+                Output::Closed { cause, .. } => self.closed = Some(cause),
+                _ => {}
+            }
+        }
+        if !out.is_empty() && self.stream.write_all(&out).is_err() {
+            self.session.lost();
+        }
+    }
+
+    fn encode(&self, delivery: &Delivery, id: Option<candor_protocol::packet::PacketId>, dup: bool, out: &mut BytesMut) {
+        let dialect = self.session.terms().dialect;
+        PublishFrame::new(dialect, delivery.qos, delivery.retain, &delivery.message, &delivery.hop).write(id, dup, out);
+    }
+
+    /// Reads once, for at most `wait`; tells whether something came.
+    fn step(&mut self, wait: Duration) -> bool {
+        self.stream.set_read_timeout(Some(wait.max(Duration::from_millis(1)))).unwrap();
+        let mut buffer = vec![0; 64 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => self.session.lost(),
+            Ok(len) => self.arrived.extend_from_slice(&buffer[..len]),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => return false,
+            Err(_) => self.session.lost(),
+        }
+        let now_ms = self.now_ms();
+        while let Some(frame) = Frame::split_mut(&mut self.arrived, u32::MAX).unwrap() {
+            self.session.receive(&frame, now_ms);
+            self.drain();
+        }
+        self.drain();
+        true
+    }
+
+    /// Runs until `done`, or fails.
+    pub fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        while !done(self) {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the event did not come: {:?} {:?}", self.messages, self.closed);
+            assert!(self.closed.is_none() || done(self), "the connection ended: {:?}", self.closed);
+            self.step(left);
+        }
+    }
+
+    /// A round trip: everything the broker had for this client before has come.
+    pub fn settle_down(&mut self) {
+        while self.step(QUIET) {}
+    }
+
+    pub fn send(&mut self, delivery: Delivery) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        let mut out = BytesMut::new();
+        match self.session.deliver(delivery.clone(), token) {
+            Delivered::Now(id) => self.encode(&delivery, id, false, &mut out),
+            other => panic!("{other:?}"),
+        }
+        self.stream.write_all(&out).unwrap();
+        token
+    }
+
+    pub fn start_publish(&mut self, topic: &str, payload: &str, qos: Qos, retain: bool) -> u64 {
+        let message = Message::publish(topic, payload).unwrap();
+        self.send(Delivery { message, qos, retain, hop: Dictionary::EMPTY })
+    }
+
+    /// Publishes and waits for the outcome, if there is one.
+    pub fn publish(&mut self, topic: &str, payload: &str, qos: Qos) -> Option<Outcome> {
+        let token = self.start_publish(topic, payload, qos, false);
+        (qos != Qos::AtMostOnce).then(|| self.outcome(token))
+    }
+
+    pub fn retain(&mut self, topic: &str, payload: &str) {
+        let token = self.start_publish(topic, payload, Qos::AtLeastOnce, true);
+        self.outcome(token);
+    }
+
+    pub fn outcome(&mut self, token: u64) -> Outcome {
+        self.until(|client| client.settled.iter().any(|(other, _)| *other == token));
+        self.settled.iter().find(|(other, _)| *other == token).unwrap().1.clone()
+    }
+
+    pub fn subscribe(&mut self, filter: &str, qos: Qos) -> Reason {
+        self.subscribe_with(filter, qos, Dictionary::EMPTY)
+    }
+
+    pub fn subscribe_with(&mut self, filter: &str, qos: Qos, dictionary: Dictionary) -> Reason {
+        let token = self.next_token;
+        self.next_token += 1;
+        let filter = Ok(TopicFilter::new(filter).unwrap());
+        self.session.subscribe(vec![SubscribeItem { filter, qos }], dictionary, token).unwrap();
+        self.drain();
+        self.until(|client| client.answers.iter().any(|(other, _)| *other == token));
+        match &self.answers.iter().find(|(other, _)| *other == token).unwrap().1 {
+            Answer::Subscribed(suback) => suback.reasons[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn unsubscribe(&mut self, filter: &str) {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.session.unsubscribe(vec![TopicFilter::new(filter).unwrap()], Dictionary::EMPTY, token).unwrap();
+        self.drain();
+        self.until(|client| client.answers.iter().any(|(other, _)| *other == token));
+    }
+
+    /// Waits for `count` messages and takes them: `TOPIC PAYLOAD`.
+    pub fn expect(&mut self, count: usize) -> Vec<String> {
+        self.until(|client| client.messages.len() >= count);
+        let text = |publish: Publish| format!("{} {}", publish.message.topic_str(), String::from_utf8_lossy(publish.message.payload()));
+        self.messages.drain(..count).map(text).collect()
+    }
+
+    /// Finds that nothing has come, after everything had time to.
+    pub fn expect_nothing(&mut self) {
+        self.settle_down();
+        assert!(self.messages.is_empty(), "{:?}", self.messages);
+    }
+
+    pub fn expect_close(&mut self) -> Cause {
+        self.until(|client| client.closed.is_some());
+        self.closed.clone().unwrap()
+    }
+
+    pub fn leave(mut self) {
+        self.session.leave(false);
+        self.drain();
+    }
+
+    /// Drops the connection without a word and gives the session's state back.
+    pub fn drop_connection(mut self) -> Parked {
+        self.stream.shutdown(std::net::Shutdown::Both).ok();
+        self.session.lost();
+        self.session.park()
+    }
+
+    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.session.settle(ticket, outcome);
+        self.drain();
+    }
+}
+
+/// Each way, and one and three shards.
+pub fn everywhere(test: impl Fn(&TestBroker, Way)) {
+    for shards in [1, 3] {
+        let broker = TestBroker::start(shards);
+        for way in Way::ALL {
+            test(&broker, way);
+        }
+        broker.stop();
+    }
+}
+
+pub const NO_MESSAGES: [&str; 0] = [];
