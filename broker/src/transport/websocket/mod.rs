@@ -1,11 +1,11 @@
 //! MQTT over WebSocket (MQTT 3.1.1, section 6; RFC 6455), server side.
 //!
-//! The opening request is parsed and answered with the library's parts ([`upgrade`]). Frames are read by [`frame`]
+//! The opening request is parsed and answered with the library's parts (`upgrade`). Frames are read by `frame`
 //! rather than by the library's own stream: that one keeps whole frames, and a read buffer for each connection, while
 //! MQTT needs neither.
 
 mod frame;
-pub(super) mod upgrade;
+mod upgrade;
 
 pub use frame::BadFrame;
 pub use upgrade::BadUpgrade;
