@@ -22,8 +22,7 @@
 //!
 //! # Memory
 //! `mqtt` never grows by more than `input` shrinks. What stays in `input` is bounded by [`INPUT_LEFT_MAX`]. `receive`
-//! appends to `output` at most handshake messages and one pong; a loop that stops reading while `output` waits for the
-//! socket bounds it as well. An idle connection holds its state alone: about 3.6 KB for TLS, keys included, 70 bytes for
+//! appends to `output` at most handshake messages, one pong (none when much waits there already), and one farewell. An idle connection holds its state alone: about 3.6 KB for TLS, keys included, 70 bytes for
 //! WebSocket, nothing for TCP (measured by `tests/transport_memory.rs`).
 
 pub mod bind;
@@ -165,7 +164,10 @@ impl Transport {
                 Ok(Progress::Open)
             }
             Layers::Tls(tls) => tls.receive(input, mqtt, output),
-            Layers::WebSocket(websocket) => websocket.receive(input, mqtt, output),
+            Layers::WebSocket(websocket) => {
+                let waiting = output.len();
+                websocket.receive(input, mqtt, output, waiting)
+            }
             Layers::WebSocketTls(both) => both.receive(input, mqtt, output),
         }
     }
@@ -174,7 +176,8 @@ impl Transport {
     /// one WebSocket frame and as few TLS records as its size allows. While handshaking nothing happens.
     ///
     /// # Errors
-    /// The connection is closed on this side, or its keys are used up.
+    /// The connection is closed on this side, or its keys are used up. What `output` holds is to be written all the same:
+    /// it may be the farewell.
     pub fn send(&mut self, mqtt: &mut BytesMut, output: &mut BytesMut) -> Result<(), TransportError> {
         match &mut self.0 {
             Layers::Tcp => {
@@ -226,7 +229,7 @@ impl WebSocketTls {
             return Ok(below);
         }
         let mut answer = BytesMut::new();
-        let above = self.websocket.receive(&mut self.plain, mqtt, &mut answer);
+        let above = self.websocket.receive(&mut self.plain, mqtt, &mut answer, output.len());
         if self.plain.is_empty() {
             self.plain = BytesMut::new();
         }

@@ -189,6 +189,22 @@ fn a_ping_is_answered_at_once_and_between_packets() {
 }
 
 #[test]
+fn a_flood_of_pings_does_not_make_the_output_grow() {
+    open(|mut talk| {
+        let mut most = 0;
+        for _ in 0..20_000 {
+            talk.stream.write_all(&masked(Frame::ping(&[b'?'; 125][..]))).unwrap();
+            let bytes = talk.client_bytes();
+            talk.input.extend_from_slice(&bytes);
+            // The client does not read, so nothing is taken from the output.
+            assert_eq!(talk.server.receive(&mut talk.input, &mut talk.mqtt, &mut talk.output), Ok(Progress::Open));
+            most = most.max(talk.output.len());
+        }
+        assert!((60_000..70_000).contains(&most), "{most}");
+    });
+}
+
+#[test]
 fn the_clients_close_is_answered_with_its_code() {
     open(|mut talk| {
         talk.websocket().send(Message::binary(CONNECT)).unwrap();
