@@ -1,6 +1,7 @@
 //! TLS errors in words that name the cause and the remedy.
 
 use super::TlsListener;
+use crate::transport::INPUT_LEFT_MAX;
 use candor_protocol::dialect::{ALPN, ALPN_PLAIN};
 use rustls::{AlertDescription, Error, PeerIncompatible};
 use std::fmt;
@@ -19,6 +20,8 @@ pub struct TlsFailure {
 pub(super) enum Cause {
     /// What the TLS library found.
     Library(Error),
+    /// A handshake message that takes more than [`INPUT_LEFT_MAX`] with its records.
+    HandshakeTooLarge,
     /// A handshake message split over records after the handshake. TLS allows it, no peer does it, and it would bind
     /// sending to what is in the input buffer.
     SplitAfterHandshake,
@@ -34,7 +37,7 @@ impl TlsFailure {
     pub fn library_error(&self) -> Option<&Error> {
         match &self.cause {
             Cause::Library(error) => Some(error),
-            Cause::SplitAfterHandshake => None,
+            Cause::HandshakeTooLarge | Cause::SplitAfterHandshake => None,
         }
     }
 }
@@ -42,6 +45,9 @@ impl TlsFailure {
 impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = match &self.cause {
+            Cause::HandshakeTooLarge => {
+                return write!(f, "TLS: a message of the handshake takes more than {INPUT_LEFT_MAX} bytes with its records");
+            }
             Cause::SplitAfterHandshake => return write!(f, "TLS: a message of the handshake layer is split over records"),
             Cause::Library(error) => error,
         };

@@ -1,8 +1,9 @@
 //! TLS, server side: the library's connection without its buffers. Records are decrypted in the caller's input buffer and
 //! written straight to the caller's output buffer, so that nothing is kept between two calls.
 //!
-//! Limits are the library's: a record has at most 16 KiB (and its overhead), a handshake message 64 KiB, so that at most
-//! one record, and before the handshake's end one message, stays in the input buffer.
+//! A record has at most 16 KiB (and its overhead), so that after the handshake no more than that stays in the input
+//! buffer. During the handshake it is a whole message, with all that lies between its records; the library allows 64 KiB
+//! of message in records of one byte, which is over a megabyte, and [`INPUT_LEFT_MAX`] does not.
 
 mod certificate;
 mod failure;
@@ -16,8 +17,7 @@ pub use settings::{BadTlsVersion, TlsHandshakes, TlsListener, TlsOptions, TlsSet
 use super::detect::{FIRST_BYTES_MIN, Mismatch, Spoken, detect};
 use super::error::TransportError;
 use super::url::Scheme;
-use super::websocket::upgrade::answer;
-use super::{Progress, TlsInfo};
+use super::{INPUT_LEFT_MAX, Progress, TlsInfo, http};
 use bytes::{Buf, BytesMut};
 use failure::Cause;
 use rustls::server::UnbufferedServerConnection;
@@ -165,7 +165,7 @@ impl Tls {
         };
         let Some(mismatch) = detect(listener, input) else { return Ok(()) };
         if let Mismatch { spoken: Spoken::Http, .. } = mismatch {
-            answer((400, "Bad Request"), "", &mismatch.to_string(), output);
+            http::refuse((400, "Bad Request"), "", &mismatch.to_string(), output);
         }
         Err(self.fail(mismatch.into()))
     }
@@ -211,7 +211,8 @@ impl Tls {
     fn settle(&mut self, input: &mut BytesMut) -> Result<Progress, Cause> {
         if self.is_handshaking() {
             if self.connection.is_handshaking() {
-                return Ok(Progress::Handshaking);
+                let is_bounded = input.len() <= INPUT_LEFT_MAX;
+                return if is_bounded { Ok(Progress::Handshaking) } else { Err(Cause::HandshakeTooLarge) };
             }
             self.counters.handshake(self.is_resumed());
             self.offered = String::new();
@@ -250,34 +251,25 @@ impl Tls {
             Phase::Open => {}
             Phase::Closing | Phase::Closed => return Err(TransportError::Closed),
         }
+        if let Err(cause) = self.encrypt(plain, output) {
+            let failure = TlsFailure { cause, listener: self.listener, offered: String::new() };
+            return Err(self.fail(failure.into()));
+        }
+        plain.clear();
+        Ok(())
+    }
+
+    fn encrypt(&mut self, plain: &[u8], output: &mut BytesMut) -> Result<(), Cause> {
         loop {
             // See `settle` for why an empty input is safe.
-            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
-            let step = match state.map_err(Cause::Library) {
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+            match self.connection.process_tls_records(&mut []).state.map_err(Cause::Library)? {
+                ConnectionState::WriteTraffic(mut traffic) => {
                     let bound = plain.len() + (plain.len() / RECORD_PLAINTEXT_MAX + 1) * RECORD_OVERHEAD_MAX;
-                    append(output, bound, |space| traffic.encrypt(plain, space)).map(|()| Step::Wait)
+                    return append(output, bound, |space| traffic.encrypt(plain, space));
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append(output, HANDSHAKE_ESTIMATE, |space| data.encode(space)).map(|()| Step::Again)
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    Ok(Step::Again)
-                }
-                Ok(_) => Err(Cause::Library(rustls::Error::HandshakeNotComplete)),
-                Err(cause) => Err(cause),
-            };
-            match step {
-                Ok(Step::Again) => {}
-                Ok(Step::Wait) => {
-                    plain.clear();
-                    return Ok(());
-                }
-                Err(cause) => {
-                    let failure = TlsFailure { cause, listener: self.listener, offered: String::new() };
-                    return Err(self.fail(failure.into()));
-                }
+                ConnectionState::EncodeTlsData(mut data) => append(output, HANDSHAKE_ESTIMATE, |space| data.encode(space))?,
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                _ => return Err(Cause::Library(rustls::Error::HandshakeNotComplete)),
             }
         }
     }

@@ -110,7 +110,6 @@ impl TlsListener {
 /// TLS as listeners use it. Shared by all of them and by all shards; connections already made keep what they began with.
 #[derive(Debug)]
 pub struct TlsSettings {
-    options: TlsOptions,
     loaded: RwLock<Arc<Loaded>>,
     counters: Arc<Counters>,
 }
@@ -118,6 +117,7 @@ pub struct TlsSettings {
 /// What one loading of the files came to.
 #[derive(Debug)]
 struct Loaded {
+    options: TlsOptions,
     mqtt: Arc<ServerConfig>,
     websocket: Arc<ServerConfig>,
     ticketer: Arc<dyn ProducesTickets>,
@@ -160,17 +160,26 @@ impl TlsSettings {
     /// # Errors
     /// The first file or option that is wrong, with what is expected of it.
     pub fn load(options: TlsOptions) -> Result<Self, TlsSettingsError> {
-        let loaded = Loaded::new(&options, None)?;
-        Ok(Self { options, loaded: RwLock::new(Arc::new(loaded)), counters: Arc::default() })
+        let loaded = Loaded::new(options, None)?;
+        Ok(Self { loaded: RwLock::new(Arc::new(loaded)), counters: Arc::default() })
     }
 
-    /// Reads the files again, for connections from now on. Tickets given before stay good, unless the CAs for client
-    /// certificates have changed: a ticket carries the client's certificate, which the new CAs may not vouch for.
+    /// Reads the files again, for connections from now on. Tickets given before stay good, unless the demands on client
+    /// certificates have changed: a ticket stands for the certificate that its first handshake showed, or for none.
     ///
     /// # Errors
     /// As [`TlsSettings::load`]; what was in force stays so.
     pub fn reload(&self) -> Result<(), TlsSettingsError> {
-        let loaded = Loaded::new(&self.options, Some(&*self.loaded()))?;
+        let options = self.loaded().options.clone();
+        self.replace(options)
+    }
+
+    /// As [`TlsSettings::reload`], with other options.
+    ///
+    /// # Errors
+    /// As [`TlsSettings::load`]; what was in force stays so.
+    pub fn replace(&self, options: TlsOptions) -> Result<(), TlsSettingsError> {
+        let loaded = Loaded::new(options, Some(&*self.loaded()))?;
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
         Ok(())
     }
@@ -206,7 +215,7 @@ impl TlsSettings {
 }
 
 impl Loaded {
-    fn new(options: &TlsOptions, before: Option<&Loaded>) -> Result<Self, TlsSettingsError> {
+    fn new(options: TlsOptions, before: Option<&Loaded>) -> Result<Self, TlsSettingsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = Arc::new(files::certified_key(&options.certificate, &options.key, &provider)?);
         let client_roots = match &options.client_ca {
@@ -215,22 +224,26 @@ impl Loaded {
             None => None,
         };
         let ticketer = match before {
-            Some(before) if same_roots(before.client_roots.as_ref(), client_roots.as_ref()) => Arc::clone(&before.ticketer),
+            Some(before) if before.demands_the_same(&options, client_roots.as_ref()) => Arc::clone(&before.ticketer),
             _ => rustls::crypto::aws_lc_rs::Ticketer::new()?,
         };
-        let config = |listener| server_config(options, listener, &provider, client_roots.as_ref(), &key, &ticketer);
+        let config = |listener| server_config(&options, listener, &provider, client_roots.as_ref(), &key, &ticketer);
         Ok(Self {
             mqtt: Arc::new(config(TlsListener::Mqtt)?),
             websocket: Arc::new(config(TlsListener::WebSocket)?),
             certificate_expires_s: key.cert.first().and_then(|der| certificate::not_after_s(der)),
             ticketer,
             client_roots,
+            options,
         })
     }
-}
 
-fn same_roots(before: Option<&RootCertStore>, now: Option<&RootCertStore>) -> bool {
-    before.map(|roots| &roots.roots) == now.map(|roots| &roots.roots)
+    /// Whether what is demanded of clients' certificates is what these options demand.
+    fn demands_the_same(&self, options: &TlsOptions, client_roots: Option<&RootCertStore>) -> bool {
+        let before = self.client_roots.as_ref();
+        self.options.client_certificate_required == options.client_certificate_required
+            && before.map(|roots| &roots.roots) == client_roots.map(|roots| &roots.roots)
+    }
 }
 
 fn server_config(

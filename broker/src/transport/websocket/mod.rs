@@ -1,11 +1,11 @@
 //! MQTT over WebSocket (MQTT 3.1.1, section 6; RFC 6455), server side.
 //!
-//! The opening request is parsed and answered with the library's parts ([`upgrade`]). Frames are read by [`frame`]
+//! The opening request is parsed and answered with the library's parts (`upgrade`). Frames are read by `frame`
 //! rather than by the library's own stream: that one keeps whole frames, and a read buffer for each connection, while
 //! MQTT needs neither.
 
 mod frame;
-pub(super) mod upgrade;
+mod upgrade;
 
 pub use frame::BadFrame;
 pub use upgrade::BadUpgrade;
@@ -18,6 +18,10 @@ use bytes::BytesMut;
 use frame::{FrameReader, Reading};
 use tungstenite::protocol::frame::coding::CloseCode;
 use upgrade::{RequestReader, Subprotocol};
+
+/// A ping is answered while no more bytes than this wait for the socket. A peer that pings on and does not read would
+/// otherwise make the output grow without end.
+const PONG_BACKLOG_MAX: usize = 64 * 1024;
 
 /// A WebSocket connection's state.
 ///
@@ -57,9 +61,15 @@ impl WebSocket {
         self.subprotocol == Some(Subprotocol::Extended)
     }
 
-    /// See [`super::Transport::receive`].
-    pub(super) fn receive(&mut self, input: &mut BytesMut, mqtt: &mut BytesMut, output: &mut BytesMut) -> Result<Progress, TransportError> {
-        let outcome = self.advance(input, mqtt, output);
+    /// See [`super::Transport::receive`]; `waiting` is how many bytes wait for the socket already.
+    pub(super) fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        mqtt: &mut BytesMut,
+        output: &mut BytesMut,
+        waiting: usize,
+    ) -> Result<Progress, TransportError> {
+        let outcome = self.advance(input, mqtt, output, waiting);
         if outcome.is_err() {
             self.phase = Phase::Closed;
         }
@@ -69,7 +79,13 @@ impl WebSocket {
         outcome
     }
 
-    fn advance(&mut self, input: &mut BytesMut, mqtt: &mut BytesMut, output: &mut BytesMut) -> Result<Progress, TransportError> {
+    fn advance(
+        &mut self,
+        input: &mut BytesMut,
+        mqtt: &mut BytesMut,
+        output: &mut BytesMut,
+        waiting: usize,
+    ) -> Result<Progress, TransportError> {
         if let Phase::Opening(request) = &mut self.phase {
             // Told before an HTTP answer is made, which only an HTTP client could read.
             if let Some(mismatch) = detect(Scheme::Ws, input) {
@@ -90,8 +106,9 @@ impl WebSocket {
         };
         match frames.read(input, mqtt, self.limits.frame_bytes_max) {
             Ok(Reading::More { ping }) => {
-                if let (Some(payload), true) = (ping, may_answer) {
-                    frame::write_pong(&payload, output);
+                match ping {
+                    Some(payload) if may_answer && waiting <= PONG_BACKLOG_MAX => frame::write_pong(&payload, output),
+                    _ => {}
                 }
                 Ok(Progress::Open)
             }

@@ -1,5 +1,6 @@
 //! The HTTP request that opens a WebSocket (RFC 6455, section 4) and its answer.
 
+use crate::transport::http;
 use bytes::{BufMut, BytesMut};
 use candor_protocol::dialect::{ALPN, ALPN_PLAIN};
 use std::fmt;
@@ -199,19 +200,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn refuse(bad: &BadUpgrade, output: &mut BytesMut) {
-    answer(bad.status(), bad.header(), &bad.to_string(), output);
-}
-
-/// A whole HTTP answer with a text for people; the connection is closed behind it.
-pub(in crate::transport) fn answer(status: (u16, &str), header: &str, text: &str, output: &mut BytesMut) {
-    let (code, phrase) = status;
-    let head = format!(
-        "HTTP/1.1 {code} {phrase}\r\n{header}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        text.len() + 1
-    );
-    output.put_slice(head.as_bytes());
-    output.put_slice(text.as_bytes());
-    output.put_u8(b'\n');
+    http::refuse(bad.status(), bad.header(), &bad.to_string(), output);
 }
 
 #[cfg(test)]
