@@ -1,6 +1,7 @@
 //! Candor's broker.
 pub mod broker;
 pub mod driver;
+pub mod experiment;
 pub mod feedback;
 pub mod message;
 pub mod out;

@@ -1,6 +1,7 @@
 //! The messages that wait for one session: order, expiry, limits, and what happens at a limit. The meaning of a queue is
 //! here and nowhere else.
 
+use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use std::collections::VecDeque;
@@ -80,10 +81,14 @@ impl Queue {
         self.bytes
     }
 
-    /// Puts a message behind the others, or in its place by `rank` (a higher one goes first).
-    pub fn push(&mut self, waiting: Waiting, rank: Option<&dyn Fn(&Envelope) -> u64>) -> Pushed {
+    /// Puts a message behind the others, or where the experiments in force rank it.
+    pub fn push(&mut self, waiting: Waiting, extensions: &QueueExtensions) -> Pushed {
         let len = waiting.envelope.len();
         if len > self.limits.bytes_max || self.limits.len_max == 0 {
+            self.gap.overflow += 1;
+            return Pushed::DroppedNewest;
+        }
+        if !extensions.is_empty() && extensions.admit(&waiting.envelope, QueueView { len: self.len(), bytes: self.bytes }).is_err() {
             self.gap.overflow += 1;
             return Pushed::DroppedNewest;
         }
@@ -97,13 +102,12 @@ impl Queue {
             pushed = Pushed::DroppedOldest;
         }
         self.bytes += len;
-        match rank {
-            None => self.waiting.push_back(waiting),
-            Some(rank) => {
-                let own = rank(&waiting.envelope);
-                let at = self.waiting.partition_point(|other| rank(&other.envelope) >= own);
-                self.waiting.insert(at, waiting);
-            }
+        if extensions.is_empty() {
+            self.waiting.push_back(waiting);
+        } else {
+            let own = extensions.rank(&waiting.envelope);
+            let at = self.waiting.partition_point(|other| extensions.rank(&other.envelope) >= own);
+            self.waiting.insert(at, waiting);
         }
         pushed
     }
@@ -170,7 +174,7 @@ mod tests {
             [(Overflow::DropOldest, ["3", "4", "5"], Pushed::DroppedOldest), (Overflow::DropNewest, ["1", "2", "3"], Pushed::DroppedNewest)]
         {
             let mut queue = queue(overflow);
-            let pushed: Vec<_> = ["1", "2", "3", "4", "5"].into_iter().map(|payload| queue.push(waiting(payload, None), None)).collect();
+            let pushed: Vec<_> = ["1", "2", "3", "4", "5"].into_iter().map(|payload| queue.push(waiting(payload, None), &QueueExtensions::default())).collect();
             assert_eq!(pushed[2..], [Pushed::Kept, last, last]);
             assert_eq!(queue.gap, Gap { overflow: 2, ..Gap::default() });
             assert_eq!(drain(&mut queue, 0), expected);
@@ -181,27 +185,29 @@ mod tests {
     #[test]
     fn bytes_are_a_limit_of_their_own() {
         let mut queue = queue(Overflow::DropOldest);
-        assert_eq!(queue.push(waiting(&"x".repeat(60), None), None), Pushed::Kept);
-        assert_eq!(queue.push(waiting(&"y".repeat(60), None), None), Pushed::DroppedOldest);
-        assert_eq!(queue.push(waiting(&"z".repeat(200), None), None), Pushed::DroppedNewest);
+        assert_eq!(queue.push(waiting(&"x".repeat(60), None), &QueueExtensions::default()), Pushed::Kept);
+        assert_eq!(queue.push(waiting(&"y".repeat(60), None), &QueueExtensions::default()), Pushed::DroppedOldest);
+        assert_eq!(queue.push(waiting(&"z".repeat(200), None), &QueueExtensions::default()), Pushed::DroppedNewest);
         assert_eq!((queue.len(), queue.gap.overflow), (1, 2));
     }
 
     #[test]
     fn what_has_expired_is_not_handed_out_and_is_counted() {
         let mut queue = queue(Overflow::DropOldest);
-        queue.push(waiting("old", Some(1000)), None);
-        queue.push(waiting("new", Some(3000)), None);
+        queue.push(waiting("old", Some(1000)), &QueueExtensions::default());
+        queue.push(waiting("new", Some(3000)), &QueueExtensions::default());
         assert_eq!(drain(&mut queue, 2000), ["new"]);
         assert_eq!(queue.gap, Gap { expired: 1, ..Gap::default() });
     }
 
     #[test]
     fn a_rank_goes_before_age() {
+        let (_, extensions) = crate::experiment::switched_on(&["x-priority".to_owned()]).unwrap();
         let mut queue = queue(Overflow::DropOldest);
-        let rank: &dyn Fn(&Envelope) -> u64 = &|envelope| u64::from(envelope.message.payload()[0] - b'0');
-        for payload in ["1a", "3", "1b"] {
-            queue.push(waiting(payload, None), Some(rank));
+        for (payload, priority) in [("1a", 1), ("3", 3), ("1b", 1)] {
+            let mut waiting = waiting(payload, None);
+            waiting.envelope.hop = candor_protocol::extension::priority::with_priority(&Dictionary::EMPTY, priority);
+            queue.push(waiting, &extensions);
         }
         assert_eq!(drain(&mut queue, 0), ["3", "1a", "1b"]);
     }

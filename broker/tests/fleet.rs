@@ -309,3 +309,50 @@ fn a_connack_tells_what_became_of_the_session() {
     }
     broker.stop();
 }
+
+#[test]
+fn an_experiment_is_in_force_where_both_ends_run_it_and_nowhere_else() {
+    use candor_protocol::extension::Registry;
+    use candor_protocol::extension::priority::{PRIORITY, Priority, with_priority};
+    use candor_protocol::session::Delivery;
+    use std::sync::Arc;
+
+    let mut registry = Registry::default();
+    registry.add(Arc::new(Priority)).unwrap();
+    for on_server in [true, false] {
+        let names: Vec<String> = on_server.then(|| "x-priority".to_owned()).into_iter().collect();
+        let (known, experiments) = candor_broker::experiment::switched_on(&names).unwrap();
+        let policy = candor_protocol::session::ServerPolicy { registry: known, ..support::policy() };
+        let settings = candor_broker::shard::Settings { experiments, ..Default::default() };
+        let broker = TestBroker::with(settings, policy, false);
+        let speaks = |id: &str, speaks: bool| {
+            let mut settings = stored(Way::Extended, id);
+            if speaks {
+                settings.registry = registry.clone();
+                let mut map = candor_protocol::codec::dictionary::MapBuilder::new();
+                map.merge(&settings.connect.dictionary).set(property::EXTENSIONS, &registry.names());
+                settings.connect.dictionary = map.finish();
+            }
+            settings
+        };
+        for on_subscriber in [true, false] {
+            let mut subscriber = broker.connect_with(speaks("ranked", on_subscriber));
+            subscriber.subscribe("rank", Qos::AtLeastOnce);
+            let parked = subscriber.drop_connection();
+            let mut publisher = broker.connect_with(speaks("publisher", true));
+            for (payload, priority) in [("low", 1), ("high", 9), ("middle", 5)] {
+                let message = Message::publish("rank", payload).unwrap();
+                let hop = with_priority(&Default::default(), priority);
+                let token = publisher.send(Delivery { message, qos: Qos::AtLeastOnce, retain: false, hop });
+                assert!(!publisher.outcome(token).reason.is_error());
+            }
+            let mut subscriber = support::Client::resume(&broker.address, speaks("ranked", on_subscriber), parked);
+            subscriber.until(|client| client.messages.len() == 3);
+            let has_key = subscriber.messages.iter().all(|publish| publish.dictionary.value(PRIORITY).is_some());
+            assert_eq!(has_key, on_server && on_subscriber);
+            let expected = if on_server { ["rank high", "rank middle", "rank low"] } else { ["rank low", "rank high", "rank middle"] };
+            assert_eq!(subscriber.expect(3), expected);
+            subscriber.drop_connection();
+        }
+    }
+}

@@ -55,8 +55,6 @@ pub struct Socket {
     transport: Transport,
     /// Bytes of the transport that wait to be written; unused over plain TCP.
     raw: BytesMut,
-    /// MQTT as the transport takes it; empty between turns.
-    mqtt: BytesMut,
     /// Raw bytes that the transport could not use yet.
     input: BytesMut,
     /// Wakes the connection's task.
@@ -67,6 +65,8 @@ pub struct Socket {
     is_finished: bool,
     /// The transport failed or the connection is to be dropped without further words.
     is_broken: bool,
+    /// Nothing more may go through the transport; what it has written still does.
+    has_transport_ended: bool,
     /// Reading stopped because the session wanted nothing.
     is_paused: bool,
     /// The shard that the connection belongs to, if it is another one.

@@ -45,13 +45,13 @@ pub fn attach(core: &SharedCore, key: ConnectionKey, stream: TcpStream, transpor
         write,
         transport,
         raw,
-        mqtt: BytesMut::new(),
         input,
         waker: None,
         is_blocked: false,
         is_finished: false,
         is_broken: false,
         is_paused: false,
+        has_transport_ended: false,
         moving_to: None,
     };
     core.borrow_mut().insert_socket(key, socket);
@@ -175,19 +175,20 @@ impl Core {
         }
         match progress {
             Ok(Progress::Handshaking | Progress::Open) => {}
-            Ok(Progress::PeerClosed) => self.break_off(key, "the peer closed its side"),
+            Ok(Progress::PeerClosed) => self.break_off(key),
             Err(error) => {
-                tracing::info!(connection = key, error = %error, "transport failed");
-                self.break_off(key, "transport failed");
+                let peer = self.shard.connection(key).map(|connection| connection.peer.address);
+                tracing::info!(peer = ?peer, error = %error, "transport failed");
+                self.break_off(key);
             }
         }
     }
 
     /// The transport has ended: what it still has to say is written, then the connection goes.
-    fn break_off(&mut self, key: ConnectionKey, why: &str) {
-        tracing::trace!(connection = key, why, "broken off");
-        self.flush(key);
+    fn break_off(&mut self, key: ConnectionKey) {
         if let Some(socket) = self.socket(key) {
+            socket.transport.close(&mut socket.raw);
+            socket.has_transport_ended = true;
             socket.is_finished = true;
             if let Some(waker) = &socket.waker {
                 waker.wake_by_ref();
@@ -255,15 +256,17 @@ impl Core {
         let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return Ok(true) };
         let is_closing = self.shard.connection(key).is_some_and(|connection| connection.is_closing());
         if let Some(out) = self.shard.out(key) {
-            if !out.is_empty() && !socket.transport.is_handshaking() {
-                out.take_into(&mut socket.mqtt);
+            if !out.is_empty() && !socket.has_transport_ended && !socket.transport.is_handshaking() {
+                let mut mqtt = BytesMut::new();
+                out.take_into(&mut mqtt);
                 out.shrink();
-                socket.transport.send(&mut socket.mqtt, &mut socket.raw).map_err(io::Error::other)?;
-                socket.mqtt = BytesMut::new();
+                // Words of the transport's own that it has written by then are still sent.
+                socket.has_transport_ended = socket.transport.send(&mut mqtt, &mut socket.raw).is_err();
             }
         }
-        if is_closing && !socket.is_finished {
+        if is_closing && !socket.has_transport_ended {
             socket.transport.close(&mut socket.raw);
+            socket.has_transport_ended = true;
         }
         while !socket.raw.is_empty() {
             match socket.write.try_write(&socket.raw) {

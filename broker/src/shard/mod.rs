@@ -300,9 +300,8 @@ impl Shard {
     }
 
     fn queue(&mut self, slot: u32, waiting: Waiting) {
-        let ranks = self.settings.rank.clone();
         if let Some(client) = self.clients.get_mut(slot) {
-            client.queue.push(waiting, ranks.as_ref().map(|rank| rank.as_ref() as &dyn Fn(&Envelope) -> u64));
+            client.queue.push(waiting, &self.settings.experiments);
         }
     }
 }

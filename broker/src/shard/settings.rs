@@ -1,17 +1,14 @@
 //! What a shard is told once: plain values and the seams to rights and experiments.
 
+use crate::experiment::QueueExtensions;
 use crate::feedback::ledger::LedgerLimits;
-use crate::message::Envelope;
 use crate::queue::QueueLimits;
 use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
 use std::fmt;
 use std::sync::Arc;
 
-/// How urgent a message is among those that wait for a session; a higher one goes first.
-pub type Rank = Arc<dyn Fn(&Envelope) -> u64 + Send + Sync>;
-
 /// The values that hold for all of a broker's shards.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub shards: u16,
     pub queue: QueueLimits,
@@ -26,14 +23,8 @@ pub struct Settings {
     pub message_expiry_max_s: u32,
     /// The name of this server, for stamps; `None`: no stamps are written.
     pub stamps: Option<Arc<str>>,
-    /// An experiment's order of queues.
-    pub rank: Option<Rank>,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("shards", &self.shards).field("queue", &self.queue).finish_non_exhaustive()
-    }
+    /// What the experiments that are switched on do in queues.
+    pub experiments: QueueExtensions,
 }
 
 impl Default for Settings {
@@ -48,7 +39,7 @@ impl Default for Settings {
             retained_bytes_max: 1024 * 1024 * 1024,
             message_expiry_max_s: u32::MAX,
             stamps: None,
-            rank: None,
+            experiments: QueueExtensions::default(),
         }
     }
 }

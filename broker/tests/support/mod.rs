@@ -158,6 +158,10 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn resume(address: &str, settings: ClientSettings, parked: Parked) -> Self {
+        Self::open(address, settings, parked)
+    }
+
     fn open(address: &str, settings: ClientSettings, parked: Parked) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
