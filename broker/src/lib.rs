@@ -1,5 +1,6 @@
 //! Candor's broker.
 pub mod broker;
+pub mod config;
 pub mod driver;
 pub mod experiment;
 pub mod feedback;

@@ -1,0 +1,637 @@
+//! The table of options: each is written here once. Flags, keys of the file, `--help`, the annotated example and the README's
+//! table of defaults are all read from it.
+
+use super::kind::{Choice, Kind};
+use super::listener::{self, Address, Anonymous, Disclosure, Extended, RefusedPublish, TlsMin};
+use super::{EphemeralSession, LogFormat, machine, size};
+use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
+use candor_protocol::packet::profile::{Durability, Overflow};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionInfo {
+    /// The key in the file; the flag is the same with hyphens: `packet_size_max`, `--packet-size-max`.
+    pub name: &'static str,
+    /// The heading that it stands under in all output.
+    pub group: &'static str,
+    pub kind: Kind,
+    pub default: DefaultValue,
+    /// What it does, one sentence.
+    pub sentence: &'static str,
+    /// Why the default is what it is, one sentence; empty where there is nothing to say.
+    pub why: &'static str,
+    pub scope: Scope,
+    /// A flag of one letter.
+    pub short: Option<char>,
+}
+
+/// What an option is when nobody sets it.
+#[derive(Debug, Clone, Copy)]
+pub enum DefaultValue {
+    /// This text, as it would be written.
+    Text(&'static str),
+    /// What follows from the machine: in words, and the text for this machine.
+    Computed { words: &'static str, text: fn() -> String },
+    /// Nothing; what that means, in words.
+    Unset(&'static str),
+}
+
+/// Where an option may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Flag or file, for the whole server.
+    Server,
+    /// As `Server`, and in a `[[listener]]` section, where it overrides what holds for the whole server.
+    Listener,
+    /// A flag only.
+    CommandLine,
+}
+
+impl OptionInfo {
+    /// The flag, with its hyphens.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    /// The default in words, for people.
+    pub fn default_words(&self) -> &'static str {
+        match self.default {
+            DefaultValue::Text(text) => text,
+            DefaultValue::Computed { words, .. } => words,
+            DefaultValue::Unset(words) => words,
+        }
+    }
+
+    pub fn is_list(&self) -> bool {
+        matches!(self.kind, Kind::List { .. })
+    }
+
+    const fn why(mut self, why: &'static str) -> Self {
+        self.why = why;
+        self
+    }
+
+    const fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+}
+
+/// The row called `name`.
+pub fn named(name: &str) -> Option<&'static OptionInfo> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+const fn row(name: &'static str, group: &'static str, kind: Kind, default: DefaultValue, sentence: &'static str) -> OptionInfo {
+    OptionInfo { name, group, kind, default, sentence, why: "", scope: Scope::Server, short: None }
+}
+
+const fn choice(name: &'static str, meaning: &'static str, set: fn(&mut super::Draft)) -> Choice {
+    Choice { name, meaning, set }
+}
+
+/// A number whose range fits `u32`; beyond it, which the range excludes, it saturates.
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// As [`narrow`], for ranges that fit `u16`.
+fn short(number: u64) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+/// The longest time short of `forever`: a hundred years of 365 days.
+const CENTURY_S: u64 = 100 * 365 * 86_400;
+
+const SERVED: &str = "What is served";
+const TLS: &str = "TLS";
+const ACCESS: &str = "Users and rights";
+const STORAGE: &str = "Storage";
+const CONNECTIONS: &str = "Limits of a connection";
+const SESSIONS: &str = "Sessions, queues and memory";
+const PLAIN: &str = "What plain 3.1.1 clients get";
+const QUARANTINE: &str = "Quarantine";
+const OPERATION: &str = "Operation";
+const COMMAND: &str = "This command";
+
+use DefaultValue::{Computed, Text, Unset};
+use Kind::{Bytes, List, Number, Path, Seconds, Switch};
+
+/// The table.
+pub static OPTIONS: &[OptionInfo] = &[
+    row(
+        "listen",
+        SERVED,
+        List {
+            form: listener::FORM,
+            check: |text| Address::parse(text).map(drop),
+            clear: |d| d.listen.clear(),
+            add: |d, text, origin| d.listen.extend(Address::parse(text).map(|address| (address, origin))),
+        },
+        Text("mqtt://127.0.0.1:1883"),
+        "Where clients are served; may be given several times.",
+    )
+    .why("Only this machine reaches it: who opens a broker to others says so."),
+    row(
+        "extended",
+        SERVED,
+        Kind::Choice(&[
+            choice("on", "extended and plain clients side by side", |d| d.policy.extended = Extended::On),
+            choice("off", "plain 3.1.1 only", |d| d.policy.extended = Extended::Off),
+            choice("required", "extended clients only; a plain CONNECT gets return code 5", |d| d.policy.extended = Extended::Required),
+        ]),
+        Text("on"),
+        "Whether the extension is served.",
+    )
+    .scope(Scope::Listener),
+    row(
+        "disclosure",
+        SERVED,
+        Kind::Choice(&[
+            choice("full", "the reason and the problem", |d| d.policy.disclosure = Disclosure::Full),
+            choice("code", "the reason only", |d| d.policy.disclosure = Disclosure::Code),
+            choice("opaque", "only that it failed", |d| d.policy.disclosure = Disclosure::Opaque),
+        ]),
+        Text("full"),
+        "How much of a problem is told to a client; before it is authenticated it is never more than the reason.",
+    )
+    .scope(Scope::Listener),
+    row(
+        "node",
+        SERVED,
+        Kind::Text { form: "1 to 64 letters, digits, `.`, `-`, `_`", check: check_node, set: |d, text| d.config.node = text },
+        Computed { words: "the host name", text: machine::hostname },
+        "The name of this server, in stamps, logs and `$SYS/`.",
+    ),
+    row(
+        "experiments",
+        SERVED,
+        List {
+            form: "the name of an experiment: letters, digits, `-`",
+            check: check_experiment,
+            clear: |d| d.experiments.clear(),
+            add: |d, text, origin| d.experiments.push((text.to_owned(), origin)),
+        },
+        Unset("none"),
+        "An experiment that is switched on; may be given several times.",
+    ),
+    row(
+        "tls_cert",
+        TLS,
+        Path { set: |d, path| d.policy.tls.cert = Some(path) },
+        Unset("none"),
+        "The certificate chain of this server, PEM.",
+    )
+    .scope(Scope::Listener),
+    row("tls_key", TLS, Path { set: |d, path| d.policy.tls.key = Some(path) }, Unset("none"), "The private key of this server, PEM.")
+        .scope(Scope::Listener),
+    row(
+        "tls_development",
+        TLS,
+        Path { set: |d, path| d.policy.tls.development = Some(path) },
+        Unset("none"),
+        "A folder in which a certificate authority and a certificate for trying out are made and kept, in place of tls_cert and tls_key.",
+    )
+    .scope(Scope::Listener),
+    row(
+        "tls_min",
+        TLS,
+        Kind::Choice(&[
+            choice("1.2", "TLS 1.2 and 1.3", |d| d.policy.tls.min = TlsMin::V1_2),
+            choice("1.3", "TLS 1.3 only", |d| d.policy.tls.min = TlsMin::V1_3),
+        ]),
+        Text("1.3"),
+        "The oldest TLS version that is served.",
+    )
+    .why("Extended clients speak 1.3; devices that cannot are a reason to write 1.2.")
+    .scope(Scope::Listener),
+    row(
+        "tls_client_ca",
+        TLS,
+        Path { set: |d, path| d.policy.tls.client_ca = Some(path) },
+        Unset("none: client certificates are not asked for"),
+        "The authority of client certificates, PEM; a client that shows one is known by the name in it.",
+    )
+    .scope(Scope::Listener),
+    row(
+        "tls_client_required",
+        TLS,
+        Switch { set: |d, on| d.policy.tls.client_required = on },
+        Text("false"),
+        "Whether a client must show a certificate.",
+    )
+    .scope(Scope::Listener),
+    row(
+        "anonymous",
+        ACCESS,
+        Kind::Choice(&[
+            choice("loopback", "clients whose address is a loopback address", |d| d.policy.anonymous = Anonymous::Loopback),
+            choice("never", "nobody", |d| d.policy.anonymous = Anonymous::Never),
+            choice("always", "everybody", |d| d.policy.anonymous = Anonymous::Always),
+        ]),
+        Text("loopback"),
+        "Who may connect without user name, password and certificate.",
+    )
+    .why("It works out of the box on one machine, and is closed on a network.")
+    .scope(Scope::Listener),
+    row(
+        "password_file",
+        ACCESS,
+        Path { set: |d, path| d.config.access.password_file = Some(path) },
+        Unset("none: no password is accepted"),
+        "The users and their passwords; entries are made with `candor-broker passwd FILE USER`.",
+    ),
+    row(
+        "rules_file",
+        ACCESS,
+        Path { set: |d, path| d.config.access.rules_file = Some(path) },
+        Unset("none: whoever is admitted may do everything but publish to topics that begin with $"),
+        "The rules that say who may connect, publish and subscribe.",
+    ),
+    row(
+        "durability",
+        STORAGE,
+        Kind::Choice(&[
+            choice("none", "nothing outlives the connection", |d| d.config.storage.durability = Durability::None),
+            choice("memory", "it outlives the connection, not the process", |d| d.config.storage.durability = Durability::Memory),
+            choice("disk", "it outlives the process and the power", |d| d.config.storage.durability = Durability::Disk),
+        ]),
+        Text("memory"),
+        "What an acknowledged message and the state of a session survive.",
+    )
+    .why("It is the most that needs no folder; clients are told, and one that requires more is refused."),
+    row(
+        "data_dir",
+        STORAGE,
+        Path { set: |d, path| d.config.storage.data_dir = Some(path) },
+        Unset("none"),
+        "The folder for everything that is kept on disk.",
+    ),
+    row(
+        "packet_size_max",
+        CONNECTIONS,
+        Bytes { min: KIB, max: PACKET_SIZE_MAX as u64, set: |d, n| d.config.limits.packet_size_max = narrow(n) },
+        Text("10MiB"),
+        "The largest packet that is taken from a client, fixed header included.",
+    )
+    .why("An image or a firmware block fits, and a hundred clients that each send one at once do not fill a small machine."),
+    row(
+        "receive_maximum",
+        CONNECTIONS,
+        Number { min: 1, max: 65_535, set: |d, n| d.config.limits.receive_maximum = short(n) },
+        Text("1000"),
+        "Messages above QoS 0 that one client may have unacknowledged towards the server; extended clients are told.",
+    )
+    .why("At a round trip of 50 ms it lets one connection send 20,000 messages a second."),
+    row(
+        "send_window",
+        CONNECTIONS,
+        Number { min: 1, max: 65_535, set: |d, n| d.config.limits.send_window = short(n) },
+        Text("100"),
+        "Messages above QoS 0 that are unacknowledged towards a client that names no maximum of its own.",
+    )
+    .why("3.1.1 has no flow control, so small devices must bear it; at a round trip of 50 ms it still is 2,000 messages a second."),
+    row(
+        "connections_max",
+        CONNECTIONS,
+        Number { min: 1, max: 10_000_000, set: |d, n| d.config.limits.connections_max = narrow(n) },
+        Computed { words: "10000, or what the limit of open files leaves room for", text: default_connections },
+        "Connections that are served at once.",
+    ),
+    row(
+        "connect_timeout_s",
+        CONNECTIONS,
+        Seconds { min: 1, max: 300, forever: false, set: |d, s| d.config.limits.connect_timeout_s = s },
+        Text("10s"),
+        "The time until CONNECT must be complete, TLS and WebSocket handshakes included.",
+    )
+    .why("A mobile network needs a few seconds; a connection that says nothing costs a descriptor."),
+    row(
+        "keep_alive_max_s",
+        CONNECTIONS,
+        Seconds { min: 10, max: 65_535, forever: false, set: |d, s| d.config.limits.keep_alive_max_s = short(u64::from(s)) },
+        Text("1h"),
+        "The longest keep alive: an extended client that asks for more, or for none, gets this one; a plain client cannot be told and keeps its own.",
+    )
+    .why("A connection that died in silence is found within one and a half times this."),
+    row(
+        "subscriptions_max",
+        CONNECTIONS,
+        Number { min: 1, max: 10_000_000, set: |d, n| d.config.limits.subscriptions_max = narrow(n) },
+        Text("1000"),
+        "Subscriptions of one session.",
+    )
+    .why("Wildcards serve larger needs at a smaller cost."),
+    row(
+        "send_buffer",
+        CONNECTIONS,
+        Bytes { min: 4 * KIB, max: 64 * MIB, set: |d, n| d.config.send_buffer = Some(narrow(n)) },
+        Unset("what the system gives"),
+        "The send buffer of each socket; the system may round it.",
+    ),
+    row(
+        "queue_length_max",
+        SESSIONS,
+        Number { min: 1, max: 100_000_000, set: |d, n| d.config.limits.queue_length_max = narrow(n) },
+        Text("1000"),
+        "Messages that wait for one session.",
+    )
+    .why("It is the usual default of brokers, so that nothing changes for who moves here."),
+    row(
+        "queue_bytes_max",
+        SESSIONS,
+        Bytes { min: KIB, max: TIB, set: |d, n| d.config.limits.queue_bytes_max = n },
+        Text("16MiB"),
+        "Bytes that wait for one session; at least packet_size_max.",
+    )
+    .why("The largest packet fits, and a thousand messages of 16 KiB do."),
+    row(
+        "overflow",
+        SESSIONS,
+        Kind::Choice(&[
+            choice("drop-oldest", "the oldest message goes, and the subscriber is told of the gap", |d| {
+                d.config.limits.overflow = Overflow::DropOldest;
+            }),
+            choice("drop-newest", "the new message goes, and the subscriber is told of the gap", |d| {
+                d.config.limits.overflow = Overflow::DropNewest;
+            }),
+            choice("refuse-publisher", "the publisher is refused", |d| d.config.limits.overflow = Overflow::RefusePublisher),
+            choice("hold-back", "the acknowledgement waits for room", |d| d.config.limits.overflow = Overflow::HoldBack),
+        ]),
+        Text("drop-oldest"),
+        "What happens to a message for a session whose queue is full.",
+    )
+    .why("A subscriber that was away wants the present first, and one slow subscriber must not stop a publisher."),
+    row(
+        "session_expiry_max_s",
+        SESSIONS,
+        Seconds { min: 0, max: CENTURY_S, forever: true, set: |d, s| d.config.limits.session_expiry_max_s = s },
+        Text("30d"),
+        "The longest time that a session outlives its connection.",
+    )
+    .why("A device that was away for longer has most likely been taken out of service."),
+    row(
+        "message_expiry_max_s",
+        SESSIONS,
+        Seconds { min: 1, max: CENTURY_S, forever: true, set: |d, s| d.config.limits.message_expiry_max_s = s },
+        Text("7d"),
+        "The longest time that a message waits for an absent session.",
+    )
+    .why("It covers a long weekend and a repair; older messages are seldom still wanted."),
+    row(
+        "retained_max",
+        SESSIONS,
+        Number { min: 0, max: 1_000_000_000, set: |d, n| d.config.limits.retained_max = narrow(n) },
+        Text("100000"),
+        "Retained messages; 0: none are served.",
+    )
+    .why("It is several topics for each of the default's ten thousand connections."),
+    row(
+        "retained_bytes_max",
+        SESSIONS,
+        Bytes { min: 0, max: TIB, set: |d, n| d.config.limits.retained_bytes_max = n },
+        Text("64MiB"),
+        "Bytes of all retained messages together.",
+    )
+    .why("It is about 600 bytes for each of the default's hundred thousand messages."),
+    row(
+        "memory_limit",
+        SESSIONS,
+        Bytes { min: machine::MEMORY_LIMIT_MIN, max: 1024 * TIB, set: |d, n| d.config.limits.memory_limit = n },
+        Computed { words: "a quarter of the memory of this machine or control group", text: || size::format(machine::quarter_of_memory()) },
+        "Bytes of everything that clients can make grow, together; at the limit new work is refused, and the refusal names it.",
+    ),
+    row(
+        "refused_publish_plain",
+        PLAIN,
+        Kind::Choice(&[
+            choice("close", "the connection is closed", |d| d.policy.refused_publish_plain = RefusedPublish::Close),
+            choice("acknowledge-and-drop", "it is acknowledged although it is dropped", |d| {
+                d.policy.refused_publish_plain = RefusedPublish::AcknowledgeAndDrop;
+            }),
+        ]),
+        Text("close"),
+        "What follows on a refused PUBLISH above QoS 0; 3.1.1 has no third way.",
+    )
+    .why("An acknowledgement would say that the message was taken.")
+    .scope(Scope::Listener),
+    row(
+        "session_expiry_plain_s",
+        PLAIN,
+        Seconds { min: 1, max: CENTURY_S, forever: true, set: |d, s| d.config.plain.session_expiry_s = s },
+        Computed { words: "7d, or session_expiry_max_s if that is less", text: || "7d".into() },
+        "How long a session with CleanSession 0 outlives its connection; at most session_expiry_max_s.",
+    )
+    .why("3.1.1 lets a client neither ask nor know; a week covers a long weekend and a repair."),
+    row(
+        "ephemeral_session_plain",
+        PLAIN,
+        Kind::Choice(&[
+            choice("refuse", "CONNACK 3, server unavailable", |d| d.config.plain.ephemeral_session = EphemeralSession::Refuse),
+            choice("accept", "CONNACK 0, and the session ends with the connection", |d| {
+                d.config.plain.ephemeral_session = EphemeralSession::Accept;
+            }),
+        ]),
+        Text("refuse"),
+        "What a client with CleanSession 0 gets under durability none, where no session is kept.",
+    )
+    .why("Accepting would promise a session that is lost with the connection."),
+    row(
+        "quarantine_refusals",
+        QUARANTINE,
+        Number { min: 0, max: 1000, set: |d, n| d.config.quarantine.refusals = narrow(n) },
+        Text("3"),
+        "How often a client must be refused the same thing within the window to be kept out for a time; 0: never.",
+    )
+    .why("Once is a mistake and twice a retry; the third time a program does not read the answer."),
+    row(
+        "quarantine_window_s",
+        QUARANTINE,
+        Seconds { min: 1, max: 86_400, forever: false, set: |d, s| d.config.quarantine.window_s = s },
+        Text("1m"),
+        "The window in which refusals are counted.",
+    ),
+    row(
+        "quarantine_first_s",
+        QUARANTINE,
+        Seconds { min: 1, max: 86_400, forever: false, set: |d, s| d.config.quarantine.first_s = s },
+        Text("10s"),
+        "How long a client is kept out the first time; each further time is twice as long.",
+    ),
+    row(
+        "quarantine_max_s",
+        QUARANTINE,
+        Seconds { min: 1, max: 604_800, forever: false, set: |d, s| d.config.quarantine.max_s = s },
+        Text("1h"),
+        "The longest time that a client is kept out.",
+    ),
+    row(
+        "threads",
+        OPERATION,
+        Number { min: 1, max: 1024, set: |d, n| d.config.threads = narrow(n) },
+        Computed { words: "the number of cores", text: || machine::cores().to_string() },
+        "Threads that serve connections.",
+    ),
+    row(
+        "log",
+        OPERATION,
+        Kind::Text {
+            form: "error, warn, info, debug, trace, off, or a filter such as info,candor_broker::session=debug",
+            check: check_log,
+            set: |d, text| d.config.log.filter = text,
+        },
+        Text("info"),
+        "What is logged, on standard error.",
+    ),
+    row(
+        "log_format",
+        OPERATION,
+        Kind::Choice(&[
+            choice("text", "lines for people", |d| d.config.log.format = LogFormat::Text),
+            choice("json", "one JSON object a line", |d| d.config.log.format = LogFormat::Json),
+        ]),
+        Text("text"),
+        "How it is logged.",
+    ),
+    row(
+        "sys_interval_s",
+        OPERATION,
+        Seconds { min: 0, max: 86_400, forever: false, set: |d, s| d.config.sys_interval_s = s },
+        Text("10s"),
+        "The time between the messages below `$SYS/`; 0: none.",
+    ),
+    row("config", COMMAND, Path { set: |d, path| d.config_file = Some(path) }, Unset("none"), "A TOML file with any of these options.")
+        .scope(Scope::CommandLine)
+        .short('c'),
+    row(
+        "check",
+        COMMAND,
+        Switch { set: |d, on| d.check = on },
+        Text("false"),
+        "Reads everything, password and rules files included, prints what would be served, and ends: with 0, or with 2 if anything is wrong.",
+    )
+    .scope(Scope::CommandLine),
+    row(
+        "help_config",
+        COMMAND,
+        Switch { set: |d, on| d.help_config = on },
+        Text("false"),
+        "Prints an annotated configuration file with every option at its default, and ends.",
+    )
+    .scope(Scope::CommandLine),
+];
+
+fn default_connections() -> String {
+    machine::connections_possible().min(10_000).to_string()
+}
+
+fn check_node(text: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match text.chars().find(|&c| !good(c)) {
+        Some(bad) => Err(format!("holds the character {bad:?}")),
+        None if text.is_empty() => Err("is empty".into()),
+        None if text.len() > 64 => Err("is longer than 64 characters".into()),
+        None => Ok(()),
+    }
+}
+
+fn check_experiment(text: &str) -> Result<(), String> {
+    let good = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if good { Ok(()) } else { Err("is not the name of an experiment".into()) }
+}
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// `tracing` takes any word for the name of a module, so that `inof` would switch the log off in silence; here a word alone is a level.
+fn check_log(text: &str) -> Result<(), String> {
+    if text.contains(char::is_whitespace) {
+        return Err("holds a space; its parts are separated by `,` alone".into());
+    }
+    for part in text.split(',') {
+        let (target, level) = part.rsplit_once('=').map_or((None, part), |(target, level)| (Some(target), level));
+        if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            let hint = super::diagnostic::nearest(level, LEVELS).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            let what = if level == text { "is not a level".to_owned() } else { format!("has `{level}` where a level stands") };
+            return Err(what + &hint);
+        }
+        if target.is_some_and(str::is_empty) {
+            return Err("has a `=` without a module before it".into());
+        }
+    }
+    tracing_subscriber::EnvFilter::builder().parse(text).map(drop).map_err(|error| format!("is not a filter: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Draft;
+    use crate::config::diagnostic::Origin;
+
+    #[test]
+    fn names_are_unique_and_can_be_keys_and_flags() {
+        let mut names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
+        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), OPTIONS.len());
+    }
+
+    #[test]
+    fn every_default_is_within_its_own_range() {
+        let mut draft = Draft::default();
+        for option in OPTIONS {
+            let text = match option.default {
+                Text(text) => text.to_owned(),
+                Computed { text, .. } => text(),
+                Unset(_) => continue,
+            };
+            let set = option.kind.set(&mut draft, &text, std::path::Path::new(""), Origin::Default);
+            assert_eq!(set, Ok(()), "{}", option.name);
+        }
+    }
+
+    #[test]
+    fn every_row_is_one_sentence_and_every_chosen_number_has_a_reason() {
+        for option in OPTIONS {
+            assert!(option.sentence.ends_with('.') && !option.sentence.trim_end_matches('.').contains(". "), "{}", option.name);
+            assert!(option.why.is_empty() || option.why.ends_with('.'), "{}", option.name);
+        }
+    }
+
+    #[test]
+    fn times_name_their_unit_last() {
+        for option in OPTIONS {
+            assert_eq!(matches!(option.kind, Seconds { .. }), option.name.ends_with("_s"), "{}", option.name);
+        }
+    }
+
+    #[test]
+    fn rows_of_a_group_stand_together() {
+        let mut groups: Vec<_> = OPTIONS.iter().map(|option| option.group).collect();
+        groups.dedup();
+        let all = groups.len();
+        groups.sort_unstable();
+        groups.dedup();
+        assert_eq!(groups.len(), all);
+    }
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_module() {
+        for good in ["info", "INFO", "off", "info,candor_broker::session=debug", "warn,candor_broker=trace"] {
+            assert_eq!(check_log(good), Ok(()), "{good}");
+        }
+        assert_eq!(check_log("inof"), Err("is not a level; did you mean `info`?".into()));
+        assert_eq!(check_log("info,candor_broker=loud"), Err("has `loud` where a level stands".into()));
+        assert_eq!(check_log("=info"), Err("has a `=` without a module before it".into()));
+        assert_eq!(check_log("warn, x=info"), Err("holds a space; its parts are separated by `,` alone".into()));
+        assert_eq!(check_log(""), Err("is not a level".into()));
+    }
+}
