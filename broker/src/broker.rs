@@ -2,7 +2,7 @@
 
 use crate::driver::accept::{self, Listener};
 use crate::driver::mesh::{self, Mesh, Parcel};
-use crate::driver::{Authenticate, Clock, Core, SharedCore, turn};
+use crate::driver::{Clock, Core, SharedCore, turn};
 use crate::shard::{ListenerSettings, Settings, Shard, Shared};
 use crate::transport::bind::{BindOptions, bind};
 use crate::transport::tls::TlsSettings;
@@ -25,16 +25,10 @@ pub struct ListenerSetup {
 }
 
 /// Everything a broker is made of.
+#[derive(Debug)]
 pub struct Setup {
     pub listeners: Vec<ListenerSetup>,
     pub settings: Settings,
-    pub authenticate: Arc<dyn Authenticate>,
-}
-
-impl std::fmt::Debug for Setup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setup").field("listeners", &self.listeners).field("settings", &self.settings).finish_non_exhaustive()
-    }
 }
 
 /// A broker that runs until it is stopped.
@@ -64,7 +58,7 @@ impl Broker {
         for (index, ((mesh, parcels), sockets)) in mesh::mesh(shards).into_iter().zip(sockets).enumerate() {
             broker.shards.extend(mesh.sender(index));
             let shard = Shard::new(index as u16, Arc::clone(&settings), Arc::clone(&shared), random_seed()?);
-            let start = Start { shard, mesh, parcels, sockets, authenticate: Arc::clone(&setup.authenticate), clock };
+            let start = Start { shard, mesh, parcels, sockets, clock };
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));
             broker.threads.push(thread.spawn(move || start.run())?);
         }
@@ -125,7 +119,6 @@ struct Start {
     mesh: Mesh,
     parcels: mpsc::Receiver<Parcel>,
     sockets: Vec<(TcpListener, Listener)>,
-    authenticate: Arc<dyn Authenticate>,
     clock: Clock,
 }
 
@@ -134,7 +127,7 @@ impl Start {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async move {
-            let core: SharedCore = Rc::new(RefCell::new(Core::new(self.shard, self.mesh, self.authenticate, self.clock)));
+            let core: SharedCore = Rc::new(RefCell::new(Core::new(self.shard, self.mesh, self.clock)));
             let mut accepting = Vec::new();
             for (socket, listener) in self.sockets {
                 let socket = tokio::net::TcpListener::from_std(socket)?;

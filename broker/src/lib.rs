@@ -1,4 +1,5 @@
 //! Candor's broker.
+pub mod access;
 pub mod broker;
 pub mod config;
 pub mod driver;
@@ -9,4 +10,5 @@ pub mod out;
 pub mod queue;
 pub mod router;
 pub mod shard;
+pub mod start;
 pub mod transport;

@@ -1,59 +1,114 @@
-use candor_broker::broker::{Broker, ListenerSetup, Setup};
-use candor_broker::driver::{Answer, Authenticate};
-use candor_broker::shard::settings::AllRights;
-use candor_broker::shard::{Admission, ListenerSettings, Peer, Settings};
-use candor_broker::transport::bind::BindOptions;
-use candor_protocol::packet::{Connect, Durability};
-use candor_protocol::session::ServerPolicy;
-use std::sync::Arc;
+//! `candor-broker`: reads its configuration, serves until it is told to stop.
 
-struct Anybody;
-impl Authenticate for Anybody {
-    fn authenticate(&self, _connect: &Connect, _peer: &Peer) -> Answer {
-        Answer::Now(Ok(Admission { principal: "".into(), rights: Arc::new(AllRights) }))
+use candor_broker::broker::Broker;
+use candor_broker::config::command::{self, Invocation, USAGE};
+use candor_broker::config::resolve::Loaded;
+use candor_broker::config::{Available, LogFormat, check};
+use candor_broker::{access, experiment, start};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// An address cannot be listened on.
+const CANNOT_LISTEN: u8 = 4;
+const OTHER: u8 = 1;
+
+fn main() -> ExitCode {
+    let known = experiment::known();
+    let experiments: Vec<&str> = known.iter().map(|experiment| experiment.protocol.name()).collect();
+    let available = Available { durabilities: start::DURABILITIES, experiments: &experiments };
+    match command::invocation(std::env::args_os(), &available) {
+        Ok(Invocation::Serve(loaded)) => serve(&loaded),
+        Ok(Invocation::Check(loaded)) => check_all(&loaded),
+        Ok(Invocation::Show(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(Invocation::Passwd(passwd)) => access::passwd(&passwd),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(USAGE)
+        }
     }
 }
 
-fn main() -> std::io::Result<()> {
-    let mut args = std::env::args().skip(1);
-    let mut listen = vec![];
-    let mut threads = 1;
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--listen" => listen.push(args.next().unwrap()),
-            "--threads" => threads = args.next().unwrap().parse().unwrap(),
-            _ => panic!("{arg}"),
+fn fail(status: u8, what: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("candor-broker: {what}");
+    ExitCode::from(status)
+}
+
+fn log(loaded: &Loaded) -> Result<(), String> {
+    let log = &loaded.config.log;
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).map_err(|error| format!("log `{}`: {error}", log.filter))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    match log.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+fn check_all(loaded: &Loaded) -> ExitCode {
+    eprint!("{}", loaded.warnings);
+    match access::load(&loaded.config).and_then(|access| start::setup(&loaded.config, &|listener| access.for_listener(listener))) {
+        Ok(_) => {
+            print!("{}", check::report(loaded));
+            ExitCode::SUCCESS
         }
+        Err(error) => fail(USAGE, &error),
     }
-    if listen.is_empty() {
-        listen.push("mqtt://127.0.0.1:1883".into());
+}
+
+fn serve(loaded: &Loaded) -> ExitCode {
+    eprint!("{}", loaded.warnings);
+    if let Err(error) = log(loaded) {
+        return fail(USAGE, &error);
     }
-    if let Ok(level) = std::env::var("LOG") {
-        tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
-    }
-    let mut policy = ServerPolicy::default();
-    policy.profile.durability = Durability::Memory;
-    policy.profile.session_durability = Durability::Memory;
-    let policy = Arc::new(policy);
-    let listeners = listen
-        .into_iter()
-        .map(|url| ListenerSetup {
-            settings: Arc::new(ListenerSettings { name: url.clone(), policy: policy.clone(), acknowledges_refused: false }),
-            url: url.parse().unwrap(),
-            tls: None,
-            bind: BindOptions::default(),
-        })
-        .collect();
-    let broker =
-        Broker::start(Setup { listeners, settings: Settings { shards: threads, ..Settings::default() }, authenticate: Arc::new(Anybody) })?;
+    let setup = access::load(&loaded.config).and_then(|access| start::setup(&loaded.config, &|listener| access.for_listener(listener)));
+    let setup = match setup {
+        Ok(setup) => setup,
+        Err(error) => return fail(USAGE, &error),
+    };
+    let broker = match Broker::start(setup) {
+        Ok(broker) => broker,
+        Err(error) => return fail(CANNOT_LISTEN, &error),
+    };
+    let mut out = std::io::stdout().lock();
     for url in broker.urls() {
-        println!("listening {url}");
+        // Whoever started the broker may have closed its output; that is no reason not to serve.
+        let _ = writeln!(out, "listening {url}");
     }
+    let _ = out.flush();
+    drop(out);
+    match wait_for_the_end(&broker) {
+        Ok(()) => {}
+        Err(error) => return fail(OTHER, &error),
+    }
+    match broker.stop() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(OTHER, &error),
+    }
+}
+
+/// Until SIGTERM or SIGINT, or until a shard ends by itself.
+fn wait_for_the_end(broker: &Broker) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
-        std::io::Result::Ok(())
-    })?;
-    broker.stop()
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = look.tick() => {
+                    if broker.has_failed() {
+                        return Err(std::io::Error::other("a shard ended although nobody told it to; its last log lines say why"));
+                    }
+                }
+            }
+        }
+        tracing::info!("ending");
+        Ok(())
+    })
 }

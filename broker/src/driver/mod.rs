@@ -21,7 +21,6 @@ use candor_protocol::packet::{Connect, Refusal};
 use mesh::Mesh;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -30,7 +29,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 pub const READ_BYTES: usize = 64 * 1024;
 
 /// Says who a client is.
-pub trait Authenticate: Send + Sync {
+pub trait Authenticate: std::fmt::Debug + Send + Sync {
     fn authenticate(&self, connect: &Connect, peer: &Peer) -> Answer;
 }
 
@@ -78,7 +77,6 @@ pub struct Core {
     pub shard: Shard,
     sockets: Vec<Option<Socket>>,
     mesh: Mesh,
-    authenticate: Arc<dyn Authenticate>,
     clock: Clock,
     is_turn_open: bool,
     turn_waker: Option<Waker>,
@@ -117,12 +115,11 @@ impl Clock {
 }
 
 impl Core {
-    pub fn new(shard: Shard, mesh: Mesh, authenticate: Arc<dyn Authenticate>, clock: Clock) -> Self {
+    pub fn new(shard: Shard, mesh: Mesh, clock: Clock) -> Self {
         Self {
             shard,
             sockets: Vec::new(),
             mesh,
-            authenticate,
             clock,
             is_turn_open: false,
             turn_waker: None,

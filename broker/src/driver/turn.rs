@@ -7,7 +7,6 @@ use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -119,9 +118,8 @@ impl Core {
 
     fn answer_clients(&mut self, jobs: &mut Vec<(ConnectionKey, Answer)>) {
         for key in self.shard.take_authenticate() {
-            let authenticate = Arc::clone(&self.authenticate);
             let answer = match (self.shard.connect_of(key), self.shard.connection(key)) {
-                (Some(connect), Some(connection)) => authenticate.authenticate(connect, &connection.peer),
+                (Some(connect), Some(connection)) => connection.listener.authenticate.authenticate(connect, &connection.peer),
                 _ => continue,
             };
             match answer {

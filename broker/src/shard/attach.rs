@@ -13,6 +13,7 @@ use candor_protocol::session::{Acceptance, Cause, Parked, Session, SessionState}
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Who a client is, once that is known.
 #[derive(Debug, Clone)]
@@ -125,7 +126,8 @@ impl Shard {
             Err(refusal) => {
                 self.verdict_on_connection(key, Kind::Connect, &refusal, None);
                 if let Some(connection) = self.connections.get_mut(key) {
-                    connection.session.refuse(refusal);
+                    let disclosed = connection.listener.disclosed(&refusal);
+                    connection.session.refuse(disclosed);
                 }
             }
         }
@@ -136,6 +138,12 @@ impl Shard {
     /// A session belongs to a principal, and a will must be one that the client may publish.
     fn check_session(&self, key: ConnectionKey, connect: &Connect, admission: &Admission) -> Result<(), Refusal> {
         let Some(connection) = self.connections.get(key) else { return Ok(()) };
+        let open = self.shared.connections.load(Ordering::Relaxed);
+        if open >= self.settings.connections_max {
+            let limit = self.settings.connections_max as u64;
+            let problem = Problem::titled("the server has as many connections as it may have").rule("connections_max").limit(limit, open as u64 + 1);
+            return Err(Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 10_000, jitter_ms: 20_000 })));
+        }
         if let Some(client) = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot)) {
             if client.principal != admission.principal {
                 let problem = Problem::titled("the session belongs to another principal").field("client identifier").retry(Retry::Never);
@@ -197,6 +205,7 @@ impl Shard {
         let unix_ms = self.now.unix_ms;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.client = Some(slot);
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
         let acceptance = Acceptance { state, incarnation, assigned_client_id, server_time_ms: unix_ms };
         connection.session.accept(acceptance, parked.or_else(|| (state == SessionState::Resumed).then(Parked::default)), self.now.ms);
@@ -275,6 +284,7 @@ impl Shard {
         }
         self.touch(key);
         let Some(slot) = client else { return };
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         let rights = self.clients.get(slot).map(|client| Arc::clone(&client.rights));
         if let Some(client) = self.clients.get_mut(slot) {
             client.connection = None;

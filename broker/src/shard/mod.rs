@@ -49,6 +49,7 @@ use deliver::FrameCache;
 use slab::Slab;
 use slots::Slots;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use timers::Timers;
 
@@ -83,6 +84,8 @@ impl Topical for RetainedMessage {
 pub struct Shared {
     router: RwLock<Router>,
     retained: RwLock<Retained<RetainedMessage>>,
+    /// Connections that have a session, of all shards.
+    connections: AtomicUsize,
 }
 
 impl Shared {

@@ -107,6 +107,7 @@ impl Shard {
         self.verdict_on_connection(key, Kind::Publish, &refusal, Some(&topic));
         let connection = self.connections.get_mut(key)?;
         if publish.qos == Qos::AtMostOnce {
+            let refusal = connection.listener.disclosed(&refusal);
             let mut map = MapBuilder::new();
             map.set(property::PROBLEM, &refusal.problem.to_dictionary()).set(property::TOPIC, &topic);
             map.set_some(property::TAG, publish.dictionary.value(property::TAG).as_ref());
@@ -116,7 +117,7 @@ impl Shard {
         if connection.listener.acknowledges_refused && !connection.session.terms().dialect.is_extended() {
             return Some(Outcome::accepted());
         }
-        Some(Outcome::refused(refusal))
+        Some(Outcome::refused(connection.listener.disclosed(&refusal)))
     }
 
     fn envelope(&self, slot: u32, publish: &Publish) -> Envelope {

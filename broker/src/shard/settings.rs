@@ -21,6 +21,8 @@ pub struct Settings {
     pub retained_bytes_max: usize,
     /// The longest time that a message is kept for an absent session; `u32::MAX`: no limit.
     pub message_expiry_max_s: u32,
+    /// The most connections of the whole broker; more are told that it is busy.
+    pub connections_max: usize,
     /// The name of this server, for stamps; `None`: no stamps are written.
     pub stamps: Option<Arc<str>>,
     /// What the experiments that are switched on do in queues.
@@ -38,6 +40,7 @@ impl Default for Settings {
             retained_max: 1_000_000,
             retained_bytes_max: 1024 * 1024 * 1024,
             message_expiry_max_s: u32::MAX,
+            connections_max: usize::MAX,
             stamps: None,
             experiments: QueueExtensions::default(),
         }

@@ -38,6 +38,7 @@ impl Shard {
                 Err(refusal) => {
                     let text = filter_text(&item.filter).to_owned();
                     self.verdict_on_connection(key, Kind::Subscribe, &refusal, Some(&text));
+                    let refusal = self.connections.get(key).map_or(refusal.clone(), |connection| connection.listener.disclosed(&refusal));
                     reasons.push(refusal.reason);
                     items.push(refused_item(&refusal));
                 }

@@ -45,6 +45,7 @@ impl Rights for TestRights {
     }
 }
 
+#[derive(Debug)]
 struct Names;
 
 /// A user name is who the client is; `wrong` as a password is refused.
@@ -79,14 +80,20 @@ impl TestBroker {
     }
 
     pub fn with(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> Self {
-        let listener = ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused };
+        let listener = ListenerSettings {
+            name: "test".into(),
+            policy: Arc::new(policy),
+            acknowledges_refused,
+            disclosure: Default::default(),
+            authenticate: Arc::new(Names),
+        };
         let setup = ListenerSetup {
             url: "mqtt://127.0.0.1:0".parse().unwrap(),
             settings: Arc::new(listener),
             tls: None,
             bind: BindOptions::default(),
         };
-        let broker = Broker::start(Setup { listeners: vec![setup], settings, authenticate: Arc::new(Names) }).unwrap();
+        let broker = Broker::start(Setup { listeners: vec![setup], settings }).unwrap();
         let address = broker.urls()[0].trim_start_matches("mqtt://").to_owned();
         Self { broker: Some(broker), address }
     }

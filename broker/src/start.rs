@@ -1,0 +1,156 @@
+//! From a configuration to a broker that can be started: the one place where options become the plain values of the parts.
+
+use crate::broker::{ListenerSetup, Setup};
+use crate::config::listener::{self, Disclosure, Identity, Listener, RefusedPublish, TlsMin};
+use crate::config::{Config, EphemeralSession};
+use crate::driver::Authenticate;
+use crate::experiment;
+use crate::queue::QueueLimits;
+use crate::shard::{ListenerSettings, Settings};
+use crate::transport::bind::BindOptions;
+use crate::transport::development;
+use crate::transport::tls::{TlsOptions, TlsSettings, TlsVersion};
+use crate::transport::url::ListenUrl;
+use candor_protocol::codec::dictionary::Limits;
+use candor_protocol::packet::{Durability, Profile};
+use candor_protocol::session::{Extended, ServerPolicy};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Why a configuration that is well formed cannot be served; the text names what, where and what to do.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The durabilities that an engine of this build proves.
+pub const DURABILITIES: &[Durability] = &[Durability::None, Durability::Memory];
+
+/// Puts the parts together. Nothing is bound or started yet; certificates are read, or made.
+///
+/// # Errors
+/// A certificate cannot be read or made, or an experiment is not known.
+pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authenticate>) -> Result<Setup, StartError> {
+    let (registry, experiments) = experiment::switched_on(&config.experiments).map_err(StartError)?;
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let policy = policy(config, listener, registry.clone());
+        let settings = ListenerSettings {
+            name: listener.address.to_string(),
+            policy: Arc::new(policy),
+            acknowledges_refused: listener.refused_publish_plain == RefusedPublish::AcknowledgeAndDrop,
+            disclosure: listener.disclosure,
+            authenticate: authenticate(listener),
+        };
+        // The path of a WebSocket listener is for its clients; nothing is bound to it.
+        let bound = listener.address.to_string();
+        let bound = bound.strip_suffix(&listener.address.path).unwrap_or(&bound);
+        let url: ListenUrl = bound.parse().map_err(|error| StartError(format!("listener {}: {error}", listener.address)))?;
+        let bind = BindOptions { send_buffer_bytes: config.send_buffer.map(|bytes| bytes as usize), ..BindOptions::default() };
+        listeners.push(ListenerSetup { url, settings: Arc::new(settings), tls: tls(listener)?, bind });
+    }
+    Ok(Setup { listeners, settings: settings(config, experiments) })
+}
+
+fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settings {
+    let limits = &config.limits;
+    Settings {
+        shards: config.threads.clamp(1, u32::from(u16::MAX)) as u16,
+        queue: QueueLimits {
+            len_max: limits.queue_length_max as usize,
+            bytes_max: usize::try_from(limits.queue_bytes_max).unwrap_or(usize::MAX),
+            overflow: limits.overflow,
+        },
+        subscriptions_max: limits.subscriptions_max as usize,
+        retained_max: limits.retained_max as usize,
+        retained_bytes_max: usize::try_from(limits.retained_bytes_max).unwrap_or(usize::MAX),
+        message_expiry_max_s: limits.message_expiry_max_s,
+        connections_max: limits.connections_max as usize,
+        experiments,
+        ..Settings::default()
+    }
+}
+
+/// What a listener grants. A server that keeps nothing declares no QoS 2, no retained messages and no stored sessions.
+fn policy(config: &Config, listener: &Listener, registry: candor_protocol::extension::Registry) -> ServerPolicy {
+    let limits = &config.limits;
+    let durability = config.storage.durability;
+    let keeps = durability > Durability::None;
+    let profile = Profile {
+        durability,
+        session_durability: durability,
+        qos_max: if keeps { 2 } else { 1 },
+        retain: keeps,
+        session_expiry_s_max: if keeps { limits.session_expiry_max_s } else { 0 },
+        message_expiry_s_max: limits.message_expiry_max_s,
+        queue_len_max: limits.queue_length_max,
+        queue_bytes_max: limits.queue_bytes_max,
+        overflow: limits.overflow,
+        ..Profile::default()
+    };
+    let accepts_ephemeral = !keeps && config.plain.ephemeral_session == EphemeralSession::Accept;
+    ServerPolicy {
+        profile,
+        extended: match listener.extended {
+            listener::Extended::On => Extended::On,
+            listener::Extended::Off => Extended::Off,
+            listener::Extended::Required => Extended::Required,
+        },
+        node: config.node.clone(),
+        receive_window: limits.receive_maximum,
+        send_window: limits.send_window,
+        packet_size_max: limits.packet_size_max,
+        keep_alive_max_s: limits.keep_alive_max_s,
+        session_expiry_plain_s: if accepts_ephemeral { 0 } else { config.plain.session_expiry_s },
+        connect_timeout_ms: 1000 * u64::from(limits.connect_timeout_s),
+        limits: Limits::default(),
+        registry,
+    }
+}
+
+fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
+    let Some(tls) = &listener.tls else { return Ok(None) };
+    let failed = |error: &dyn std::fmt::Display| StartError(format!("listener {}: {error}", listener.address));
+    let mut options = match &tls.identity {
+        Identity::Files { cert, key } => TlsOptions {
+            certificate: cert.clone(),
+            key: key.clone(),
+            client_ca: None,
+            client_certificate_required: false,
+            tls_min: TlsVersion::default(),
+        },
+        Identity::Development { dir } => {
+            let names = [listener.address.host.clone()];
+            let made = development::prepare(dir, &names, SystemTime::now()).map_err(|error| failed(&error))?;
+            tracing::warn!("{made}");
+            made.options()
+        }
+    };
+    options.client_ca.clone_from(&tls.client_ca);
+    options.client_certificate_required = tls.client_required;
+    options.tls_min = match tls.min {
+        TlsMin::V1_2 => TlsVersion::V1_2,
+        TlsMin::V1_3 => TlsVersion::V1_3,
+    };
+    Ok(Some(Arc::new(TlsSettings::load(options).map_err(|error| failed(&error))?)))
+}
+
+/// What of a refusal a client is shown.
+pub fn disclosed(disclosure: Disclosure, refusal: &candor_protocol::packet::Refusal) -> candor_protocol::packet::Refusal {
+    use candor_protocol::packet::{Problem, Reason, Refusal};
+    match disclosure {
+        Disclosure::Full => refusal.clone(),
+        // Whether and when a retry helps is no secret: without it a client would retry for ever.
+        Disclosure::Code => Refusal::new(refusal.reason, Problem { retry: refusal.problem.retry, ..Problem::default() }),
+        Disclosure::Opaque => {
+            let reason = if refusal.reason.is_error() { Reason::UNSPECIFIED_ERROR } else { refusal.reason };
+            Refusal::new(reason, Problem { retry: refusal.problem.retry, ..Problem::default() })
+        }
+    }
+}
