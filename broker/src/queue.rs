@@ -174,7 +174,10 @@ mod tests {
             [(Overflow::DropOldest, ["3", "4", "5"], Pushed::DroppedOldest), (Overflow::DropNewest, ["1", "2", "3"], Pushed::DroppedNewest)]
         {
             let mut queue = queue(overflow);
-            let pushed: Vec<_> = ["1", "2", "3", "4", "5"].into_iter().map(|payload| queue.push(waiting(payload, None), &QueueExtensions::default())).collect();
+            let pushed: Vec<_> = ["1", "2", "3", "4", "5"]
+                .into_iter()
+                .map(|payload| queue.push(waiting(payload, None), &QueueExtensions::default()))
+                .collect();
             assert_eq!(pushed[2..], [Pushed::Kept, last, last]);
             assert_eq!(queue.gap, Gap { overflow: 2, ..Gap::default() });
             assert_eq!(drain(&mut queue, 0), expected);

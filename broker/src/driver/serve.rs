@@ -35,6 +35,8 @@ enum End {
 /// Takes up a connection that was just accepted.
 pub fn start(core: &SharedCore, stream: TcpStream, peer: Peer, listener: Arc<ListenerSettings>, transport: Transport) {
     let key = core.borrow_mut().open_turn().accepted(peer, listener);
+    // The turn sees to the deadline of the opening.
+    core.borrow_mut().wake_turn();
     attach(core, key, stream, transport, BytesMut::new(), BytesMut::new());
 }
 
@@ -105,7 +107,8 @@ impl Core {
         }
         if socket.is_blocked && socket.write.as_ref().poll_write_ready(cx).is_ready() {
             socket.is_blocked = false;
-            self.flush(key);
+            // The turn writes, and then asks the shard for more.
+            self.touched.push(key);
             self.wake_turn();
         }
         if is_held_back {

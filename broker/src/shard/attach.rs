@@ -141,7 +141,8 @@ impl Shard {
         let open = self.shared.connections.load(Ordering::Relaxed);
         if open >= self.settings.connections_max {
             let limit = self.settings.connections_max as u64;
-            let problem = Problem::titled("the server has as many connections as it may have").rule("connections_max").limit(limit, open as u64 + 1);
+            let problem =
+                Problem::titled("the server has as many connections as it may have").rule("connections_max").limit(limit, open as u64 + 1);
             return Err(Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 10_000, jitter_ms: 20_000 })));
         }
         if let Some(client) = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot)) {

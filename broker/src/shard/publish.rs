@@ -132,7 +132,8 @@ impl Shard {
             let publisher = publisher.filter(|principal| !principal.is_empty());
             Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms })
         });
-        let mut envelope = Envelope { message: publish.message.clone(), qos: publish.qos, retain: publish.retain, expires_at_ms, stamps, hop };
+        let mut envelope =
+            Envelope { message: publish.message.clone(), qos: publish.qos, retain: publish.retain, expires_at_ms, stamps, hop };
         if let Some(deadline) = self.settings.experiments.deadline(&envelope) {
             envelope.expires_at_ms = Some(envelope.expires_at_ms.map_or(deadline, |at_ms| at_ms.min(deadline)));
         }

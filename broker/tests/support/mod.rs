@@ -253,7 +253,7 @@ impl Client {
         let until = Instant::now() + DEADLINE;
         while !done(self) {
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the event did not come: {:?} {:?}", self.messages, self.closed);
+            assert!(!left.is_zero(), "the event did not come: {} messages, {:?}", self.messages.len(), self.closed);
             assert!(self.closed.is_none() || done(self), "the connection ended: {:?}", self.closed);
             self.step(left);
         }
