@@ -1,0 +1,28 @@
+# One command before a commit, one before a merge; long modes have their own.
+
+# Before a commit.
+pre:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test -p candor-protocol -p candor-broker -p candor-client
+
+# Before a merge: what continuous integration runs.
+test:
+    ./test.sh
+
+# Licences, sources and duplicate crates.
+deny:
+    cargo deny check licenses bans sources
+
+# A minute for each fuzz target.
+fuzz seconds="60":
+    cd protocol/fuzz && for target in $(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{seconds}}; done
+
+# Every case of every peer with our broker and client.
+matrix:
+    cargo run -p candor-compat -- matrix
+
+# The Internet-Draft as text and HTML, in target/draft.
+draft:
+    rfc/tools.sh
+    cargo run -p candor-rfc -- build --out target/draft
