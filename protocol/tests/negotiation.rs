@@ -1,0 +1,272 @@
+//! Negotiation on a plain connection: the offer, its answers, and everything that can be wrong with them.
+
+use bytes::{Bytes, BytesMut};
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::codec::frame::Frame;
+use candor_protocol::dialect::offer::{Accept, BadAccept, OFFER_ID, TranscriptHash};
+use candor_protocol::dialect::{Dialect, write};
+use candor_protocol::packet::legality::Role;
+use candor_protocol::packet::{
+    Ack, ConnAck, Connect, Message, Notice, Packet, PacketId, Ping, Publish, Qos, Reason, Subscribe, SubscribeItem, TopicFilter, UnsubAck,
+    Unsubscribe, property,
+};
+use candor_protocol::session::{Acceptance, Cause, Delivered, Delivery, Output, Parked, ServerPolicy, Session};
+use candor_protocol::sim::Way;
+use std::sync::Arc;
+
+fn frame(dialect: Dialect, sender: Role, packet: &Packet) -> Frame {
+    let mut bytes = BytesMut::from(&write::to_bytes(dialect, sender, packet).unwrap()[..]);
+    Frame::split_mut(&mut bytes, u32::MAX).unwrap().unwrap()
+}
+
+fn outputs(session: &mut Session) -> Vec<Output> {
+    std::iter::from_fn(|| session.poll()).collect()
+}
+
+fn closed(outputs: &[Output]) -> Option<&Cause> {
+    outputs.iter().find_map(|output| if let Output::Closed { cause, .. } = output { Some(cause) } else { None })
+}
+
+fn sent(outputs: &[Output]) -> Vec<&Packet> {
+    outputs.iter().filter_map(|output| if let Output::Send(packet) = output { Some(packet) } else { None }).collect()
+}
+
+/// A client that has made an offer and read CONNACK 0, with what it sent.
+struct Offering {
+    session: Session,
+    connect: Bytes,
+    offer: Bytes,
+}
+
+impl Offering {
+    fn new() -> Self {
+        let settings = Way::Offer.settings("device-1");
+        let mut session = Session::client(Arc::new(settings), Parked::default(), 0);
+        let packets = outputs(&mut session);
+        let bytes: Vec<Bytes> =
+            sent(&packets).into_iter().map(|packet| write::to_bytes(Dialect::V311, Role::Client, packet).unwrap()).collect();
+        assert_eq!(bytes.len(), 3);
+        let mut offering = Self { session, connect: bytes[0].clone(), offer: bytes[1].clone() };
+        let connack = ConnAck { session_present: false, reason: Reason::SUCCESS, dictionary: Dictionary::EMPTY };
+        assert_eq!(offering.hear(&Packet::ConnAck(Box::new(connack))), []);
+        offering
+    }
+
+    fn hear(&mut self, packet: &Packet) -> Vec<Output> {
+        let frame = frame(Dialect::V311, Role::Server, packet);
+        self.session.receive(&frame, 1);
+        outputs(&mut self.session)
+    }
+
+    fn accept(&self) -> Accept {
+        let hash = TranscriptHash::of(&self.connect, &self.offer);
+        Accept { nonce: [0x5A; 16], hash, session_present: false, dictionary: Dictionary::with(property::RECEIVE_MAXIMUM, &7) }
+    }
+}
+
+fn unsuback(accept: Bytes) -> Packet {
+    Packet::UnsubAck(Box::new(UnsubAck { id: OFFER_ID, reasons: vec![], dictionary: Dictionary::EMPTY, accept }))
+}
+
+fn publish() -> Delivery {
+    Delivery { message: Message::publish("a", "x").unwrap(), qos: Qos::AtMostOnce, retain: false, hop: Dictionary::EMPTY }
+}
+
+/// clause negotiation.offer MUST
+///
+/// An offer MUST be sent as the first packet after a CONNECT of MQTT 3.1.1: an UNSUBSCRIBE with packet identifier 0xFFFF
+/// and exactly one topic filter, followed by a PINGREQ.
+#[test]
+fn an_offer_is_an_unsubscribe_behind_connect_with_a_pingreq_behind_it() {
+    let mut session = Session::client(Arc::new(Way::Offer.settings("device-1")), Parked::default(), 0);
+    let packets = outputs(&mut session);
+    let [Packet::Connect(connect), Packet::Unsubscribe(offer), Packet::PingReq(_)] = sent(&packets)[..] else { panic!("{packets:?}") };
+    assert_eq!((connect.dialect, offer.id, offer.filters.len()), (Dialect::V311, OFFER_ID, 1));
+}
+
+/// clause negotiation.silence MUST NOT
+///
+/// A client that made an offer MUST NOT send another packet between its PINGREQ and the end of the negotiation.
+#[test]
+fn a_client_is_silent_until_it_knows() {
+    let mut offering = Offering::new();
+    assert!(!offering.session.is_ready());
+    assert_eq!(offering.session.deliver(publish(), 1), Delivered::Later(publish()));
+    let item = SubscribeItem { filter: Ok(TopicFilter::new("a").unwrap()), qos: Qos::AtMostOnce };
+    assert_eq!(offering.session.subscribe(vec![item], Dictionary::EMPTY, 1), None);
+    assert_eq!(outputs(&mut offering.session), []);
+}
+
+/// clause negotiation.confirm MUST
+///
+/// A client that reads an accept MUST send a NOTICE with reason confirm, and the first 16 bytes of SHA-256 over the accept
+/// under `confirm`, as its next packet; every packet that it sends from there on is extended.
+#[test]
+fn a_yes_is_confirmed_and_changes_the_dialect() {
+    let mut offering = Offering::new();
+    let accept = offering.accept().to_bytes();
+    let heard = offering.hear(&unsuback(accept.clone()));
+    let [Packet::Notice(notice)] = sent(&heard)[..] else { panic!("{heard:?}") };
+    assert_eq!((notice.reason, notice.dictionary.value(property::CONFIRM_HASH)), (Reason::CONFIRM, Some(Accept::confirm_hash(&accept))));
+    assert_eq!((offering.session.terms().dialect, offering.session.terms().send_window), (Dialect::Extended, 7));
+    assert!(offering.session.is_ready());
+}
+
+/// clause negotiation.declined MUST
+///
+/// A client MUST take an UNSUBACK of two bytes for its offer, or a PINGRESP that comes before one, for a no, and go on with
+/// MQTT 3.1.1.
+#[test]
+fn a_short_unsuback_or_a_pingresp_without_one_is_a_no() {
+    for answer in [unsuback(Bytes::new()), Packet::PingResp(Ping::default())] {
+        let mut offering = Offering::new();
+        let heard = offering.hear(&answer);
+        assert!(matches!(&heard[..], [Output::Opened(opened)] if opened.declined && !opened.terms.dialect.is_extended()), "{heard:?}");
+        assert!(offering.session.is_ready() && sent(&heard).is_empty());
+        // A broker that answers late says nothing new.
+        assert_eq!(offering.hear(&unsuback(Bytes::new())), []);
+    }
+}
+
+/// clause negotiation.transcript MUST
+///
+/// A client MUST close the connection, and not fall back to MQTT 3.1.1, when what follows the packet identifier in the
+/// UNSUBACK for its offer is not an accept with its nonce and with the hash of CONNECT and offer as it sent them.
+#[test]
+fn an_accept_that_cannot_be_trusted_closes_with_its_error() {
+    let good = Offering::new().accept();
+    let other = TranscriptHash::of(b"another CONNECT", b"another offer");
+    let cases = [
+        (Accept { nonce: [1; 16], ..good.clone() }.to_bytes(), BadAccept::WrongNonce),
+        (Accept { hash: other, ..good.clone() }.to_bytes(), BadAccept::WrongHash),
+        (good.to_bytes().slice(..20), BadAccept::NotAnAccept),
+        (Bytes::from_static(&[0]), BadAccept::NotAnAccept),
+    ];
+    for (bytes, error) in cases {
+        let heard = Offering::new().hear(&unsuback(bytes));
+        assert_eq!(closed(&heard), Some(&Cause::BadAccept(error)));
+        assert!(sent(&heard).is_empty());
+    }
+}
+
+/// clause negotiation.late MUST
+///
+/// A client MUST close the connection when an accept comes after it took the answer for a no.
+#[test]
+fn a_yes_after_a_no_closes() {
+    let mut offering = Offering::new();
+    offering.hear(&Packet::PingResp(Ping::default()));
+    let accept = offering.accept().to_bytes();
+    assert_eq!(closed(&offering.hear(&unsuback(accept))), Some(&Cause::BadAccept(BadAccept::TooLate)));
+}
+
+#[test]
+fn messages_of_a_resumed_session_may_come_in_between() {
+    let mut offering = Offering::new();
+    let heard = offering.hear(&Packet::Publish(Publish::new(
+        Message::publish("a", "x").unwrap(),
+        Qos::AtLeastOnce,
+        false,
+        PacketId::new(3),
+        &Dictionary::EMPTY,
+    )));
+    assert!(matches!(heard[..], [Output::Message { .. }]));
+    offering.session.settle(0, candor_protocol::session::Outcome::accepted());
+    let answered = outputs(&mut offering.session);
+    assert_eq!(sent(&answered), [&Packet::PubAck(Ack::success(PacketId::new(3).unwrap()))]);
+    let accept = offering.accept().to_bytes();
+    assert!(!sent(&offering.hear(&unsuback(accept))).is_empty());
+}
+
+#[test]
+fn an_unsuback_for_anything_else_may_not_be_longer_than_3_1_1_says() {
+    let mut offering = Offering::new();
+    offering.hear(&unsuback(Bytes::new()));
+    let long = UnsubAck { id: PacketId::MIN, reasons: vec![], dictionary: Dictionary::EMPTY, accept: Bytes::from_static(&[0]) };
+    assert!(matches!(closed(&offering.hear(&Packet::UnsubAck(Box::new(long)))), Some(Cause::Malformed(_))));
+}
+
+/// A server that has accepted a CONNECT of 3.1.1.
+fn server(policy: ServerPolicy) -> (Session, Connect, Unsubscribe) {
+    let settings = Arc::new(Way::Offer.settings("device-1"));
+    let mut client = Session::client(Arc::clone(&settings), Parked::default(), 0);
+    let said = outputs(&mut client);
+    let packets = sent(&said);
+    let (Packet::Connect(connect), Packet::Unsubscribe(offer)) = (packets[0], packets[1]) else { panic!() };
+    let mut session = Session::server(Arc::new(policy), 0);
+    session.receive(&frame(Dialect::V311, Role::Client, packets[0]), 0);
+    session.accept(Acceptance::default(), None, 0);
+    outputs(&mut session);
+    (session, (**connect).clone(), (**offer).clone())
+}
+
+fn say(session: &mut Session, dialect: Dialect, packet: &Packet) -> Vec<Output> {
+    session.receive(&frame(dialect, Role::Client, packet), 1);
+    outputs(session)
+}
+
+/// clause negotiation.exact MUST
+///
+/// A server MUST treat an UNSUBSCRIBE that is not the first packet after CONNECT, or whose form or client hash is not
+/// exactly that of an offer of this client, as an ordinary UNSUBSCRIBE.
+#[test]
+fn only_the_first_packet_of_exactly_this_form_is_an_offer() {
+    let (mut session, _, offer) = server(ServerPolicy::default());
+    say(&mut session, Dialect::V311, &Packet::PingReq(Ping::default()));
+    let heard = say(&mut session, Dialect::V311, &Packet::Unsubscribe(Box::new(offer.clone())));
+    assert!(matches!(heard[..], [Output::Unsubscribe(_)]), "{heard:?}");
+
+    let (mut session, _, _) = server(ServerPolicy::default());
+    let other = Unsubscribe { id: PacketId::MIN, ..offer };
+    assert!(matches!(say(&mut session, Dialect::V311, &Packet::Unsubscribe(Box::new(other)))[..], [Output::Unsubscribe(_)]));
+}
+
+/// clause negotiation.until-confirmed MUST NOT
+///
+/// A server that sent an accept MUST NOT send or read anything extended before the confirm has come; when any other packet
+/// but one PINGREQ comes first, the connection stays plain.
+#[test]
+fn a_server_stays_plain_until_the_confirm() {
+    let (mut session, _, offer) = server(ServerPolicy::default());
+    let heard = say(&mut session, Dialect::V311, &Packet::Unsubscribe(Box::new(offer)));
+    assert!(matches!(sent(&heard)[..], [Packet::UnsubAck(answer)] if !answer.accept.is_empty()));
+    assert_eq!(session.terms().dialect, Dialect::V311);
+    assert_eq!(sent(&say(&mut session, Dialect::V311, &Packet::PingReq(Ping::default()))).len(), 1);
+    let item = SubscribeItem { filter: Ok(TopicFilter::new("a").unwrap()), qos: Qos::AtMostOnce };
+    let subscribe = Subscribe { id: PacketId::MIN, items: vec![item], dictionary: Dictionary::EMPTY };
+    assert!(matches!(say(&mut session, Dialect::V311, &Packet::Subscribe(Box::new(subscribe)))[..], [Output::Subscribe(_)]));
+    // A confirm that comes now comes too late: packet type 15 does not exist here.
+    let confirm = Packet::Notice(Notice { reason: Reason::CONFIRM, dictionary: Dictionary::EMPTY });
+    assert!(closed(&say(&mut session, Dialect::Extended, &confirm)).is_some());
+}
+
+/// clause negotiation.wrong-confirm MUST
+///
+/// A server MUST close the connection when a confirm does not carry the hash of the accept that it sent.
+#[test]
+fn a_confirm_of_another_accept_closes() {
+    let (mut session, _, offer) = server(ServerPolicy::default());
+    say(&mut session, Dialect::V311, &Packet::Unsubscribe(Box::new(offer)));
+    let dictionary = Dictionary::with(property::CONFIRM_HASH, &Bytes::from_static(&[9; 16]));
+    let heard = say(&mut session, Dialect::Extended, &Packet::Notice(Notice { reason: Reason::CONFIRM, dictionary }));
+    assert!(matches!(closed(&heard), Some(Cause::Refused(refusal)) if refusal.reason == Reason::PROTOCOL_ERROR));
+}
+
+/// clause negotiation.refused-plainly MUST
+///
+/// A server MUST answer a CONNECT of MQTT 3.1.1 that it refuses with the CONNACK of MQTT 3.1.1, or with a close, and nothing
+/// more, whatever follows it.
+#[test]
+fn a_refused_connect_gets_its_return_code_and_its_offer_nothing() {
+    let settings = Way::Offer.settings("device-1");
+    let mut session = Session::server(Arc::new(ServerPolicy::default()), 0);
+    let connect = Packet::Connect(Box::new(settings.connect));
+    session.receive(&frame(Dialect::V311, Role::Client, &connect), 0);
+    outputs(&mut session);
+    session.refuse(candor_protocol::packet::Refusal::bare(Reason::NOT_AUTHORIZED));
+    let said = outputs(&mut session);
+    let mut bytes = BytesMut::new();
+    sent(&said).iter().for_each(|packet| drop(session.lower(packet, &mut bytes)));
+    assert_eq!(&bytes[..], [0x20, 2, 0, 5]);
+    assert!(!session.wants_frames());
+}
