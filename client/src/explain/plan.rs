@@ -2,10 +2,12 @@
 
 use super::{DialectChoice, SenderChoice, sender_name};
 use candor_protocol::annotate::{Annotated, Annotation, Fault, packet_at, sender_of};
-use candor_protocol::dialect::{Dialect, offer};
+use candor_protocol::codec::error::Malformed;
+use candor_protocol::dialect::{Dialect, level};
 use candor_protocol::packet::kind::Kind;
 use candor_protocol::packet::legality::Role;
 use candor_protocol::packet::reason::Reason;
+use std::cmp::Ordering;
 
 /// What was decided before the first packet is explained.
 #[derive(Debug, Clone)]
@@ -82,10 +84,7 @@ impl Plan {
             if self.follows && annotated.kind == Some(Kind::Connect) {
                 dialect = annotated.dialect;
             }
-            if accept == Accept::None
-                && annotated.kind == Some(Kind::UnsubAck)
-                && annotated.leaves().any(|leaf| leaf.name.starts_with("accept"))
-            {
+            if accept == Accept::None && annotated.kind == Some(Kind::UnsubAck) && annotated.leaves().any(|leaf| leaf.name == "Accept") {
                 accept = Accept::Seen;
             }
             Some(Planned { annotated, sender, switch })
@@ -112,7 +111,7 @@ fn of_connect(bytes: &[u8]) -> Option<(Dialect, String)> {
         let why = format!("CONNECT asks for level {}, which is not served; the rest is read as 3.1.1", level.value);
         return Some((Dialect::V311, why));
     }
-    let (name, level) = offer::name_and_level(connect.dialect);
+    let (name, level) = level::name_and_level(connect.dialect);
     Some((connect.dialect, format!("CONNECT says {name:?}, level {level}")))
 }
 
@@ -168,13 +167,28 @@ fn of_trial(bytes: &[u8]) -> (Dialect, String) {
         (Some(fault), None) => {
             (Dialect::Extended, format!("no CONNECT; well formed in the extended dialect and not in 3.1.1 ({})", place(fault)))
         }
-        (Some(plain), Some(extended)) if extended.1.range.start > plain.1.range.start => {
-            (Dialect::Extended, format!("no CONNECT; malformed in 3.1.1 too, and earlier ({})", place(plain)))
-        }
-        (Some(_), Some(extended)) => {
-            (Dialect::V311, format!("no CONNECT; malformed in the extended dialect too, and not later ({})", place(extended)))
+        (Some(plain), Some(extended)) => {
+            let (plain_unread, extended_unread) = (unread(Dialect::V311, bytes), unread(Dialect::Extended, bytes));
+            let later = extended.1.range.start > plain.1.range.start;
+            let (dialect, other) = match extended_unread.cmp(&plain_unread) {
+                Ordering::Less => (Dialect::Extended, ("3.1.1", plain)),
+                Ordering::Equal if later => (Dialect::Extended, ("3.1.1", plain)),
+                _ => (Dialect::V311, ("extended", extended)),
+            };
+            let why = format!("no CONNECT; malformed in both dialects, and {} reads no more of it ({})", other.0, place(other.1));
+            (dialect, why)
         }
     }
+}
+
+/// How many bytes a dialect cannot make fields of.
+fn unread(dialect: Dialect, bytes: &[u8]) -> usize {
+    let of_packet = |packet: Annotated| {
+        let rest: usize = packet.leaves().filter(|leaf| leaf.source.is_none()).map(|leaf| leaf.range.len()).sum();
+        let cut = packet.faults().filter(|(fault, _)| *fault == Fault::Malformed(Malformed::Truncated)).map(|(_, row)| row.range.len());
+        rest + cut.sum::<usize>()
+    };
+    annotated(dialect, bytes).map(of_packet).sum()
 }
 
 /// Whether both dialects say the same of every byte.

@@ -152,9 +152,10 @@ impl PacketWriter for Writer {
 
 impl Writer {
     fn columns(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (bytes, meaning) = (self.style.bytes_width(), self.style.meaning_width());
-        let head = format!("{:>OFFSET_WIDTH$}  {:<bytes$}  {:<meaning$}  (source)", "offset", "bytes", "meaning");
-        writeln!(out, "{}", self.style.paint(Ink::Faint, &head))
+        let style = self.style;
+        let meaning = if style.has_sources() { pad("meaning", style.meaning_width() + 1) } else { "meaning".to_owned() };
+        let head = format!("{:>OFFSET_WIDTH$}  {:<bytes$}  {meaning} (source)", "offset", "bytes", bytes = style.bytes_width());
+        writeln!(out, "{}", style.paint(Ink::Faint, &head))
     }
 
     /// The packet in one sentence, then where it stands and who sent it.
@@ -268,7 +269,7 @@ impl Writer {
             let marks = if index == 0 { marks.as_str() } else { "" };
             let left = format!("{:OFFSET_WIDTH$}  {}", "", pad(marks, style.bytes_width()));
             let source = if index == last { style.paint(Ink::Faint, &source) } else { String::new() };
-            let line = if index == last { pad(line, style.meaning_width()) } else { line.clone() };
+            let line = if index == last { pad(line, style.meaning_width().min(room)) } else { line.clone() };
             let line = if index < wrong { style.paint(Ink::Fault, &line) } else { line };
             let text = format!("{}  {line}  {source}", style.paint(Ink::Fault, &left));
             writeln!(out, "{}", text.trim_end())?;

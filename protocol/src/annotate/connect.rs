@@ -8,7 +8,7 @@ use super::source::Source;
 use super::text::count;
 use super::{dictionary, walk};
 use crate::codec::error::Malformed;
-use crate::dialect::{Dialect, offer};
+use crate::dialect::{Dialect, level};
 use crate::packet::kind::Kind;
 use crate::packet::legality::Role;
 use crate::packet::reason::Reason;
@@ -59,23 +59,23 @@ const CLEAN_SESSION: u8 = 0x02;
 /// Protocol name and level, which say the dialect.
 fn protocol(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
     let name = walk::text(sheet, &field::PROTOCOL_NAME)?.ok_or(Stop::Lost)?;
-    let Some(dialect) = Dialect::ALL.into_iter().find(|dialect| offer::name_and_level(*dialect).0 == name) else {
-        let names: Vec<_> = Dialect::ALL.into_iter().map(|dialect| format!("{:?}", offer::name_and_level(dialect).0)).collect();
+    let Some(dialect) = Dialect::ALL.into_iter().find(|dialect| level::name_and_level(*dialect).0 == name) else {
+        let names: Vec<_> = Dialect::ALL.into_iter().map(|dialect| format!("{:?}", level::name_and_level(dialect).0)).collect();
         sheet.malformed(Malformed::ProtocolName).meaning = format!("one of {}", names.join(", ")).into();
         return Err(Stop::Lost);
     };
     sheet.begin(&field::PROTOCOL_LEVEL);
-    let level = sheet.u8()?;
-    let served = offer::name_and_level(dialect).1;
-    if level == served {
+    let asked = sheet.u8()?;
+    let served = level::name_and_level(dialect).1;
+    if asked == served {
         sheet.dialect = dialect;
-        sheet.done(format!("{level} ({})", dialect_words(dialect)));
+        sheet.done(format!("{asked} ({})", dialect_words(dialect)));
         return Ok(());
     }
-    let version = if (name, level) == ("MQTT", 5) { " (MQTT 5.0)" } else { "" };
-    sheet.done(format!("{level}{version}"));
-    let (what, expected) = (format!("level {level} of {name} is not served"), format!("level {served} ({})", dialect_words(dialect)));
-    sheet.fault(Fault::UnsupportedLevel(level), what, expected, Source::Statement("MQTT-3.1.2-2"));
+    let version = if (name, asked) == ("MQTT", 5) { " (MQTT 5.0)" } else { "" };
+    sheet.done(format!("{asked}{version}"));
+    let (what, expected) = (format!("level {asked} of {name} is not served"), format!("level {served} ({})", dialect_words(dialect)));
+    sheet.fault(Fault::UnsupportedLevel(asked), what, expected, Source::Statement("MQTT-3.1.2-2"));
     Err(Stop::Lost)
 }
 
@@ -148,12 +148,10 @@ pub(super) fn connack(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
     sheet.begin(&field::CONNACK_FLAGS);
     let flags = sheet.u8()?;
     let present = flags & 0x01 != 0;
-    if sheet.dialect == Dialect::V31 {
+    if !sheet.dialect.tells_session_present() {
         sheet.done("reserved in MQTT 3.1");
     } else {
-        sheet.done(if present { "session present" } else { "none" });
-        sheet.bits(&field::RESERVED, 0xFE, format!("{:07b}", flags >> 1));
-        sheet.bits(&field::SESSION_PRESENT, 0x01, if present { "1 (the session was kept)" } else { "0 (a new session)" });
+        session_present(sheet, flags);
     }
     if flags & 0xFE != 0 {
         sheet.malformed(Malformed::ConnAckFlags);
@@ -170,13 +168,21 @@ pub(super) fn connack(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
     walk::own_dictionary(sheet, Kind::ConnAck)
 }
 
+/// Ends the leaf of flags that hold Session Present alone.
+pub(super) fn session_present(sheet: &mut Sheet<'_>, flags: u8) {
+    let present = flags & 0x01 != 0;
+    sheet.done(if present { "session present" } else { "none" });
+    sheet.bits(&field::RESERVED, 0xFE, format!("{:07b}", flags >> 1));
+    sheet.bits(&field::SESSION_PRESENT, 0x01, if present { "1 (the session was kept)" } else { "0 (a new session)" });
+}
+
 fn return_code(sheet: &mut Sheet<'_>) -> Result<u8, Stop> {
     sheet.begin(&field::CONNECT_RETURN_CODE);
     let code = sheet.u8()?;
     match field::CONNECT_RETURN_CODES.get(usize::from(code)) {
         Some(words) => {
             let row = sheet.done(format!("{code} ({words})"));
-            if let Some(info) = offer::reason_of_return_code(code).and_then(Reason::info) {
+            if let Some(info) = level::reason_of_return_code(code).and_then(Reason::info) {
                 row.meaning(info.meaning);
             }
         }

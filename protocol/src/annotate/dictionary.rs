@@ -54,7 +54,7 @@ fn map_of(sheet: &mut Sheet<'_>, len: usize, name: &'static str, registry: Regis
 }
 
 fn outermost(sheet: &mut Sheet<'_>, registry: Registry) -> Result<(), Stop> {
-    sheet.begin(&field::DICTIONARY);
+    sheet.begin(if matches!(registry, Registry::Message) { &field::MESSAGE_MAP } else { &field::DICTIONARY });
     let start = sheet.at();
     let first = sheet.u8()?;
     match first {

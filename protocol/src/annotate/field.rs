@@ -69,8 +69,14 @@ fields! {
     REASON "Reason" Draft(Section::Reasons);
     DICTIONARY_LENGTH "Dictionary Length" Draft(Section::Dictionary);
     DICTIONARY "Dictionary" Draft(Section::Dictionary);
-    OFFER "Topic Filter" Draft(Section::Negotiation);
-    ACCEPT "accept of an offer (raw)" Draft(Section::Negotiation);
+    MESSAGE_MAP "Message Map" Draft(Section::MessageKeys);
+    OFFER "Offer" Draft(Section::Negotiation);
+    NONCE "Nonce" Draft(Section::Negotiation);
+    CLIENT_HASH "Hash of the Client Identifier" Draft(Section::Negotiation);
+    OFFERED "Offered Dictionary" Draft(Section::Negotiation);
+    ACCEPT "Accept" Draft(Section::Negotiation);
+    TRANSCRIPT_HASH "Hash of CONNECT and offer" Draft(Section::Negotiation);
+    ACCEPT_FLAGS "Accept Flags" Draft(Section::Negotiation);
 }
 
 /// Where the packet type's own first byte is defined, and its packet identifier, if it has one.

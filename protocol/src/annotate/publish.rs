@@ -2,7 +2,7 @@
 
 use super::field::{self, QOS_WORDS};
 use super::sheet::{Sheet, Stop};
-use super::text::payload;
+use super::text::{count, payload};
 use super::walk;
 use crate::codec::error::Malformed;
 use crate::packet::kind::Kind;
@@ -70,7 +70,13 @@ pub(super) fn publish(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
     }
     walk::own_dictionary(sheet, Kind::Publish)?;
     sheet.begin(&field::PAYLOAD);
-    let raw = sheet.take(sheet.left())?;
+    let (len, ahead) = (sheet.left(), sheet.ahead());
+    if ahead.len() < len {
+        sheet.take(ahead.len())?;
+        sheet.done(format!("{}, {} of {} so far", payload(ahead), ahead.len(), count(len, "byte")));
+        return Err(Stop::Incomplete);
+    }
+    let raw = sheet.take(len)?;
     let row = sheet.done(payload(raw));
     if raw.is_empty() && flags & RETAIN != 0 {
         row.meaning("Empty and retained: it removes the retained message of this topic.");

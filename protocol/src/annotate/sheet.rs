@@ -85,6 +85,11 @@ impl<'a> Sheet<'a> {
         self.bytes.get(range).unwrap_or_default()
     }
 
+    /// The bytes at hand that the part still has.
+    pub(super) fn ahead(&self) -> &'a [u8] {
+        self.read(self.at..self.bounds.end.min(self.bytes.len()))
+    }
+
     /// How many bytes the part says that it still has, at hand or not.
     pub(super) fn left(&self) -> usize {
         self.bounds.end.saturating_sub(self.at)

@@ -34,12 +34,12 @@ pub(super) fn unsubscribe(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
     let id = walk::packet_id(sheet)?;
     walk::own_dictionary(sheet, Kind::Unsubscribe)?;
     at_least_one_filter(sheet);
+    if !sheet.dialect.is_extended() && offer::offer(sheet, id)? {
+        return Ok(());
+    }
     let mut index = 0;
     while !sheet.is_at_end() {
-        let text = filter(sheet, &field::UNSUBSCRIBE_FILTER, index)?;
-        if index == 0 && sheet.is_at_end() {
-            offer::offer(sheet, id, text);
-        }
+        filter(sheet, &field::UNSUBSCRIBE_FILTER, index)?;
         index += 1;
     }
     Ok(())
@@ -54,9 +54,9 @@ fn at_least_one_filter(sheet: &mut Sheet<'_>) {
 
 /// A topic filter. A bad one is malformed in the plain dialect and refused for itself in the extended one; the form
 /// `$share/...` is not known to 3.1.1, so that it is refused in every dialect.
-fn filter<'a>(sheet: &mut Sheet<'a>, field: &Field, index: usize) -> Result<Option<&'a str>, Stop> {
+fn filter(sheet: &mut Sheet<'_>, field: &Field, index: usize) -> Result<(), Stop> {
     sheet.begin_named(field.numbered(index), field.source);
-    let Some(text) = walk::named_text(sheet, field)? else { return Ok(None) };
+    let Some(text) = walk::named_text(sheet, field)? else { return Ok(()) };
     match TopicFilter::new(text) {
         Ok(filter) => {
             if let (Some(group), Some(row)) = (filter.group(), sheet.annotations.last_mut()) {
@@ -72,7 +72,7 @@ fn filter<'a>(sheet: &mut Sheet<'a>, field: &Field, index: usize) -> Result<Opti
             sheet.malformed(error.into());
         }
     }
-    Ok(Some(text))
+    Ok(())
 }
 
 pub(super) fn suback(sheet: &mut Sheet<'_>) -> Result<(), Stop> {

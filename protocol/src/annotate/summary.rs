@@ -1,12 +1,13 @@
 //! One line for one packet: what it is, which exchange it belongs to, and what it says.
 
+use super::offer::Offer;
 use super::registry::{Below, Registry};
 use super::text::{count, payload, quoted, quoted_or_hex};
-use super::walk::end_name;
 use super::words::words;
 use super::{Annotated, Annotation, Fault, packet_at};
 use crate::codec::dictionary::{Dictionary, Item, Limits};
 use crate::codec::frame::Frame;
+use crate::dialect::offer::Accept;
 use crate::dialect::terms::PACKET_SIZE_MAX;
 use crate::dialect::{Dialect, read};
 use crate::packet::Packet;
@@ -87,21 +88,16 @@ fn said(dialect: Dialect, sender: Option<Role>, packet: &Packet) -> String {
         Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => acknowledgement(ack),
         Packet::Subscribe(packet) => subscribe(packet),
         Packet::SubAck(packet) => suback(dialect, packet),
-        Packet::Unsubscribe(packet) => unsubscribe(packet),
+        Packet::Unsubscribe(packet) => unsubscribe(dialect, packet),
         Packet::UnsubAck(packet) => unsuback(packet),
         Packet::PingReq(_) | Packet::PingResp(_) => (String::new(), Vec::new()),
-        Packet::Disconnect(packet) if !dialect.is_extended() => (String::new(), reason_unless_success(packet.reason, true)),
-        Packet::Disconnect(packet) => (String::new(), vec![packet.reason.to_string()]),
+        Packet::Disconnect(packet) => (String::new(), reason_unless_success(packet.reason, packet.dictionary.is_empty())),
         Packet::Notice(packet) => (String::new(), vec![packet.reason.to_string()]),
     };
     let registry = Registry::Packet { kind, sender, message_map: true, in_items: false };
     parts.extend(entries(registry, packet.dictionary()));
     let separator = if parts.is_empty() { "" } else { ": " };
-    let said = format!("{kind}{subject}{separator}{}", parts.join(", "));
-    match sender.filter(|_| matches!(kind, Kind::Disconnect | Kind::Notice) && dialect.is_extended()) {
-        Some(sender) => format!("{said}, from the {}", end_name(sender)),
-        None => said,
-    }
+    format!("{kind}{subject}{separator}{}", parts.join(", "))
 }
 
 /// What stands between the packet's name and the colon, and the parts behind it.
@@ -182,20 +178,31 @@ fn suback(dialect: Dialect, packet: &SubAck) -> Said {
     (format!(" id {}", packet.id), packet.reasons.iter().map(said).collect())
 }
 
-fn unsubscribe(packet: &Unsubscribe) -> Said {
+fn unsubscribe(dialect: Dialect, packet: &Unsubscribe) -> Said {
+    if let ([Ok(filter)], false) = (packet.filters.as_slice(), dialect.is_extended()) {
+        if let Some(offer) = Offer::of_filter(packet.id.value(), filter.as_str()) {
+            let parts = std::iter::once("an offer of the extended dialect".to_owned()).chain(offer.said());
+            return (format!(" id {}", packet.id), parts.collect());
+        }
+    }
     (format!(" id {}", packet.id), packet.filters.iter().map(filter_text).collect())
 }
 
 fn unsuback(packet: &UnsubAck) -> Said {
     let mut parts: Vec<_> = packet.reasons.iter().map(Reason::to_string).collect();
-    if !packet.accept.is_empty() {
-        parts.push(format!("accept of an offer, {}", count(packet.accept.len(), "byte")));
+    if let Some(accept) = Accept::read(&packet.accept, Limits::default()) {
+        parts.push("accept of an offer".to_owned());
+        parts.extend(accept.session_present.then(|| "session present".to_owned()));
+        let registry = Registry::Packet { kind: Kind::ConnAck, sender: Some(Role::Server), message_map: false, in_items: false };
+        parts.extend(entries(registry, &accept.dictionary));
+    } else if !packet.accept.is_empty() {
+        parts.push(format!("{} that 3.1.1 does not have", count(packet.accept.len(), "byte")));
     }
     (format!(" id {}", packet.id), parts)
 }
 
 /// The entries of a map as `name value`; what a problem or the message map holds stands beside the other keys.
-fn entries(registry: Registry, map: &Dictionary) -> Vec<String> {
+pub(super) fn entries(registry: Registry, map: &Dictionary) -> Vec<String> {
     let mut said = Vec::new();
     for (key, value) in map.entries() {
         let row = registry.row(key);
@@ -215,7 +222,11 @@ fn entries(registry: Registry, map: &Dictionary) -> Vec<String> {
                 continue;
             }
             (Below::Keys(registry), Item::Map(_)) => entries(registry, &Dictionary::read(value).unwrap_or_default()),
-            (_, Item::Array(_)) => value.elements().map(|element| words("", element)).collect(),
+            (_, Item::Array(_)) => {
+                let elements: Vec<_> = value.elements().map(|element| words("", element)).collect();
+                said.push(format!("{name} [{}]", elements.join(", ")));
+                continue;
+            }
             _ => {
                 said.push(format!("{name} {}", words(&row.name, value)));
                 continue;

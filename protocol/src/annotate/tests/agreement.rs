@@ -170,6 +170,105 @@ proptest! {
     }
 }
 
+/// A dictionary where each packet may have one: alone, before a payload, as the message map, and as the map of a will.
+fn placed(dictionary: &[u8]) -> Vec<Vec<u8>> {
+    let varint = |len: usize| {
+        let mut out = bytes::BytesMut::new();
+        crate::codec::cursor::put_varint(&mut out, len as u32);
+        out.to_vec()
+    };
+    let packet = |first: u8, parts: &[&[u8]]| {
+        let body = parts.concat();
+        [&[first][..], &varint(body.len()), &body].concat()
+    };
+    let mut string = Vec::new();
+    crate::codec::dictionary::write_bytes(&mut string, dictionary);
+    let inner = [&[0xA1, 0x00][..], &string].concat();
+    let will = [&[0xA1, 0x03, 0xA1, 0x00][..], &string].concat();
+    let connect = [&[0, 6][..], b"CANDOR", &[1, 0x06, 0, 0, 0, 0, 0, 1, b'a', 0, 0]].concat();
+    vec![
+        packet(0xC0, &[&varint(dictionary.len()), dictionary]),
+        packet(0x30, &[&[0, 1, b'a'], &varint(dictionary.len()), dictionary, b"hello"]),
+        packet(0x30, &[&[0, 1, b'a'], &varint(inner.len()), &inner, b"hello"]),
+        packet(0x10, &[&connect, &varint(will.len()), &will]),
+    ]
+}
+
+#[test]
+fn every_rule_of_a_dictionary_is_found_as_the_scanner_finds_it() {
+    let texts = [
+        "",
+        "a10000",
+        "a2181800 6161f6",
+        "a120f93c00",
+        "a0",
+        "80",
+        "01",
+        "a1",
+        "a100",
+        "a1004200",
+        "a1000000",
+        "a1181700",
+        "a1001800",
+        "a100580100",
+        "b8010000",
+        "a100fb3ff0000000000000",
+        "a100fa3f800000",
+        "a100f97e01",
+        "a100f97e00",
+        "a100c000",
+        "a100f7",
+        "a100f820",
+        "a100f8",
+        "a1001c",
+        "a1005fff",
+        "bfff",
+        "a14000",
+        "a1f500",
+        "a18000",
+        "a1c00000",
+        "a1f700",
+        "a11bffffffffffffffff00",
+        "a200000000",
+        "a201000000",
+        "a220000000",
+        "a10061ff",
+        "a161ff00",
+        "a1009bffffffffffffffff",
+        "a100bbffffffffffffffff",
+        "a1005bffffffffffffffff",
+        "a1007bffffffffffffffff",
+        "bb000000000000000100",
+        "a10061",
+        "a16100",
+        "a102a0",
+        "a102a10000",
+        "a102a200a000a0",
+        "a100a1",
+    ];
+    for text in texts {
+        for packet in placed(&super::hex(text)) {
+            judge(Dialect::Extended, Some(Role::Client), &packet);
+        }
+    }
+}
+
+#[test]
+fn the_depth_and_the_length_of_a_dictionary_are_bounded_as_the_scanner_bounds_them() {
+    for (head, depth) in [(&[0x81][..], 0..12), (&[0xA1, 0x00][..], 0..12)] {
+        for depth in depth {
+            let dictionary = [&[0xA1, 0x02][..], &head.repeat(depth), &[0xF6]].concat();
+            placed(&dictionary).iter().for_each(|packet| judge(Dialect::Extended, None, packet));
+        }
+    }
+    let limit = Limits::default().len_max as usize;
+    for len in [limit - 5, limit - 4, limit - 3, limit, limit + 1] {
+        let mut dictionary = vec![0xA1, 0x02];
+        crate::codec::dictionary::write_bytes(&mut dictionary, &vec![0; len]);
+        placed(&dictionary).iter().for_each(|packet| judge(Dialect::Extended, None, packet));
+    }
+}
+
 #[test]
 fn whole_packets_have_no_fault() {
     for dialect in Dialect::ALL {

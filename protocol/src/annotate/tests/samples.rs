@@ -2,6 +2,7 @@
 
 use crate::codec::dictionary::{Dictionary, MapBuilder, write_bool, write_bytes, write_float, write_head, write_text};
 use crate::dialect::Dialect;
+use crate::dialect::offer::{Accept, OFFER_ID, Offer, TranscriptHash};
 use crate::dialect::write::to_bytes;
 use crate::packet::ack::{Ack, Disconnect, Notice, Ping};
 use crate::packet::connect::{ConnAck, Connect, Will};
@@ -139,11 +140,27 @@ pub(crate) fn refusal(id: PacketId) -> Ack {
     Ack::new(id, Reason::NOT_AUTHORIZED, Dictionary::with(PROBLEM, &problem::Problem::default().rule("sensors only").to_dictionary()))
 }
 
+/// An offer and the accept that answers it; in the plain dialects alone.
+pub(crate) fn offer() -> Packet {
+    let mut map = MapBuilder::new();
+    map.set(RECEIVE_MAXIMUM, &20).set(SESSION_EXPIRY_INTERVAL, &3600);
+    let offer = Offer { nonce: *b"0123456789abcdef", dictionary: map.finish() };
+    Packet::Unsubscribe(Box::new(offer.to_packet("kitchen-7").unwrap()))
+}
+
+pub(crate) fn accept() -> Packet {
+    let hash = TranscriptHash::of(b"connect", b"offer");
+    let dictionary = Dictionary::with(PROFILE, &profile().to_dictionary());
+    let accept = Accept { nonce: *b"0123456789abcdef", hash, session_present: true, dictionary }.to_bytes();
+    Packet::UnsubAck(Box::new(UnsubAck { id: OFFER_ID, reasons: Vec::new(), dictionary: Dictionary::EMPTY, accept }))
+}
+
 /// Every packet with its sender.
 pub(crate) fn packets(dialect: Dialect) -> Vec<(Role, Packet)> {
     use Role::{Client, Server};
     let receipt = || Ack::new(id(9), Reason::SUCCESS, Dictionary::with(RECEIPT, &2));
-    vec![
+    let mut packets = if dialect.is_extended() { Vec::new() } else { vec![(Client, offer()), (Server, accept())] };
+    packets.extend([
         (Client, connect(dialect)),
         (Server, connack()),
         (Server, connack_refused()),
@@ -181,7 +198,8 @@ pub(crate) fn packets(dialect: Dialect) -> Vec<(Role, Packet)> {
             Packet::Disconnect(Disconnect { reason: Reason::SERVER_SHUTTING_DOWN, dictionary: Dictionary::with(RETRY_AFTER, &120_000) }),
         ),
         (Server, notice()),
-    ]
+    ]);
+    packets
 }
 
 /// Their bytes, where the dialect has a way to say them.
