@@ -191,6 +191,8 @@ fn placed(dictionary: &[u8]) -> Vec<Vec<u8>> {
         packet(0x30, &[&[0, 1, b'a'], &varint(dictionary.len()), dictionary, b"hello"]),
         packet(0x30, &[&[0, 1, b'a'], &varint(inner.len()), &inner, b"hello"]),
         packet(0x10, &[&connect, &varint(will.len()), &will]),
+        // A will where none belongs is refused for its key; what it holds is not read.
+        packet(0x30, &[&[0, 1, b'a'], &varint(will.len()), &will, b"hello"]),
     ]
 }
 
@@ -216,6 +218,9 @@ fn every_rule_of_a_dictionary_is_found_as_the_scanner_finds_it() {
         "a100fa3f800000",
         "a100f97e01",
         "a100f97e00",
+        "a100f90000",
+        "a100f810",
+        "a30000000000",
         "a100c000",
         "a100f7",
         "a100f820",
