@@ -9,6 +9,7 @@
 
 mod input;
 mod json;
+mod layout;
 mod plan;
 mod text;
 
@@ -136,7 +137,7 @@ pub fn run(options: &ExplainOptions, input: &[u8], out: &mut dyn Write) -> io::R
     let plan = Plan::of(options.dialect, options.sender, &bytes);
     let mut writer: Box<dyn PacketWriter + '_> = match options.output {
         Output::Json => Box::new(json::Writer::new(options.show_secrets)),
-        Output::Text { width, color, brief } => Box::new(text::Writer::new(text::Style::new(width, color, brief), options.show_secrets)),
+        Output::Text { width, color, brief } => Box::new(text::Writer::new(layout::Style::new(width, color, brief), options.show_secrets)),
     };
     writer.start(&plan, bytes.len(), out)?;
     let mut tally = Tally::default();

@@ -1,88 +1,13 @@
 //! The explanation for people: `offset  bytes  meaning  (source)`, aligned, a heading for every packet, and what is wrong
 //! right below the bytes that it is about.
 
-use super::plan::Plan;
+use super::layout::{GAP, Ink, Line, OFFSET_WIDTH, Style, bit_pattern, columns, pad, wrap};
+use super::plan::{Plan, Sender};
 use super::{Packet, PacketWriter, Tally, sender_name};
 use candor_protocol::annotate::{Annotation, Part};
 use candor_protocol::packet::legality::Role;
 use std::collections::HashSet;
 use std::io::{self, Write};
-
-/// The columns and the colours.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Style {
-    width: usize,
-    bytes_per_line: usize,
-    color: bool,
-    brief: bool,
-}
-
-const OFFSET_WIDTH: usize = 6;
-const GAP: usize = 2;
-/// Wide enough for the longest source in parentheses.
-const SOURCE_WIDTH: usize = 22;
-
-impl Style {
-    pub(super) fn new(width: usize, color: bool, brief: bool) -> Self {
-        let width = width.clamp(60, 100);
-        Self { width, bytes_per_line: if width >= 90 { 8 } else { 4 }, color, brief }
-    }
-
-    /// Columns of the bytes: two digits each, with a space between.
-    fn bytes_width(self) -> usize {
-        self.bytes_per_line * 3 - 1
-    }
-
-    /// How many bytes of a field are shown: all, or one less than fit and the mark of more.
-    fn shown(self, len: usize) -> usize {
-        if len > self.bytes_per_line { self.bytes_per_line - 1 } else { len }
-    }
-
-    fn meaning_at(self) -> usize {
-        OFFSET_WIDTH + GAP + self.bytes_width() + GAP
-    }
-
-    /// From the meaning to the last column, with the sources.
-    fn wide(self) -> usize {
-        self.width - self.meaning_at()
-    }
-
-    fn meaning_width(self) -> usize {
-        if self.has_sources() { self.wide() - SOURCE_WIDTH - GAP } else { self.wide() }
-    }
-
-    /// Whether there is room for a column of sources; else they follow the meaning.
-    fn has_sources(self) -> bool {
-        self.width >= 80
-    }
-
-    fn paint(self, ink: Ink, text: &str) -> String {
-        if self.color && !text.is_empty() { format!("\u{1b}[{}m{text}\u{1b}[0m", ink.code()) } else { text.to_owned() }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Ink {
-    Heading,
-    Bytes,
-    Name,
-    Faint,
-    Fault,
-    Good,
-}
-
-impl Ink {
-    const fn code(self) -> &'static str {
-        match self {
-            Ink::Heading => "1",
-            Ink::Bytes => "36",
-            Ink::Name => "1",
-            Ink::Faint => "2",
-            Ink::Fault => "1;31",
-            Ink::Good => "32",
-        }
-    }
-}
 
 pub(super) struct Writer {
     style: Style,
@@ -105,8 +30,8 @@ impl Writer {
 impl PacketWriter for Writer {
     fn start(&mut self, plan: &Plan, _len: usize, out: &mut dyn Write) -> io::Result<()> {
         let sender = match plan.sender {
-            super::plan::Sender::One(role) => sender_name(role),
-            super::plan::Sender::EachTells => "not told",
+            Sender::One(role) => sender_name(role),
+            Sender::EachTells => "not told",
         };
         for (name, value, why) in [("dialect", plan.dialect.name(), &plan.dialect_why), ("sender", sender, &plan.sender_why)] {
             let lines = wrap(&format!("{value} ({why})"), self.style.width - 9, 0);
@@ -120,7 +45,7 @@ impl PacketWriter for Writer {
     fn packet(&mut self, packet: &Packet<'_>, out: &mut dyn Write) -> io::Result<()> {
         self.heading(packet, out)?;
         if packet.number == 1 {
-            self.columns(out)?;
+            self.column_heads(out)?;
         }
         let mut leaf = None;
         for row in &packet.annotated.annotations {
@@ -151,7 +76,7 @@ impl PacketWriter for Writer {
 }
 
 impl Writer {
-    fn columns(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn column_heads(&self, out: &mut dyn Write) -> io::Result<()> {
         let style = self.style;
         let meaning = if style.has_sources() { pad("meaning", style.meaning_width() + 1) } else { "meaning".to_owned() };
         let head = format!("{:>OFFSET_WIDTH$}  {:<bytes$}  {meaning} (source)", "offset", "bytes", bytes = style.bytes_width());
@@ -193,23 +118,16 @@ impl Writer {
         let raw = packet.raw.get(row.range.start - packet.annotated.range.start..row.range.end - packet.annotated.range.start);
         let hidden = row.secret && !self.show_secrets;
         let value = if hidden { format!("{}, hidden", row.value) } else { row.value.clone() };
-        let name = match &row.entry {
-            // The index of a filter is in the name already.
-            Some(entry) if row.name.ends_with(&format!(" {}", entry.key)) => row.name.to_string(),
-            Some(entry) if entry.critical == Some(true) => format!("{} {} (critical)", entry.key, row.name),
-            Some(entry) => format!("{} {}", entry.key, row.name),
-            None => row.name.to_string(),
-        };
         let separator = if value.is_empty() { "" } else { ": " };
         let line = Line {
             offset: Some(row.range.start),
             bytes: self.hexadecimal(raw.unwrap_or_default(), hidden),
             bytes_ink: Ink::Bytes,
             indent: usize::from(row.depth) * 2,
-            name,
+            name: name_with_key(row),
             name_ink: Ink::Name,
             value: format!("{separator}{value}"),
-            source: row.source.map(|source| format!("({})", source.short())).unwrap_or_default(),
+            source: source_of(row),
         };
         line.write(self.style, out)?;
         if self.style.brief { Ok(()) } else { self.meaning(row, out) }
@@ -248,7 +166,7 @@ impl Writer {
             name: row.name.to_string(),
             name_ink: Ink::Faint,
             value: format!(": {}", row.value),
-            source: row.source.map(|source| format!("({})", source.short())).unwrap_or_default(),
+            source: source_of(row),
         };
         line.write(self.style, out)
     }
@@ -257,7 +175,7 @@ impl Writer {
     fn fault(&self, row: &Annotation, leaf: Option<&Annotation>, out: &mut dyn Write) -> io::Result<()> {
         let style = self.style;
         let what = format!("{} at byte {}: {}", row.name.to_uppercase(), row.range.start, row.value);
-        let source = row.source.map(|source| format!("({})", source.short())).unwrap_or_default();
+        let source = source_of(row);
         let expected = format!("expected: {}", row.meaning);
         let room = style.wide() - GAP - columns(&source);
         let mut lines = wrap(&what, style.wide(), 2);
@@ -299,135 +217,17 @@ impl Writer {
     }
 }
 
-/// The bits of the mask, the others as dots: `.... .01.`.
-fn bit_pattern(byte: u8, mask: u8) -> String {
-    let digit = |bit: u8| match (mask >> bit & 1, byte >> bit & 1) {
-        (0, _) => '.',
-        (_, 0) => '0',
-        _ => '1',
-    };
-    let digits: String = (0..8).rev().map(digit).collect();
-    format!("{} {}", &digits[..4], &digits[4..])
-}
-
-/// One line of the table, and the lines that its meaning goes on over.
-struct Line {
-    offset: Option<usize>,
-    bytes: String,
-    bytes_ink: Ink,
-    /// Columns before the meaning.
-    indent: usize,
-    name: String,
-    name_ink: Ink,
-    /// Follows the name directly.
-    value: String,
-    source: String,
-}
-
-impl Line {
-    fn write(&self, style: Style, out: &mut dyn Write) -> io::Result<()> {
-        // A deep field keeps some room to be read in.
-        let indent = self.indent.min(style.meaning_width() / 2);
-        let (inline, column) = if style.has_sources() { ("", self.source.as_str()) } else { (self.source.as_str(), "") };
-        let separator = if inline.is_empty() { "" } else { " " };
-        let lines = wrap(&format!("{}{}{separator}{inline}", self.name, self.value), style.meaning_width() - indent, 2);
-        for (index, line) in lines.iter().enumerate() {
-            let first = index == 0;
-            let offset = self.offset.filter(|_| first).map(|offset| offset.to_string()).unwrap_or_default();
-            let offset = style.paint(Ink::Faint, &format!("{offset:>OFFSET_WIDTH$}"));
-            let bytes = style.paint(self.bytes_ink, &pad(if first { &self.bytes } else { "" }, style.bytes_width()));
-            let padded = pad(line, style.meaning_width() - indent);
-            let meaning = match (first, padded.strip_prefix(self.name.as_str())) {
-                (true, Some(value)) => format!("{}{value}", style.paint(self.name_ink, &self.name)),
-                _ => padded,
-            };
-            let source = style.paint(Ink::Faint, if first { column } else { "" });
-            let text = format!("{offset}  {bytes}  {:indent$}{meaning}  {source}", "");
-            writeln!(out, "{}", text.trim_end())?;
-        }
-        Ok(())
+/// The key's number before its name, as it stands in the bytes.
+fn name_with_key(row: &Annotation) -> String {
+    match &row.entry {
+        // The index of a filter is in the name already.
+        Some(entry) if row.name.ends_with(&format!(" {}", entry.key)) => row.name.to_string(),
+        Some(entry) if entry.critical == Some(true) => format!("{} {} (critical)", entry.key, row.name),
+        Some(entry) => format!("{} {}", entry.key, row.name),
+        None => row.name.to_string(),
     }
 }
 
-/// The text filled up with spaces.
-fn pad(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
-}
-
-/// Lines of at most `width` columns, broken between words where there are any. Where a line goes on, the next is set in
-/// by `hang` columns.
-fn wrap(text: &str, width: usize, hang: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        let joined = !line.trim().is_empty();
-        if columns(&line) + usize::from(joined) + columns(word) <= width {
-            if joined {
-                line.push(' ');
-            }
-            line.push_str(word);
-            continue;
-        }
-        if joined {
-            lines.push(std::mem::replace(&mut line, " ".repeat(hang)));
-        }
-        for character in word.chars() {
-            if columns(&line) + columns_of(character) > width {
-                lines.push(std::mem::replace(&mut line, " ".repeat(hang)));
-            }
-            line.push(character);
-        }
-    }
-    if !line.trim().is_empty() || lines.is_empty() {
-        lines.push(line);
-    }
-    lines
-}
-
-fn columns(text: &str) -> usize {
-    text.chars().map(columns_of).sum()
-}
-
-/// The columns of a character on a terminal: two for the wide scripts and pictures of East Asia, none for marks that
-/// stand on the character before them. The ranges are those that text in topics is likely to have.
-const fn columns_of(character: char) -> usize {
-    match character {
-        '\u{300}'..='\u{36F}' | '\u{20D0}'..='\u{20FF}' | '\u{FE00}'..='\u{FE0F}' => 0,
-        '\u{1100}'..='\u{115F}'
-        | '\u{2E80}'..='\u{303E}'
-        | '\u{3041}'..='\u{A4CF}'
-        | '\u{AC00}'..='\u{D7A3}'
-        | '\u{F900}'..='\u{FAFF}'
-        | '\u{FE30}'..='\u{FE6F}'
-        | '\u{FF00}'..='\u{FF60}'
-        | '\u{FFE0}'..='\u{FFE6}'
-        | '\u{1F300}'..='\u{1F64F}'
-        | '\u{1F900}'..='\u{1F9FF}'
-        | '\u{20000}'..='\u{3FFFD}' => 2,
-        _ => 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_broken_between_words_and_long_words_inside() {
-        assert_eq!(wrap("one two three", 9, 2), ["one two", "  three"]);
-        assert_eq!(wrap("abcdefghij", 4, 2), ["abcd", "  ef", "  gh", "  ij"]);
-        assert_eq!(wrap("", 4, 2), [""]);
-        assert_eq!(wrap("温度温度", 4, 2), ["温度", "  温", "  度"]);
-        for width in 4..20 {
-            for line in wrap("a field with 温度 and averyveryverylongwordinside it", width, 2) {
-                assert!(columns(&line) <= width, "{line:?} in {width}");
-            }
-        }
-    }
-
-    #[test]
-    fn bits_stand_where_they_are_in_the_byte() {
-        assert_eq!(bit_pattern(0x3B, 0x06), ".... .01.");
-        assert_eq!(bit_pattern(0x3B, 0xF0), "0011 ....");
-    }
+fn source_of(row: &Annotation) -> String {
+    row.source.map(|source| format!("({})", source.short())).unwrap_or_default()
 }

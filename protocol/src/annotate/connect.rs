@@ -24,10 +24,10 @@ pub(super) fn connect(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
     };
     client_identifier(sheet, flags)?;
     if flags & WILL != 0 {
-        if let Some(topic) = walk::text(sheet, &field::WILL_TOPIC)? {
-            if let Err(error) = check_name(topic.as_bytes()) {
-                sheet.malformed(error.into());
-            }
+        if let Some(topic) = walk::text(sheet, &field::WILL_TOPIC)?
+            && let Err(error) = check_name(topic.as_bytes())
+        {
+            sheet.malformed(error.into());
         }
         walk::binary(sheet, &field::WILL_MESSAGE)?;
     }

@@ -55,10 +55,10 @@ fn retain_words(retain: bool, sender: Option<Role>) -> &'static str {
 
 pub(super) fn publish(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
     let flags = sheet.read(0..1).first().copied().unwrap_or_default() & 0x0F;
-    if let Some(topic) = walk::text(sheet, &field::TOPIC_NAME)? {
-        if let Err(error) = check_name(topic.as_bytes()) {
-            sheet.malformed(error.into());
-        }
+    if let Some(topic) = walk::text(sheet, &field::TOPIC_NAME)?
+        && let Err(error) = check_name(topic.as_bytes())
+    {
+        sheet.malformed(error.into());
     }
     match flags >> 1 & 0x03 {
         0 => {}

@@ -157,6 +157,14 @@ fn reason_unless_success(reason: Reason, bare: bool) -> Vec<String> {
     if reason == Reason::SUCCESS && bare { Vec::new() } else { vec![reason.to_string()] }
 }
 
+/// At most 16 filters or reasons; a line does not grow with the packet.
+fn listed(all: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    const LISTED_MAX: usize = 16;
+    let len = all.len();
+    let more = (len > LISTED_MAX).then(|| format!("and {} more", len - LISTED_MAX));
+    all.take(LISTED_MAX).chain(more).collect()
+}
+
 fn filter_text(filter: &RequestedFilter) -> String {
     match filter {
         Ok(filter) => quoted(filter.as_str()),
@@ -166,7 +174,7 @@ fn filter_text(filter: &RequestedFilter) -> String {
 
 fn subscribe(packet: &Subscribe) -> Said {
     let filters = packet.items.iter().map(|item| format!("{} {}", filter_text(&item.filter), item.qos));
-    (format!(" id {}", packet.id), filters.collect())
+    (format!(" id {}", packet.id), listed(filters))
 }
 
 fn suback(dialect: Dialect, packet: &SubAck) -> Said {
@@ -175,21 +183,21 @@ fn suback(dialect: Dialect, packet: &SubAck) -> Said {
         None if dialect.is_extended() => reason.to_string(),
         None => format!("failure (0x{:02X})", reason.0),
     };
-    (format!(" id {}", packet.id), packet.reasons.iter().map(said).collect())
+    (format!(" id {}", packet.id), listed(packet.reasons.iter().map(said)))
 }
 
 fn unsubscribe(dialect: Dialect, packet: &Unsubscribe) -> Said {
-    if let ([Ok(filter)], false) = (packet.filters.as_slice(), dialect.is_extended()) {
-        if let Some(offer) = Offer::of_filter(packet.id.value(), filter.as_str()) {
-            let parts = std::iter::once("an offer of the extended dialect".to_owned()).chain(offer.said());
-            return (format!(" id {}", packet.id), parts.collect());
-        }
+    if let ([Ok(filter)], false) = (packet.filters.as_slice(), dialect.is_extended())
+        && let Some(offer) = Offer::of_filter(packet.id.value(), filter.as_str())
+    {
+        let parts = std::iter::once("an offer of the extended dialect".to_owned()).chain(offer.said());
+        return (format!(" id {}", packet.id), parts.collect());
     }
-    (format!(" id {}", packet.id), packet.filters.iter().map(filter_text).collect())
+    (format!(" id {}", packet.id), listed(packet.filters.iter().map(filter_text)))
 }
 
 fn unsuback(packet: &UnsubAck) -> Said {
-    let mut parts: Vec<_> = packet.reasons.iter().map(Reason::to_string).collect();
+    let mut parts = listed(packet.reasons.iter().map(Reason::to_string));
     if let Some(accept) = Accept::read(&packet.accept, Limits::default()) {
         parts.push("accept of an offer".to_owned());
         parts.extend(accept.session_present.then(|| "session present".to_owned()));

@@ -40,10 +40,10 @@ pub(super) fn packet(dialect: Dialect, sender: Option<Role>, bytes: &[u8], base:
 fn unlisted(sheet: &mut Sheet<'_>, bytes: &[u8]) {
     sheet.rest("more fields, not listed");
     let mut whole = Bytes::copy_from_slice(bytes);
-    if let Ok(Some(frame)) = Frame::split(&mut whole, PACKET_SIZE_MAX) {
-        if let Err(error) = read::raise(sheet.dialect, &frame, Limits::default()) {
-            sheet.malformed(error);
-        }
+    if let Ok(Some(frame)) = Frame::split(&mut whole, PACKET_SIZE_MAX)
+        && let Err(error) = read::raise(sheet.dialect, &frame, Limits::default())
+    {
+        sheet.malformed(error);
     }
 }
 
@@ -90,11 +90,11 @@ fn first_byte(sheet: &mut Sheet<'_>, kind: Kind, first: u8) {
     if kind == Kind::Notice && !sheet.dialect.is_extended() {
         sheet.malformed(Malformed::PacketType(15));
     }
-    if let (Some(sender), Some(only)) = (sheet.sender, sender_of(sheet.dialect, kind)) {
-        if sender != only {
-            let (what, expected) = (format!("a {} does not send {kind}", end_name(sender)), format!("{kind} from the {}", end_name(only)));
-            sheet.fault(Fault::Refused(Reason::PROTOCOL_ERROR), what, expected, Source::Mqtt("2.2.1"));
-        }
+    if let (Some(sender), Some(only)) = (sheet.sender, sender_of(sheet.dialect, kind))
+        && sender != only
+    {
+        let (what, expected) = (format!("a {} does not send {kind}", end_name(sender)), format!("{kind} from the {}", end_name(only)));
+        sheet.fault(Fault::Refused(Reason::PROTOCOL_ERROR), what, expected, Source::Mqtt("2.2.1"));
     }
 }
 

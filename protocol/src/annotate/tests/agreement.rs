@@ -68,10 +68,10 @@ fn assert_refusals(sender: Option<Role>, packet: &Packet, faults: &[Fault]) {
     if let Err(refusal) = check_keys(packet.kind(), sender, packet.dictionary(), &|_| None) {
         assert!(faults.contains(&Fault::Refused(refusal.reason)), "{refusal} not in {faults:?}");
     }
-    if let Packet::Publish(publish) = packet {
-        if let Err(refusal) = check_message_keys(&publish.message.dictionary()) {
-            assert!(faults.contains(&Fault::Refused(refusal.reason)), "{refusal} not in {faults:?}");
-        }
+    if let Packet::Publish(publish) = packet
+        && let Err(refusal) = check_message_keys(&publish.message.dictionary())
+    {
+        assert!(faults.contains(&Fault::Refused(refusal.reason)), "{refusal} not in {faults:?}");
     }
 }
 

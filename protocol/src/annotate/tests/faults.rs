@@ -5,6 +5,9 @@ use crate::annotate::packet_at;
 use crate::dialect::Dialect::{self, Extended, V31, V311};
 use crate::packet::legality::Role::{self, Client, Server};
 
+/// Dialect and bytes; where, what, what was expected, and the rule.
+type Case = (Dialect, &'static str, std::ops::Range<usize>, &'static str, &'static str, &'static str);
+
 /// The first fault, a malformed field before one that is refused: where, what, what was expected, and the rule.
 fn first_fault(dialect: Dialect, sender: Option<Role>, text: &str) -> (std::ops::Range<usize>, String, String, String) {
     let bytes = hex(text);
@@ -16,7 +19,7 @@ fn first_fault(dialect: Dialect, sender: Option<Role>, text: &str) -> (std::ops:
 
 #[test]
 fn a_fault_names_its_place_what_was_expected_and_the_rule() {
-    let cases: &[(Dialect, &str, std::ops::Range<usize>, &str, &str, &str)] = &[
+    let cases: &[Case] = &[
         (V311, "00 00", 0..1, "packet type 0 does not exist here", "1 to 14, and 15 (NOTICE) in the extended dialect", "MQTT §2.2.1"),
         (
             V311,

@@ -117,6 +117,7 @@ fn a_packet_of_too_many_fields_is_still_judged_to_its_end() {
     assert!(annotated.is_well_formed());
     assert_eq!(annotated.leaves().last().map(|leaf| &*leaf.name), Some("more fields, not listed"));
     assert!(annotated.annotations.len() < 70_000);
+    assert!(summary(V311, None, &bytes).ends_with(", granted QoS 1, and 98288 more"));
     *bytes.last_mut().unwrap() = 0x07;
     assert_eq!(packet_at(V311, None, &bytes, 0).faults().count(), 1);
     // Packets in a row are not affected.
