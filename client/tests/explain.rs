@@ -1,6 +1,6 @@
 //! `candor explain`: what people see, what programs read, and that no input does harm.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "functions that tests share")]
 
 use candor_client::explain::{BadInput, DialectChoice, ExplainOptions, Explained, INPUT_LEN_MAX, InputForm, Output, SenderChoice, run};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder, write_text};
