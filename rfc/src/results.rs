@@ -84,7 +84,7 @@ pub enum BadResults {
 impl fmt::Display for BadResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Empty => "it holds no test of `cargo test`; write it with: cargo test > FILE 2>&1",
+            Self::Empty => "it holds no test of `cargo test`; write it with: cargo test > FILE 2>&1 (without --quiet)",
             Self::NoTarget => {
                 "its tests have no line `Running ...` before them, which cargo prints on standard error; write it with: cargo test > FILE 2>&1"
             }
