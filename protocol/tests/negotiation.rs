@@ -73,7 +73,6 @@ fn publish() -> Delivery {
 }
 
 /// clause negotiation.offer MUST
-///
 /// An offer MUST be sent as the first packet after a CONNECT of MQTT 3.1.1: an UNSUBSCRIBE with packet identifier 0xFFFF
 /// and exactly one topic filter, followed by a PINGREQ.
 #[test]
@@ -85,7 +84,6 @@ fn an_offer_is_an_unsubscribe_behind_connect_with_a_pingreq_behind_it() {
 }
 
 /// clause negotiation.silence MUST NOT
-///
 /// A client that made an offer MUST NOT send another packet between its PINGREQ and the end of the negotiation.
 #[test]
 fn a_client_is_silent_until_it_knows() {
@@ -98,7 +96,6 @@ fn a_client_is_silent_until_it_knows() {
 }
 
 /// clause negotiation.confirm MUST
-///
 /// A client that reads an accept MUST send a NOTICE with reason confirm, and the first 16 bytes of SHA-256 over the accept
 /// under `confirm`, as its next packet; every packet that it sends from there on is extended.
 #[test]
@@ -113,7 +110,6 @@ fn a_yes_is_confirmed_and_changes_the_dialect() {
 }
 
 /// clause negotiation.declined MUST
-///
 /// A client MUST take an UNSUBACK of two bytes for its offer, or a PINGRESP that comes before one, for a no, and go on with
 /// MQTT 3.1.1.
 #[test]
@@ -129,7 +125,6 @@ fn a_short_unsuback_or_a_pingresp_without_one_is_a_no() {
 }
 
 /// clause negotiation.transcript MUST
-///
 /// A client MUST close the connection, and not fall back to MQTT 3.1.1, when what follows the packet identifier in the
 /// UNSUBACK for its offer is not an accept with its nonce and with the hash of CONNECT and offer as it sent them.
 #[test]
@@ -150,7 +145,6 @@ fn an_accept_that_cannot_be_trusted_closes_with_its_error() {
 }
 
 /// clause negotiation.late MUST
-///
 /// A client MUST close the connection when an accept comes after it took the answer for a no.
 #[test]
 fn a_yes_after_a_no_closes() {
@@ -206,7 +200,6 @@ fn say(session: &mut Session, dialect: Dialect, packet: &Packet) -> Vec<Output> 
 }
 
 /// clause negotiation.exact MUST
-///
 /// A server MUST treat an UNSUBSCRIBE that is not the first packet after CONNECT, or whose form or client hash is not
 /// exactly that of an offer of this client, as an ordinary UNSUBSCRIBE.
 #[test]
@@ -222,7 +215,6 @@ fn only_the_first_packet_of_exactly_this_form_is_an_offer() {
 }
 
 /// clause negotiation.until-confirmed MUST NOT
-///
 /// A server that sent an accept MUST NOT send or read anything extended before the confirm has come; when any other packet
 /// but one PINGREQ comes first, the connection stays plain.
 #[test]
@@ -241,7 +233,6 @@ fn a_server_stays_plain_until_the_confirm() {
 }
 
 /// clause negotiation.wrong-confirm MUST
-///
 /// A server MUST close the connection when a confirm does not carry the hash of the accept that it sent.
 #[test]
 fn a_confirm_of_another_accept_closes() {
@@ -253,7 +244,6 @@ fn a_confirm_of_another_accept_closes() {
 }
 
 /// clause negotiation.refused-plainly MUST
-///
 /// A server MUST answer a CONNECT of MQTT 3.1.1 that it refuses with the CONNACK of MQTT 3.1.1, or with a close, and nothing
 /// more, whatever follows it.
 #[test]
