@@ -151,7 +151,7 @@ mod tests {
                     let hash = u64::from(dice.below(2)) << 56 | u64::from(dice.below(tags));
                     edges.insert(hash, step);
                     model.insert(step, hash);
-                } else if let Some((&node, &hash)) = model.iter().nth(dice.below(model.len() as u32) as usize) {
+                } else if let Some((&node, &hash)) = model.range(dice.below(step)..).next() {
                     match dice.below(3) {
                         0 => {
                             edges.replace(hash, node, node + 1_000_000);

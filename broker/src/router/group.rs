@@ -19,6 +19,7 @@ pub(super) struct Group {
     rows: Vec<Row>,
     /// No row in front of this one has a free seat.
     row_with_room: usize,
+    /// Where each member sits, if there is more than one row: one row is looked through as fast.
     seats: BTreeMap<Subscriber, u32>,
     /// The seat from which the next turn looks on.
     cursor: AtomicU32,
@@ -43,19 +44,25 @@ impl Group {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+        self.rows.is_empty()
     }
 
     pub(super) fn subscription(&self, subscriber: Subscriber) -> Option<Subscription> {
-        let &seat = self.seats.get(&subscriber)?;
-        self.members[seat as usize].map(Entry::subscription)
+        self.members[self.seat_of(subscriber)?].map(Entry::subscription)
+    }
+
+    fn seat_of(&self, subscriber: Subscriber) -> Option<usize> {
+        match self.rows.len() {
+            0 | 1 => self.members.iter().position(|member| member.is_some_and(|entry| entry.subscriber() == subscriber)),
+            _ => self.seats.get(&subscriber).map(|&seat| seat as usize),
+        }
     }
 
     /// Seats the member, available; or gives it new options where it sits. Whether it was a member.
     pub(super) fn put(&mut self, subscriber: Subscriber, subscription: Subscription) -> bool {
         let entry = Entry::new(subscriber, subscription);
-        if let Some(&seat) = self.seats.get(&subscriber) {
-            self.members[seat as usize] = Some(entry);
+        if let Some(seat) = self.seat_of(subscriber) {
+            self.members[seat] = Some(entry);
             return true;
         }
         let seat = self.free_seat();
@@ -66,9 +73,18 @@ impl Group {
             Some(free) => *free = Some(entry),
             None => self.members.push(Some(entry)),
         }
-        // More than 2^32 members do not fit into any memory.
-        self.seats.insert(subscriber, seat as u32);
+        match self.rows.len() {
+            1 => {}
+            2 if self.seats.is_empty() => self.note_seats(),
+            // More than 2^32 members do not fit into any memory.
+            _ => _ = self.seats.insert(subscriber, seat as u32),
+        }
         false
+    }
+
+    fn note_seats(&mut self) {
+        let members = self.members.iter().zip(0..);
+        self.seats = members.filter_map(|(member, seat)| member.map(|entry| (entry.subscriber(), seat))).collect();
     }
 
     fn free_seat(&mut self) -> usize {
@@ -76,6 +92,10 @@ impl Group {
             self.row_with_room += 1;
         }
         if self.row_with_room == self.rows.len() {
+            if self.rows.is_empty() {
+                // Most groups have one row.
+                self.rows.reserve_exact(1);
+            }
             self.rows.push(Row::default());
         }
         self.row_with_room * ROW_LEN + self.rows[self.row_with_room].taken.trailing_ones() as usize
@@ -83,11 +103,12 @@ impl Group {
 
     /// Whether the subscriber was a member.
     pub(super) fn remove(&mut self, subscriber: Subscriber) -> bool {
-        let Some(seat) = self.seats.remove(&subscriber) else { return false };
-        let (row, bit) = place(seat as usize);
+        let Some(seat) = self.seat_of(subscriber) else { return false };
+        self.seats.remove(&subscriber);
+        let (row, bit) = place(seat);
         self.rows[row].taken &= !bit;
         *self.rows[row].available.get_mut() &= !bit;
-        self.members[seat as usize] = None;
+        self.members[seat] = None;
         self.row_with_room = self.row_with_room.min(row);
         self.drop_last_rows();
         true
@@ -98,8 +119,11 @@ impl Group {
             self.rows.pop();
         }
         self.members.truncate(self.rows.len() * ROW_LEN);
+        if self.rows.len() < 2 {
+            self.seats.clear();
+        }
         self.row_with_room = self.row_with_room.min(self.rows.len());
-        if self.members.capacity() >= 4 * self.members.len().max(4) {
+        if self.members.capacity() >= 4 * self.members.len() {
             self.members.shrink_to(2 * self.members.len());
             self.rows.shrink_to(2 * self.rows.len());
         }
@@ -107,8 +131,8 @@ impl Group {
 
     /// Whether the subscriber is a member.
     pub(super) fn set_available(&self, subscriber: Subscriber, available: bool) -> bool {
-        let Some(&seat) = self.seats.get(&subscriber) else { return false };
-        let (row, bit) = place(seat as usize);
+        let Some(seat) = self.seat_of(subscriber) else { return false };
+        let (row, bit) = place(seat);
         let bits = &self.rows[row].available;
         if available {
             bits.fetch_or(bit, Relaxed)
@@ -163,12 +187,6 @@ impl Group {
         }
         None
     }
-
-    /// Bytes on the heap.
-    pub(super) fn heap_bytes(&self) -> usize {
-        let seats = self.seats.len() * (size_of::<(Subscriber, u32)>() + 8);
-        self.name.len() + self.members.capacity() * size_of::<Option<Entry>>() + self.rows.capacity() * size_of::<Row>() + seats
-    }
 }
 
 /// The row of a seat, and its bit there.
@@ -180,6 +198,7 @@ fn place(seat: usize) -> (usize, u64) {
 mod tests {
     use super::super::oracle::for_seeds;
     use super::*;
+    use std::collections::BTreeSet;
 
     fn somebody(slot: u32) -> Subscriber {
         Subscriber { shard: 0, slot }
@@ -277,6 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn every_member_is_known_however_the_group_grew_and_shrank() {
+        for_seeds(10, |dice| {
+            let (mut group, mut members) = (group_of(0), BTreeSet::new());
+            for size in [200, 10, 63, 65, 64, 130, 1, 70, 0, 100] {
+                while members.len() > size {
+                    let slot = members.range(dice.below(1_000)..).chain(&members).next().copied().expect("a member");
+                    assert!(members.remove(&slot) && group.remove(somebody(slot)));
+                }
+                while members.len() < size {
+                    let slot = dice.below(1_000);
+                    assert_eq!(group.put(somebody(slot), Subscription::default()), !members.insert(slot));
+                }
+                for slot in 0..1_000 {
+                    assert_eq!(group.subscription(somebody(slot)).is_some(), members.contains(&slot));
+                }
+                assert_eq!(group.is_empty(), members.is_empty());
+                let round: BTreeSet<_> = members.iter().map(|_| turn(&group)).collect();
+                assert_eq!(round, members, "a round serves everybody once");
+            }
+        });
+    }
+
+    #[test]
     fn seats_are_used_again_and_given_back() {
         let mut group = group_of(10_000);
         assert!((0..10_000).filter(|slot| slot % 2 == 0).all(|slot| group.remove(somebody(slot))));
@@ -285,6 +327,6 @@ mod tests {
         assert_eq!(group.members.len(), 10_000);
         assert_eq!((0..25_000).filter(|&slot| group.remove(somebody(slot))).count(), 10_000);
         assert!(group.is_empty() && group.pick(&[]).is_none());
-        assert!(group.heap_bytes() < 64, "{} bytes for nobody", group.heap_bytes());
+        assert_eq!((group.members.capacity(), group.rows.capacity()), (0, 0));
     }
 }

@@ -6,9 +6,19 @@ const INLINE_LEN_MAX: usize = 30;
 /// One or more levels joined by `/`: `device/+/temperature`, or no byte for one empty level.
 #[derive(Debug)]
 pub(super) enum Label {
-    Inline { len: u8, bytes: [u8; INLINE_LEN_MAX] },
-    Heap(Box<[u8]>),
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_LEN_MAX],
+    },
+    /// `inner_plus`: whether a level behind the first is `+`.
+    Heap {
+        inner_plus: bool,
+        bytes: Box<[u8]>,
+    },
 }
+
+/// Set in the length of a short label of which a level behind the first is `+`.
+const INNER_PLUS: u8 = 1 << 7;
 
 impl Default for Label {
     fn default() -> Self {
@@ -18,19 +28,47 @@ impl Default for Label {
 
 impl Label {
     pub(super) fn new(levels: &[u8]) -> Self {
+        // In a valid pattern a `+` is a whole level.
+        let inner_plus = levels.iter().skip(1).any(|&byte| byte == b'+');
         if levels.len() > INLINE_LEN_MAX {
-            return Self::Heap(levels.into());
+            return Self::Heap { inner_plus, bytes: levels.into() };
         }
         let mut bytes = [0; INLINE_LEN_MAX];
         bytes[..levels.len()].copy_from_slice(levels);
-        Self::Inline { len: levels.len() as u8, bytes }
+        Self::Inline { len: levels.len() as u8 | if inner_plus { INNER_PLUS } else { 0 }, bytes }
     }
 
     #[inline]
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            Self::Heap(bytes) => bytes,
+            Self::Inline { len, bytes } => &bytes[..usize::from(len & !INNER_PLUS)],
+            Self::Heap { bytes, .. } => bytes,
+        }
+    }
+
+    #[inline]
+    fn has_inner_plus(&self) -> bool {
+        match self {
+            Self::Inline { len, .. } => len & INNER_PLUS != 0,
+            Self::Heap { inner_plus, .. } => *inner_plus,
+        }
+    }
+
+    /// Goes over the levels of the label, the first of which is literal, in the topic, from the level that starts at `at`. The
+    /// result is where the level behind them starts, `topic.len() + 1` where the topic ends with them; `None` where they do
+    /// not match.
+    #[inline]
+    pub(super) fn walk(&self, topic: &[u8], at: usize) -> Option<usize> {
+        walk(self.as_bytes(), self.has_inner_plus(), topic, at)
+    }
+
+    /// As [`Label::walk`], for a label of which the first level is `+` and stands for the level that ends at `end`.
+    #[inline]
+    pub(super) fn walk_behind_plus(&self, topic: &[u8], end: usize) -> Option<usize> {
+        match self.as_bytes().get(2..) {
+            // The label is `+` alone.
+            None => Some(end + 1),
+            Some(rest) => walk(rest, self.has_inner_plus(), topic, end + 1),
         }
     }
 
@@ -38,9 +76,30 @@ impl Label {
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Inline { .. } => 0,
-            Self::Heap(bytes) => bytes.len(),
+            Self::Heap { bytes, .. } => bytes.len(),
         }
     }
+}
+
+#[inline]
+fn walk(levels: &[u8], wildcards: bool, topic: &[u8], at: usize) -> Option<usize> {
+    let rest = topic.get(at..)?;
+    let behind = if wildcards { at + walk_wildcards(levels, rest)? } else { at + rest.strip_prefix(levels).map(|_| levels.len())? };
+    matches!(topic.get(behind), None | Some(b'/')).then_some(behind + 1)
+}
+
+/// The length of what the levels match at the beginning of `topic`, which may be within a level.
+fn walk_wildcards(levels: &[u8], topic: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for &byte in levels {
+        match byte {
+            // It begins a level, and so does `at`.
+            b'+' => at = level_end(topic, at),
+            _ if topic.get(at) == Some(&byte) => at += 1,
+            _ => return None,
+        }
+    }
+    Some(at)
 }
 
 /// Where the level that starts at `at` ends: at the next `/` or at the end of the text.
@@ -58,38 +117,6 @@ pub(super) fn first_level(text: &[u8]) -> &[u8] {
 #[inline]
 pub(super) fn begins_with(label: &[u8], level: &[u8]) -> bool {
     label.strip_prefix(level).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
-}
-
-/// Goes over the levels of `label` in `topic`, from the level that starts at `at`. The result is where the level
-/// behind them starts, `topic.len() + 1` where the topic ends with them; `None` where they do not match.
-#[inline]
-pub(super) fn walk(label: &[u8], topic: &[u8], at: usize) -> Option<usize> {
-    // A topic holds no `+`, so a label that is found literally has no wildcard.
-    match topic.get(at..)?.strip_prefix(label) {
-        Some(rest) => matches!(rest.first(), None | Some(b'/')).then_some(at + label.len() + 1),
-        None => walk_levels(label, topic, at),
-    }
-}
-
-/// As [`walk`], behind a first level of `label` that is `+` and stands for the level that ends at `end`.
-#[inline]
-pub(super) fn walk_behind_plus(label: &[u8], topic: &[u8], end: usize) -> Option<usize> {
-    match label.get(2..) {
-        // The label is `+` alone.
-        None => Some(end + 1),
-        Some(rest) => walk(rest, topic, end + 1),
-    }
-}
-
-fn walk_levels(label: &[u8], topic: &[u8], mut at: usize) -> Option<usize> {
-    for level in label.split(|&byte| byte == b'/') {
-        let end = if at > topic.len() { return None } else { level_end(topic, at) };
-        if level != b"+" && level != &topic[at..end] {
-            return None;
-        }
-        at = end + 1;
-    }
-    Some(at)
 }
 
 /// The length of the levels that `a` and `b` begin with in common. Their first levels are the same.
@@ -134,18 +161,24 @@ mod tests {
             ("a/+", "a", 0, None),
             ("a/+", "a/", 0, Some(3)),
             ("a/+/c", "a/b/x", 0, None),
+            ("a/+/c", "a/b/cd", 0, None),
+            ("a/+/c", "ab/b/c", 0, None),
+            ("a/+/c", "a/b", 0, None),
+            ("/+", "/", 0, Some(2)),
         ];
         for &(label, topic, at, expected) in cases {
-            assert_eq!(walk(label.as_bytes(), topic.as_bytes(), at), expected, "{label:?} in {topic:?} from {at}");
+            assert_eq!(Label::new(label.as_bytes()).walk(topic.as_bytes(), at), expected, "{label:?} in {topic:?} from {at}");
         }
         for (label, topic, end, expected) in [
             ("+", "ab", 2, Some(3)),
             ("+/", "ab/", 2, Some(4)),
             ("+/", "ab", 2, None),
             ("+/+/c", "a/b/c", 1, Some(6)),
+            ("+/+", "a", 1, None),
+            ("+/+", "a/", 1, Some(3)),
             ("+/c", "a/b", 1, None),
         ] {
-            assert_eq!(walk_behind_plus(label.as_bytes(), topic.as_bytes(), end), expected, "{label:?} in {topic:?}");
+            assert_eq!(Label::new(label.as_bytes()).walk_behind_plus(topic.as_bytes(), end), expected, "{label:?} in {topic:?}");
         }
     }
 

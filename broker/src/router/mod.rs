@@ -10,11 +10,11 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | filters to subscribers | [`tree`], over [`pattern_tree`], whose nodes stand in an [`arena`] and are found by [`edges`] and [`label`] |
-//! | one member of a group | [`shared`], each [`group`] with its ring |
-//! | many subscribers of one filter | [`roster`], of [`entry`] |
-//! | the result of a match | [`targets`] |
-//! | retained messages | [`retained`], with [`seek`] to pass over what cannot match |
+//! | filters to subscribers | `tree`, over `pattern_tree`, whose nodes stand in an `arena` and are found by `edges` and `label` |
+//! | many subscribers of one filter | `roster`, of `entry` |
+//! | the result of a match | `targets` |
+//! | shared subscriptions | `shared`, over another `pattern_tree`; each `group` with its ring of members |
+//! | retained messages | `retained`, with `seek` to pass over what cannot match |
 //!
 //! Whoever shares a [`Router`] between threads puts one lock around it: a match reads (`&self`, any number at once), a
 //! subscription writes. A match allocates nothing once its [`Targets`] and [`Picks`] are warm.
@@ -25,12 +25,12 @@ mod entry;
 mod group;
 mod label;
 mod pattern_tree;
-pub mod retained;
+mod retained;
 mod roster;
 mod seek;
-pub mod shared;
+mod shared;
 mod targets;
-pub mod tree;
+mod tree;
 
 #[cfg(test)]
 mod oracle;

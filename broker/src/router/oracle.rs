@@ -5,12 +5,13 @@ use super::{Subscriber, Subscription};
 use candor_protocol::packet::{Qos, TopicFilter};
 use std::hash::{BuildHasher, RandomState};
 
-/// Runs a case with the seeds 0 to `count` and a fresh one; or only with the seed in the variable `CANDOR_SEED`.
-/// The seed is printed, so it stands above the failure.
+/// Runs a case with the seeds 0 to `count` (or as many as the variable `CANDOR_SEEDS` says) and a fresh one; or only with the
+/// seed in the variable `CANDOR_SEED`. The seed is printed, so it stands above the failure.
 pub(super) fn for_seeds(count: u64, case: impl Fn(&mut Dice)) {
-    let seeds: Vec<u64> = match std::env::var("CANDOR_SEED") {
-        Ok(seed) => vec![seed.parse().expect("CANDOR_SEED is a number of 64 bits")],
-        Err(_) => (0..count).chain([RandomState::new().hash_one(0)]).collect(),
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number of 64 bits"));
+    let seeds: Vec<u64> = match number("CANDOR_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("CANDOR_SEEDS").unwrap_or(count)).chain([RandomState::new().hash_one(0)]).collect(),
     };
     for seed in seeds {
         println!("CANDOR_SEED={seed}");

@@ -31,11 +31,11 @@ pub struct Retained<M> {
     bytes: usize,
 }
 
-/// So many topics for each one delivered are looked at in a slice, before it ends without having found enough.
-const LOOKS_PER_MATCH: usize = 8;
+/// A slice may do so much work for each match that it may show: looking at a topic counts 1.
+const WORK_PER_MATCH: usize = 8;
 
-/// Stepping over so many topics is faster than one seek.
-const STEPS_BEFORE_SEEK: usize = 8;
+/// Looking at so many topics one after the other is faster than one seek.
+const SEEK_WORK: usize = 8;
 
 impl<M: Topical> Retained<M> {
     pub fn new() -> Self {
@@ -75,9 +75,14 @@ impl<M: Topical> Retained<M> {
         self.messages.get(topic).map(|ByTopic(message)| message)
     }
 
+    /// All messages, in the order of their topics' bytes.
+    pub fn iter(&self) -> impl Iterator<Item = &M> {
+        self.messages.iter().map(|ByTopic(message)| message)
+    }
+
     /// Shows the messages whose topic matches the pattern (section 4.7), in the order of the topics' bytes, to `visit`: from
     /// the first topic behind `after` on (`None`: from the beginning), until there are none, or `limit` were shown, or `visit`
-    /// breaks off, or `8 * limit` topics were looked at, each for at most one seek.
+    /// breaks off, or the work done is that of `limit` seeks. So a slice is short even where nothing matches.
     ///
     /// The result is the `after` of the next slice, `None` when all are done. The store may be changed between slices: what was
     /// set or removed behind `after` is seen, what is in front of it is not. A limit of 0 counts as 1.
@@ -93,16 +98,16 @@ impl<M: Topical> Retained<M> {
             return message.filter(|message| visit(message).is_break()).map(|message| message.topic());
         }
         let (limit, mut key) = (limit.max(1), Vec::new());
-        let (mut shown, mut looks) = (0, 0);
+        let (mut shown, mut work) = (0, 0);
         let mut walk = self.walk(first_key(pattern), after);
         loop {
             let ByTopic(message) = walk.next()?;
             let topic = message.topic();
-            looks += 1;
+            work += 1;
             match step(pattern, topic, &mut key) {
                 Step::End => return None,
                 Step::Next => {}
-                Step::Seek => walk = self.seek(walk, &key),
+                Step::Seek => work += self.seek(&mut walk, &key),
                 Step::Match => {
                     shown += 1;
                     if visit(message).is_break() || shown >= limit {
@@ -110,7 +115,7 @@ impl<M: Topical> Retained<M> {
                     }
                 }
             }
-            if looks >= limit.saturating_mul(LOOKS_PER_MATCH) {
+            if work >= limit.saturating_mul(WORK_PER_MATCH) {
                 return Some(topic);
             }
         }
@@ -124,16 +129,17 @@ impl<M: Topical> Retained<M> {
         self.messages.range::<[u8], _>((from, Unbounded))
     }
 
-    /// Goes on at the first topic that is not smaller than the key: often it is near.
-    fn seek<'a>(&'a self, mut walk: Range<'a, ByTopic<M>>, key: &[u8]) -> Range<'a, ByTopic<M>> {
-        for _ in 0..STEPS_BEFORE_SEEK {
+    /// Goes on at the first topic that is not smaller than the key: often it is near. The result is the work done.
+    fn seek<'a>(&'a self, walk: &mut Range<'a, ByTopic<M>>, key: &[u8]) -> usize {
+        for steps in 0..SEEK_WORK {
             let mut ahead = walk.clone();
             match ahead.next() {
-                Some(ByTopic(message)) if message.topic() < key => walk = ahead,
-                _ => return walk,
+                Some(ByTopic(message)) if message.topic() < key => *walk = ahead,
+                _ => return steps,
             }
         }
-        self.walk(key, None)
+        *walk = self.walk(key, None);
+        2 * SEEK_WORK
     }
 }
 
@@ -274,6 +280,7 @@ mod tests {
                 }
             }
             assert_eq!(retained.len(), model.len());
+            assert!(retained.iter().map(|message| message.0.topic_str()).eq(model.keys()));
             assert_eq!(retained.bytes, model.iter().map(|(topic, payload)| topic.len() + payload.len()).sum::<usize>());
             model.keys().for_each(|topic| assert!(retained.remove(topic.as_bytes()).is_some()));
             assert_eq!((retained.len(), retained.bytes()), (0, 0));

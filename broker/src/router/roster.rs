@@ -107,7 +107,7 @@ impl Roster {
         (run, at)
     }
 
-    /// Bytes on the heap.
+    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let runs: usize = self.runs.iter().map(Vec::capacity).sum();
         runs * size_of::<Entry>() + self.runs.capacity() * size_of::<Vec<Entry>>()

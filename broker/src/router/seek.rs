@@ -38,7 +38,7 @@ pub(super) fn step(pattern: &[u8], topic: &[u8], key: &mut Vec<u8>) -> Step {
         return seek(key, &[b'$' + 1], &[]);
     }
     let (mut p, mut t) = (0, 0);
-    // Where the last `+` that is followed by a level of the topic ends: where another value might help.
+    // Where the level ends that the last `+` stands for: with another value there, more might match.
     let mut plus_end = None;
     loop {
         let wanted = &pattern[p..level_end(pattern, p)];
@@ -47,7 +47,7 @@ pub(super) fn step(pattern: &[u8], topic: &[u8], key: &mut Vec<u8>) -> Step {
         }
         let end = level_end(topic, t);
         if wanted == b"+" {
-            plus_end = Some(end).filter(|&end| end < topic.len()).or(plus_end);
+            plus_end = Some(end);
         } else if wanted != &topic[t..end] {
             return pass(pattern, p, topic, t, key).unwrap_or_else(|| other_plus(topic, plus_end, key));
         }
