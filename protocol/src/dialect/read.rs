@@ -170,13 +170,14 @@ fn connect(dialect: Dialect, mut reader: Reader<'_>, limits: Limits) -> Result<C
         (false, Some(Qos::AtMostOnce)) if flags & 0x20 == 0 => None,
         _ => return Err(Malformed::WillFlags),
     };
-    // MQTT 3.1 lets fields be missing whose flags are set; 3.1.1 does not ([MQTT-3.1.2-19], [MQTT-3.1.2-21]).
-    let user_name = if flags & 0x80 != 0 { Some(reader.text()?.to_owned()) } else { None };
-    let password = match (flags & 0x40 != 0, &user_name) {
-        (true, None) => return Err(Malformed::PasswordWithoutUserName),
-        (true, Some(_)) => Some(Bytes::copy_from_slice(&reader.binary()?)),
-        (false, _) => None,
-    };
+    if flags & 0xC0 == 0x40 {
+        return Err(Malformed::PasswordWithoutUserName);
+    }
+    // In MQTT 3.1 the remaining length takes precedence over the flags: the packet may end before a user name or a
+    // password whose flag is set (MQTT 3.1, section 3.1). 3.1.1 demands them ([MQTT-3.1.2-19], [MQTT-3.1.2-21]).
+    let stands = |flag: u8, reader: &Reader<'_>| flags & flag != 0 && !(dialect == Dialect::V31 && reader.is_at_end());
+    let user_name = if stands(0x80, &reader) { Some(reader.text()?.to_owned()) } else { None };
+    let password = if stands(0x40, &reader) { Some(Bytes::copy_from_slice(&reader.binary()?)) } else { None };
     let dictionary = parts.dictionary(&mut reader)?;
     reader.end()?;
     let will = will_fields.map(|(topic, payload, qos)| {
@@ -339,4 +340,29 @@ fn frame_rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
         rest.push(reader.u8()?);
     }
     Ok(rest.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(first: u8, body: &[&[u8]]) -> Frame {
+        Frame { first, body: body.concat().into() }
+    }
+
+    #[test]
+    fn a_connect_of_3_1_may_end_before_a_user_name_or_password_whose_flag_is_set() {
+        let read = |name_and_level: &[u8], rest: &[u8]| {
+            let fields: &[&[u8]] = &[name_and_level, &[0xC2, 0, 60, 0, 1, b'c'], rest];
+            raise_connect(&frame(0x10, fields), Limits::default()).map(|connect| (connect.user_name, connect.password))
+        };
+        let (v31, v311) = (b"\0\x06MQIsdp\x03", b"\0\x04MQTT\x04");
+        let user = Some("u".to_owned());
+        assert_eq!(read(v31, b""), Ok((None, None)));
+        assert_eq!(read(v31, b"\0\x01u"), Ok((user.clone(), None)));
+        assert_eq!(read(v31, b"\0\x01u\0\x01p"), Ok((user, Some(Bytes::from_static(b"p")))));
+        assert_eq!(read(v31, b"\0"), Err(Malformed::Truncated.into()));
+        assert_eq!(read(v311, b""), Err(Malformed::Truncated.into()));
+        assert_eq!(read(v311, b"\0\x01u"), Err(Malformed::Truncated.into()));
+    }
 }
