@@ -72,7 +72,7 @@ pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, 
     let kind = kind_of(frame, dialect)?;
     let body = &frame.body;
     let mut reader = Reader::new(body);
-    let parts = Parts { extended: dialect.is_extended(), kind, limits };
+    let parts = Parts { dialect, kind, limits };
     let packet = match kind {
         Kind::Publish => return publish(frame, reader, &parts).map(Packet::Publish),
         Kind::Connect => {
@@ -109,15 +109,19 @@ pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, 
 
 /// What the dialect adds to one packet.
 struct Parts {
-    extended: bool,
+    dialect: Dialect,
     kind: Kind,
     limits: Limits,
 }
 
 impl Parts {
+    fn extended(&self) -> bool {
+        self.dialect.is_extended()
+    }
+
     /// Whether the packet stops here although parts could follow.
     fn ends_early(&self, reader: &Reader<'_>) -> bool {
-        !self.extended || self.kind.parts().may_end_early && reader.is_at_end()
+        !self.extended() || self.kind.parts().may_end_early && reader.is_at_end()
     }
 
     fn dictionary_bytes<'a>(&self, reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
@@ -155,7 +159,7 @@ impl Parts {
 }
 
 fn connect(dialect: Dialect, mut reader: Reader<'_>, limits: Limits) -> Result<Connect, Malformed> {
-    let parts = Parts { extended: dialect.is_extended(), kind: Kind::Connect, limits };
+    let parts = Parts { dialect, kind: Kind::Connect, limits };
     let flags = reader.u8()?;
     if flags & 0x01 != 0 {
         return Err(Malformed::ConnectReservedFlag);
@@ -198,14 +202,16 @@ fn connect(dialect: Dialect, mut reader: Reader<'_>, limits: Limits) -> Result<C
 }
 
 fn connack(reader: &mut Reader<'_>, parts: &Parts) -> Result<ConnAck, Malformed> {
-    let flags = reader.u8()?;
-    if flags & !0x01 != 0 {
-        return Err(Malformed::ConnAckFlags);
-    }
+    let flags = match (reader.u8()?, parts.dialect) {
+        // In MQTT 3.1 the byte is reserved and not used: whatever stands there says nothing.
+        (_, dialect) if !dialect.tells_session_present() => 0,
+        (flags @ (0 | 1), _) => flags,
+        _ => return Err(Malformed::ConnAckFlags),
+    };
     let code = reader.u8()?;
     let reason =
-        if parts.extended { parts.reason(code)? } else { level::reason_of_return_code(code).ok_or(Malformed::ReturnCode(code))? };
-    Ok(ConnAck { session_present: flags & 0x01 != 0, reason, dictionary: parts.dictionary(reader)? })
+        if parts.extended() { parts.reason(code)? } else { level::reason_of_return_code(code).ok_or(Malformed::ReturnCode(code))? };
+    Ok(ConnAck { session_present: flags == 1, reason, dictionary: parts.dictionary(reader)? })
 }
 
 fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publish, Malformed> {
@@ -220,7 +226,7 @@ fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publi
     check_name(reader.raw(topic_len)?)?;
     let id = if qos == Qos::AtMostOnce { None } else { Some(reader.packet_id()?) };
     let (mut map, mut dictionary) = (0..0, Dictionary::EMPTY);
-    if parts.extended {
+    if parts.extended() {
         let raw = parts.dictionary_bytes(&mut reader)?;
         if !raw.is_empty() {
             let at = reader.offset() - raw.len();
@@ -271,7 +277,7 @@ fn filter(reader: &mut Reader<'_>, parts: &Parts) -> Result<RequestedFilter, Mal
     match TopicFilter::new(text) {
         Ok(filter) => Ok(Ok(filter)),
         // $share is no part of 3.1.1: there its form is an ordinary refusal in every dialect.
-        Err(error) if parts.extended || error == InvalidTopic::BadShare => Ok(Err((text.to_owned(), error))),
+        Err(error) if parts.extended() || error == InvalidTopic::BadShare => Ok(Err((text.to_owned(), error))),
         Err(error) => Err(error.into()),
     }
 }
@@ -297,7 +303,7 @@ fn suback(reader: &mut Reader<'_>, parts: &Parts) -> Result<SubAck, Malformed> {
     let mut reasons = Vec::new();
     while !reader.is_at_end() {
         let code = reader.u8()?;
-        reasons.push(match (parts.extended, code) {
+        reasons.push(match (parts.extended(), code) {
             (true, code) => parts.reason(code)?,
             (false, 0x00..=0x02 | 0x80) => Reason(code),
             (false, code) => return Err(Malformed::ReturnCode(code)),
@@ -321,7 +327,7 @@ fn unsubscribe(reader: &mut Reader<'_>, parts: &Parts) -> Result<Unsubscribe, Ma
 
 fn unsuback(reader: &mut Reader<'_>, parts: &Parts) -> Result<UnsubAck, Malformed> {
     let id = reader.packet_id()?;
-    if !parts.extended {
+    if !parts.extended() {
         // A plain UNSUBACK ends here, unless it accepts an offer; the session knows whether it made one.
         let rest = frame_rest(reader)?;
         return Ok(UnsubAck { id, reasons: Vec::new(), dictionary: Dictionary::EMPTY, accept: rest });
@@ -364,5 +370,18 @@ mod tests {
         assert_eq!(read(v31, b"\0"), Err(Malformed::Truncated.into()));
         assert_eq!(read(v311, b""), Err(Malformed::Truncated.into()));
         assert_eq!(read(v311, b"\0\x01u"), Err(Malformed::Truncated.into()));
+    }
+
+    #[test]
+    fn the_reserved_byte_of_a_connack_of_3_1_says_nothing() {
+        let read = |dialect, flags: u8| raise(dialect, &frame(0x20, &[&[flags, 0]]), Limits::default());
+        let accepted = |session_present| {
+            let connack = ConnAck { session_present, reason: Reason::SUCCESS, dictionary: Dictionary::EMPTY };
+            Ok(Packet::ConnAck(Box::new(connack)))
+        };
+        assert_eq!(read(Dialect::V31, 0x01), accepted(false));
+        assert_eq!(read(Dialect::V31, 0x80), accepted(false));
+        assert_eq!(read(Dialect::V311, 0x01), accepted(true));
+        assert_eq!(read(Dialect::V311, 0x80), Err(Malformed::ConnAckFlags));
     }
 }
