@@ -206,7 +206,16 @@ fn suback(extended: bool, packet: &SubAck, out: &mut BytesMut) {
     out.put_u16(packet.id.value());
     put_dictionary(extended, &packet.dictionary, out);
     for reason in &packet.reasons {
-        out.put_u8(if extended || !reason.is_error() { reason.0 } else { 0x80 });
+        out.put_u8(if extended { reason.0 } else { granted_code(*reason) });
+    }
+}
+
+/// The return code of a plain SUBACK, which has no others ([MQTT-3.9.3-2]). What a peer may not know counts as its class.
+fn granted_code(reason: Reason) -> u8 {
+    match reason {
+        Reason::SUCCESS | Reason::GRANTED_QOS_1 | Reason::GRANTED_QOS_2 => reason.0,
+        reason if reason.is_error() => 0x80,
+        _ => 0x00,
     }
 }
 
@@ -294,5 +303,18 @@ impl PublishFrame {
         if dup {
             out[at] |= 0x08;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_suback_has_only_the_four_return_codes() {
+        let reasons = [0x00, 0x01, 0x02, 0x10, 0x55, 0x80, 0x87, 0xDF].map(Reason).to_vec();
+        let suback = SubAck { id: PacketId::MIN, reasons, dictionary: Dictionary::EMPTY };
+        let bytes = to_bytes(Dialect::V311, Role::Server, &Packet::SubAck(Box::new(suback))).unwrap();
+        assert_eq!(&bytes[..], [0x90, 10, 0, 1, 0x00, 0x01, 0x02, 0x00, 0x00, 0x80, 0x80, 0x80]);
     }
 }
