@@ -211,7 +211,8 @@ fn connack(reader: &mut Reader<'_>, parts: &Parts) -> Result<ConnAck, Malformed>
     let code = reader.u8()?;
     let reason =
         if parts.extended() { parts.reason(code)? } else { level::reason_of_return_code(code).ok_or(Malformed::ReturnCode(code))? };
-    Ok(ConnAck { session_present: flags == 1, reason, dictionary: parts.dictionary(reader)? })
+    // A refusal has no session, whatever its flag says ([MQTT-3.2.2-4]): its reason is worth more than a close for the flag.
+    Ok(ConnAck { session_present: flags == 1 && !reason.is_error(), reason, dictionary: parts.dictionary(reader)? })
 }
 
 fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publish, Malformed> {

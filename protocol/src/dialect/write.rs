@@ -196,7 +196,8 @@ fn connack(dialect: Dialect, packet: &ConnAck, out: &mut BytesMut) {
     let extended = dialect.is_extended();
     let code = if extended { packet.reason.0 } else { return_code(packet.reason).unwrap_or(0x80) };
     put_header(out, 0x20, 2 + dictionary_len(extended, &packet.dictionary));
-    out.put_u8(u8::from(packet.session_present && dialect.tells_session_present()));
+    // A refusal has no session ([MQTT-3.2.2-4]).
+    out.put_u8(u8::from(packet.session_present && !packet.reason.is_error() && dialect.tells_session_present()));
     out.put_u8(code);
     put_dictionary(extended, &packet.dictionary, out);
 }
@@ -316,5 +317,14 @@ mod tests {
         let suback = SubAck { id: PacketId::MIN, reasons, dictionary: Dictionary::EMPTY };
         let bytes = to_bytes(Dialect::V311, Role::Server, &Packet::SubAck(Box::new(suback))).unwrap();
         assert_eq!(&bytes[..], [0x90, 10, 0, 1, 0x00, 0x01, 0x02, 0x00, 0x00, 0x80, 0x80, 0x80]);
+    }
+
+    #[test]
+    fn a_refused_connect_has_no_session() {
+        let connack = |reason| ConnAck { session_present: true, reason, dictionary: Dictionary::EMPTY };
+        let write = |dialect, reason| to_bytes(dialect, Role::Server, &Packet::ConnAck(Box::new(connack(reason)))).unwrap();
+        assert_eq!(&write(Dialect::V311, Reason::SUCCESS)[..], [0x20, 2, 1, 0]);
+        assert_eq!(&write(Dialect::V311, Reason::NOT_AUTHORIZED)[..], [0x20, 2, 0, 5]);
+        assert_eq!(&write(Dialect::Extended, Reason::NOT_AUTHORIZED)[..], [0x20, 3, 0, 0x87, 0]);
     }
 }
