@@ -29,6 +29,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BadDictionary {
+    /// The length in front of it has a fifth byte.
+    Length,
     /// The bytes end inside an item.
     Truncated,
     /// Bytes follow the map.
@@ -62,6 +64,7 @@ pub enum BadDictionary {
 impl fmt::Display for BadDictionary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Length => "the length of the dictionary has more than four bytes",
             Self::Truncated => "the dictionary ends inside an item",
             Self::TrailingBytes => "bytes follow the dictionary's map",
             Self::NotAMap => "the dictionary is not a CBOR map",

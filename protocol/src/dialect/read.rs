@@ -4,7 +4,7 @@
 use super::Dialect;
 use super::level;
 use crate::codec::cursor::Reader;
-use crate::codec::dictionary::{Dictionary, Item, KeyRef, Limits};
+use crate::codec::dictionary::{BadDictionary, Dictionary, Item, KeyRef, Limits};
 use crate::codec::error::Malformed;
 use crate::codec::frame::Frame;
 use crate::packet::Packet;
@@ -128,9 +128,12 @@ impl Parts {
         if self.ends_early(reader) {
             return Ok(&[]);
         }
-        let len = reader.varint()?;
+        let len = reader.varint().map_err(|error| match error {
+            Malformed::RemainingLength => BadDictionary::Length.into(),
+            other => other,
+        })?;
         if len > self.limits.len_max {
-            return Err(Malformed::Dictionary(crate::codec::dictionary::BadDictionary::TooLong));
+            return Err(BadDictionary::TooLong.into());
         }
         reader.raw(len as usize)
     }
@@ -384,5 +387,13 @@ mod tests {
         assert_eq!(read(Dialect::V31, 0x80), accepted(false));
         assert_eq!(read(Dialect::V311, 0x01), accepted(true));
         assert_eq!(read(Dialect::V311, 0x80), Err(Malformed::ConnAckFlags));
+    }
+
+    #[test]
+    fn a_bad_length_of_a_dictionary_is_not_blamed_on_remaining_length() {
+        let read = |len: &[u8]| raise(Dialect::Extended, &frame(0xC0, &[len]), Limits::default());
+        assert_eq!(read(&[0x80, 0x80, 0x80, 0x80, 0x01]), Err(BadDictionary::Length.into()));
+        assert_eq!(read(&[0x80, 0x80, 0x80]), Err(Malformed::Truncated));
+        assert_eq!(read(&[0xFF, 0xFF, 0xFF, 0x7F]), Err(BadDictionary::TooLong.into()));
     }
 }
