@@ -4,7 +4,7 @@
 use super::Dialect;
 use super::level;
 use crate::codec::cursor::Reader;
-use crate::codec::dictionary::{BadDictionary, Dictionary, Item, KeyRef, Limits};
+use crate::codec::dictionary::{BadDictionary, Dictionary, Item, KeyRef, Limits, MapBuilder};
 use crate::codec::error::Malformed;
 use crate::codec::frame::Frame;
 use crate::packet::Packet;
@@ -188,8 +188,9 @@ fn connect(dialect: Dialect, mut reader: Reader<'_>, limits: Limits) -> Result<C
     let dictionary = parts.dictionary(&mut reader)?;
     reader.end()?;
     let will = will_fields.map(|(topic, payload, qos)| {
-        let hop = dictionary.value(property::WILL).unwrap_or_default();
-        let map = hop.value(property::MESSAGE).map(|raw| Dictionary::parse(raw, limits)).transpose()?.unwrap_or_default();
+        let whole = dictionary.value(property::WILL).unwrap_or_default();
+        let map = whole.value(property::MESSAGE).map(|raw| Dictionary::parse(raw, limits)).transpose()?.unwrap_or_default();
+        let hop = MapBuilder::new().merge(&whole).remove(property::MESSAGE.number).finish();
         Ok::<_, Malformed>(Will { message: Message::new(&topic, &map, &payload), qos, retain: flags & 0x20 != 0, dictionary: hop })
     });
     Ok(Connect {
@@ -395,5 +396,14 @@ mod tests {
         assert_eq!(read(&[0x80, 0x80, 0x80, 0x80, 0x01]), Err(BadDictionary::Length.into()));
         assert_eq!(read(&[0x80, 0x80, 0x80]), Err(Malformed::Truncated));
         assert_eq!(read(&[0xFF, 0xFF, 0xFF, 0x7F]), Err(BadDictionary::TooLong.into()));
+    }
+
+    #[test]
+    fn the_dictionary_of_a_will_holds_the_keys_of_the_hop_alone() {
+        // CONNECT with a will on "w" of no payload, and { 3: { 0: h'a10001', 14: 60 } }.
+        let fields: &[&[u8]] = &[b"\0\x06CANDOR\x01\x06\0\0\0\0", b"\0\x01w\0\0", b"\x0b\xa1\x03\xa2\0\x43\xa1\0\x01\x0e\x18\x3c"];
+        let connect = raise_connect(&frame(0x10, fields), Limits::default()).unwrap();
+        let will = connect.will.unwrap();
+        assert_eq!(format!("{:?} {:?}", will.message.dictionary(), will.dictionary), "{0: 1} {14: 60}");
     }
 }
