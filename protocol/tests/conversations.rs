@@ -1,5 +1,8 @@
 //! Conversations of two sessions: each behaviour once, in every dialect and by every way into it.
 
+// Helpers of tests may fail like tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property;
 use candor_protocol::packet::{

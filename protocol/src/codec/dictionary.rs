@@ -29,6 +29,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BadDictionary {
+    /// The length in front of it has a fifth byte.
+    Length,
     /// The bytes end inside an item.
     Truncated,
     /// Bytes follow the map.
@@ -62,6 +64,7 @@ pub enum BadDictionary {
 impl fmt::Display for BadDictionary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Length => "the length of the dictionary has more than four bytes",
             Self::Truncated => "the dictionary ends inside an item",
             Self::TrailingBytes => "bytes follow the dictionary's map",
             Self::NotAMap => "the dictionary is not a CBOR map",
@@ -368,9 +371,9 @@ fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
             let mut at = 0;
             let mut previous: &[u8] = &[];
             for _ in 0..count(2)? {
+                check_key(&rest[at..])?;
                 let key_len = check_item(&rest[at..], 0)?;
                 let key = &rest[at..at + key_len];
-                check_key(key)?;
                 match previous.cmp(key) {
                     Ordering::Less => {}
                     Ordering::Equal => return Err(BadDictionary::DuplicateKey),
@@ -387,12 +390,13 @@ fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
     }
 }
 
-/// A key is an integer that fits 64 bits with sign, or text.
+/// A key is an integer that fits 64 bits with sign, or text; judged by its head, before what is wrong inside it.
 fn check_key(key: &[u8]) -> Result<(), BadDictionary> {
     let head = head(key)?;
     match head.major {
         0 | 1 if i64::try_from(head.argument).is_ok() => Ok(()),
         3 => Ok(()),
+        6 => Err(BadDictionary::Tag),
         _ => Err(BadDictionary::BadKey),
     }
 }
@@ -692,6 +696,9 @@ mod tests {
             ("bf ff", IndefiniteLength),
             ("a1 40 00", BadKey),
             ("a1 f5 00", BadKey),
+            ("a1 80 00", BadKey),
+            ("a1 a1 00 00 00", BadKey),
+            ("a1 c0 00 00", Tag),
             ("a1 1b ffffffffffffffff 00", BadKey),
             ("a2 00 00 00 00", DuplicateKey),
             ("a2 01 00 00 00", KeysNotAscending),

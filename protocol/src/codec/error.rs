@@ -61,6 +61,8 @@ impl Malformed {
     pub const fn statement(self) -> &'static str {
         match self {
             Self::PacketType(_) | Self::RemainingLength | Self::TooLarge { .. } | Self::ConnAckFlags => "",
+            // In SUBACK it is MQTT-3.9.3-2; for CONNACK the standard has no statement.
+            Self::ReturnCode(_) => "",
             Self::Flags => "MQTT-2.2.2-2",
             Self::Truncated | Self::TrailingBytes => "MQTT-4.8.0-1",
             Self::NotUtf8 => "MQTT-1.5.3-1",
@@ -74,7 +76,6 @@ impl Malformed {
             Self::ConnectReservedFlag => "MQTT-3.1.2-3",
             Self::WillFlags => "MQTT-3.1.2-13",
             Self::PasswordWithoutUserName => "MQTT-3.1.2-22",
-            Self::ReturnCode(_) => "MQTT-3.9.3-2",
             Self::ProtocolName => "MQTT-3.1.2-1",
             Self::ReasonNotAllowed(_) | Self::Dictionary(_) => "",
         }
@@ -138,5 +139,17 @@ impl From<InvalidTopic> for Malformed {
             InvalidTopic::Nul => Self::Nul,
             other => Self::Topic(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_cited_only_where_it_is_the_one_that_is_broken() {
+        assert_eq!(Malformed::QosThree.to_string(), "the QoS is 3 [MQTT-3.3.1-4]");
+        // The same cause stands for a bad CONNACK, about which 3.9.3-2 says nothing.
+        assert_eq!(Malformed::ReturnCode(6).to_string(), "0x06 is not a return code of this packet");
     }
 }

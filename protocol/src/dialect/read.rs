@@ -4,7 +4,7 @@
 use super::Dialect;
 use super::level;
 use crate::codec::cursor::Reader;
-use crate::codec::dictionary::{Dictionary, Item, KeyRef, Limits};
+use crate::codec::dictionary::{BadDictionary, Dictionary, Item, KeyRef, Limits, MapBuilder};
 use crate::codec::error::Malformed;
 use crate::codec::frame::Frame;
 use crate::packet::Packet;
@@ -72,7 +72,7 @@ pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, 
     let kind = kind_of(frame, dialect)?;
     let body = &frame.body;
     let mut reader = Reader::new(body);
-    let parts = Parts { extended: dialect.is_extended(), kind, limits };
+    let parts = Parts { dialect, kind, limits };
     let packet = match kind {
         Kind::Publish => return publish(frame, reader, &parts).map(Packet::Publish),
         Kind::Connect => {
@@ -109,24 +109,31 @@ pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, 
 
 /// What the dialect adds to one packet.
 struct Parts {
-    extended: bool,
+    dialect: Dialect,
     kind: Kind,
     limits: Limits,
 }
 
 impl Parts {
+    fn extended(&self) -> bool {
+        self.dialect.is_extended()
+    }
+
     /// Whether the packet stops here although parts could follow.
     fn ends_early(&self, reader: &Reader<'_>) -> bool {
-        !self.extended || self.kind.parts().may_end_early && reader.is_at_end()
+        !self.extended() || self.kind.parts().may_end_early && reader.is_at_end()
     }
 
     fn dictionary_bytes<'a>(&self, reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
         if self.ends_early(reader) {
             return Ok(&[]);
         }
-        let len = reader.varint()?;
+        let len = reader.varint().map_err(|error| match error {
+            Malformed::RemainingLength => BadDictionary::Length.into(),
+            other => other,
+        })?;
         if len > self.limits.len_max {
-            return Err(Malformed::Dictionary(crate::codec::dictionary::BadDictionary::TooLong));
+            return Err(BadDictionary::TooLong.into());
         }
         reader.raw(len as usize)
     }
@@ -155,7 +162,7 @@ impl Parts {
 }
 
 fn connect(dialect: Dialect, mut reader: Reader<'_>, limits: Limits) -> Result<Connect, Malformed> {
-    let parts = Parts { extended: dialect.is_extended(), kind: Kind::Connect, limits };
+    let parts = Parts { dialect, kind: Kind::Connect, limits };
     let flags = reader.u8()?;
     if flags & 0x01 != 0 {
         return Err(Malformed::ConnectReservedFlag);
@@ -170,18 +177,20 @@ fn connect(dialect: Dialect, mut reader: Reader<'_>, limits: Limits) -> Result<C
         (false, Some(Qos::AtMostOnce)) if flags & 0x20 == 0 => None,
         _ => return Err(Malformed::WillFlags),
     };
-    // MQTT 3.1 lets fields be missing whose flags are set; 3.1.1 does not ([MQTT-3.1.2-19], [MQTT-3.1.2-21]).
-    let user_name = if flags & 0x80 != 0 { Some(reader.text()?.to_owned()) } else { None };
-    let password = match (flags & 0x40 != 0, &user_name) {
-        (true, None) => return Err(Malformed::PasswordWithoutUserName),
-        (true, Some(_)) => Some(Bytes::copy_from_slice(&reader.binary()?)),
-        (false, _) => None,
-    };
+    if flags & 0xC0 == 0x40 {
+        return Err(Malformed::PasswordWithoutUserName);
+    }
+    // In MQTT 3.1 the remaining length takes precedence over the flags: the packet may end before a user name or a
+    // password whose flag is set (MQTT 3.1, section 3.1). 3.1.1 demands them ([MQTT-3.1.2-19], [MQTT-3.1.2-21]).
+    let stands = |flag: u8, reader: &Reader<'_>| flags & flag != 0 && !(dialect == Dialect::V31 && reader.is_at_end());
+    let user_name = if stands(0x80, &reader) { Some(reader.text()?.to_owned()) } else { None };
+    let password = if stands(0x40, &reader) { Some(Bytes::copy_from_slice(&reader.binary()?)) } else { None };
     let dictionary = parts.dictionary(&mut reader)?;
     reader.end()?;
     let will = will_fields.map(|(topic, payload, qos)| {
-        let hop = dictionary.value(property::WILL).unwrap_or_default();
-        let map = hop.value(property::MESSAGE).map(|raw| Dictionary::parse(raw, limits)).transpose()?.unwrap_or_default();
+        let whole = dictionary.value(property::WILL).unwrap_or_default();
+        let map = whole.value(property::MESSAGE).map(|raw| Dictionary::parse(raw, limits)).transpose()?.unwrap_or_default();
+        let hop = MapBuilder::new().merge(&whole).remove(property::MESSAGE.number).finish();
         Ok::<_, Malformed>(Will { message: Message::new(&topic, &map, &payload), qos, retain: flags & 0x20 != 0, dictionary: hop })
     });
     Ok(Connect {
@@ -197,14 +206,17 @@ fn connect(dialect: Dialect, mut reader: Reader<'_>, limits: Limits) -> Result<C
 }
 
 fn connack(reader: &mut Reader<'_>, parts: &Parts) -> Result<ConnAck, Malformed> {
-    let flags = reader.u8()?;
-    if flags & !0x01 != 0 {
-        return Err(Malformed::ConnAckFlags);
-    }
+    let flags = match (reader.u8()?, parts.dialect) {
+        // In MQTT 3.1 the byte is reserved and not used: whatever stands there says nothing.
+        (_, dialect) if !dialect.tells_session_present() => 0,
+        (flags @ (0 | 1), _) => flags,
+        _ => return Err(Malformed::ConnAckFlags),
+    };
     let code = reader.u8()?;
     let reason =
-        if parts.extended { parts.reason(code)? } else { level::reason_of_return_code(code).ok_or(Malformed::ReturnCode(code))? };
-    Ok(ConnAck { session_present: flags & 0x01 != 0, reason, dictionary: parts.dictionary(reader)? })
+        if parts.extended() { parts.reason(code)? } else { level::reason_of_return_code(code).ok_or(Malformed::ReturnCode(code))? };
+    // A refusal has no session, whatever its flag says ([MQTT-3.2.2-4]): its reason is worth more than a close for the flag.
+    Ok(ConnAck { session_present: flags == 1 && !reason.is_error(), reason, dictionary: parts.dictionary(reader)? })
 }
 
 fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publish, Malformed> {
@@ -219,7 +231,7 @@ fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publi
     check_name(reader.raw(topic_len)?)?;
     let id = if qos == Qos::AtMostOnce { None } else { Some(reader.packet_id()?) };
     let (mut map, mut dictionary) = (0..0, Dictionary::EMPTY);
-    if parts.extended {
+    if parts.extended() {
         let raw = parts.dictionary_bytes(&mut reader)?;
         if !raw.is_empty() {
             let at = reader.offset() - raw.len();
@@ -270,7 +282,7 @@ fn filter(reader: &mut Reader<'_>, parts: &Parts) -> Result<RequestedFilter, Mal
     match TopicFilter::new(text) {
         Ok(filter) => Ok(Ok(filter)),
         // $share is no part of 3.1.1: there its form is an ordinary refusal in every dialect.
-        Err(error) if parts.extended || error == InvalidTopic::BadShare => Ok(Err((text.to_owned(), error))),
+        Err(error) if parts.extended() || error == InvalidTopic::BadShare => Ok(Err((text.to_owned(), error))),
         Err(error) => Err(error.into()),
     }
 }
@@ -296,7 +308,7 @@ fn suback(reader: &mut Reader<'_>, parts: &Parts) -> Result<SubAck, Malformed> {
     let mut reasons = Vec::new();
     while !reader.is_at_end() {
         let code = reader.u8()?;
-        reasons.push(match (parts.extended, code) {
+        reasons.push(match (parts.extended(), code) {
             (true, code) => parts.reason(code)?,
             (false, 0x00..=0x02 | 0x80) => Reason(code),
             (false, code) => return Err(Malformed::ReturnCode(code)),
@@ -320,7 +332,7 @@ fn unsubscribe(reader: &mut Reader<'_>, parts: &Parts) -> Result<Unsubscribe, Ma
 
 fn unsuback(reader: &mut Reader<'_>, parts: &Parts) -> Result<UnsubAck, Malformed> {
     let id = reader.packet_id()?;
-    if !parts.extended {
+    if !parts.extended() {
         // A plain UNSUBACK ends here, unless it accepts an offer; the session knows whether it made one.
         let rest = frame_rest(reader)?;
         return Ok(UnsubAck { id, reasons: Vec::new(), dictionary: Dictionary::EMPTY, accept: rest });
@@ -339,4 +351,59 @@ fn frame_rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
         rest.push(reader.u8()?);
     }
     Ok(rest.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(first: u8, body: &[&[u8]]) -> Frame {
+        Frame { first, body: body.concat().into() }
+    }
+
+    #[test]
+    fn a_connect_of_3_1_may_end_before_a_user_name_or_password_whose_flag_is_set() {
+        let read = |name_and_level: &[u8], rest: &[u8]| {
+            let fields: &[&[u8]] = &[name_and_level, &[0xC2, 0, 60, 0, 1, b'c'], rest];
+            raise_connect(&frame(0x10, fields), Limits::default()).map(|connect| (connect.user_name, connect.password))
+        };
+        let (v31, v311) = (b"\0\x06MQIsdp\x03", b"\0\x04MQTT\x04");
+        let user = Some("u".to_owned());
+        assert_eq!(read(v31, b""), Ok((None, None)));
+        assert_eq!(read(v31, b"\0\x01u"), Ok((user.clone(), None)));
+        assert_eq!(read(v31, b"\0\x01u\0\x01p"), Ok((user, Some(Bytes::from_static(b"p")))));
+        assert_eq!(read(v31, b"\0"), Err(Malformed::Truncated.into()));
+        assert_eq!(read(v311, b""), Err(Malformed::Truncated.into()));
+        assert_eq!(read(v311, b"\0\x01u"), Err(Malformed::Truncated.into()));
+    }
+
+    #[test]
+    fn the_reserved_byte_of_a_connack_of_3_1_says_nothing() {
+        let read = |dialect, flags: u8| raise(dialect, &frame(0x20, &[&[flags, 0]]), Limits::default());
+        let accepted = |session_present| {
+            let connack = ConnAck { session_present, reason: Reason::SUCCESS, dictionary: Dictionary::EMPTY };
+            Ok(Packet::ConnAck(Box::new(connack)))
+        };
+        assert_eq!(read(Dialect::V31, 0x01), accepted(false));
+        assert_eq!(read(Dialect::V31, 0x80), accepted(false));
+        assert_eq!(read(Dialect::V311, 0x01), accepted(true));
+        assert_eq!(read(Dialect::V311, 0x80), Err(Malformed::ConnAckFlags));
+    }
+
+    #[test]
+    fn a_bad_length_of_a_dictionary_is_not_blamed_on_remaining_length() {
+        let read = |len: &[u8]| raise(Dialect::Extended, &frame(0xC0, &[len]), Limits::default());
+        assert_eq!(read(&[0x80, 0x80, 0x80, 0x80, 0x01]), Err(BadDictionary::Length.into()));
+        assert_eq!(read(&[0x80, 0x80, 0x80]), Err(Malformed::Truncated));
+        assert_eq!(read(&[0xFF, 0xFF, 0xFF, 0x7F]), Err(BadDictionary::TooLong.into()));
+    }
+
+    #[test]
+    fn the_dictionary_of_a_will_holds_the_keys_of_the_hop_alone() {
+        // CONNECT with a will on "w" of no payload, and { 3: { 0: h'a10001', 14: 60 } }.
+        let fields: &[&[u8]] = &[b"\0\x06CANDOR\x01\x06\0\0\0\0", b"\0\x01w\0\0", b"\x0b\xa1\x03\xa2\0\x43\xa1\0\x01\x0e\x18\x3c"];
+        let connect = raise_connect(&frame(0x10, fields), Limits::default()).unwrap();
+        let will = connect.will.unwrap();
+        assert_eq!(format!("{:?} {:?}", will.message.dictionary(), will.dictionary), "{0: 1} {14: 60}");
+    }
 }

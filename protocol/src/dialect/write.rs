@@ -196,7 +196,8 @@ fn connack(dialect: Dialect, packet: &ConnAck, out: &mut BytesMut) {
     let extended = dialect.is_extended();
     let code = if extended { packet.reason.0 } else { return_code(packet.reason).unwrap_or(0x80) };
     put_header(out, 0x20, 2 + dictionary_len(extended, &packet.dictionary));
-    out.put_u8(u8::from(packet.session_present && dialect.tells_session_present()));
+    // A refusal has no session ([MQTT-3.2.2-4]).
+    out.put_u8(u8::from(packet.session_present && !packet.reason.is_error() && dialect.tells_session_present()));
     out.put_u8(code);
     put_dictionary(extended, &packet.dictionary, out);
 }
@@ -206,7 +207,16 @@ fn suback(extended: bool, packet: &SubAck, out: &mut BytesMut) {
     out.put_u16(packet.id.value());
     put_dictionary(extended, &packet.dictionary, out);
     for reason in &packet.reasons {
-        out.put_u8(if extended || !reason.is_error() { reason.0 } else { 0x80 });
+        out.put_u8(if extended { reason.0 } else { granted_code(*reason) });
+    }
+}
+
+/// The return code of a plain SUBACK, which has no others ([MQTT-3.9.3-2]). What a peer may not know counts as its class.
+fn granted_code(reason: Reason) -> u8 {
+    match reason {
+        Reason::SUCCESS | Reason::GRANTED_QOS_1 | Reason::GRANTED_QOS_2 => reason.0,
+        reason if reason.is_error() => 0x80,
+        _ => 0x00,
     }
 }
 
@@ -294,5 +304,27 @@ impl PublishFrame {
         if dup {
             out[at] |= 0x08;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_suback_has_only_the_four_return_codes() {
+        let reasons = [0x00, 0x01, 0x02, 0x10, 0x55, 0x80, 0x87, 0xDF].map(Reason).to_vec();
+        let suback = SubAck { id: PacketId::MIN, reasons, dictionary: Dictionary::EMPTY };
+        let bytes = to_bytes(Dialect::V311, Role::Server, &Packet::SubAck(Box::new(suback))).unwrap();
+        assert_eq!(&bytes[..], [0x90, 10, 0, 1, 0x00, 0x01, 0x02, 0x00, 0x00, 0x80, 0x80, 0x80]);
+    }
+
+    #[test]
+    fn a_refused_connect_has_no_session() {
+        let connack = |reason| ConnAck { session_present: true, reason, dictionary: Dictionary::EMPTY };
+        let write = |dialect, reason| to_bytes(dialect, Role::Server, &Packet::ConnAck(Box::new(connack(reason)))).unwrap();
+        assert_eq!(&write(Dialect::V311, Reason::SUCCESS)[..], [0x20, 2, 1, 0]);
+        assert_eq!(&write(Dialect::V311, Reason::NOT_AUTHORIZED)[..], [0x20, 2, 0, 5]);
+        assert_eq!(&write(Dialect::Extended, Reason::NOT_AUTHORIZED)[..], [0x20, 3, 0, 0x87, 0]);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::kind::Kind;
 use super::problem::{Problem, Refusal, Retry};
-use super::property::{KeyInfo, Writer, message_key, packet_key};
+use super::property::{ITEMS, KeyInfo, WILL, Writer, message_key, packet_key};
 use super::reason::Reason;
 use crate::codec::dictionary::{Dictionary, Item, KeyRef};
 
@@ -86,18 +86,43 @@ impl Role {
 pub fn check_keys(kind: Kind, sender: Role, dictionary: &Dictionary, experiment: &dyn Fn(i64) -> Option<KeyInfo>) -> Result<(), Refusal> {
     for (key, value) in dictionary.entries() {
         let KeyRef::Number(number) = key else { continue };
-        let known = packet_key(number).copied().or_else(|| experiment(number));
-        check_key(kind, sender, number, value, known)?;
-        // Key `items` maps an index to a map of packet keys that concern that filter.
-        if number == super::property::ITEMS.number {
-            for (_, item) in value.entries() {
-                for (key, value) in item.entries() {
-                    let KeyRef::Number(number) = key else { continue };
-                    let known = packet_key(number).copied().or_else(|| experiment(number));
-                    check_key(kind, sender, number, value, known)?;
-                }
-            }
+        check_key(kind, sender, number, value, known(number, experiment))?;
+        match number {
+            n if n == ITEMS.number => check_items(kind, sender, value, experiment)?,
+            // The will becomes a PUBLISH of the client, so its keys are judged as those of one.
+            n if n == WILL.number => check_inner(Kind::Publish, sender, value, experiment, "of the will")?,
+            _ => {}
         }
+    }
+    Ok(())
+}
+
+fn known(number: i64, experiment: &dyn Fn(i64) -> Option<KeyInfo>) -> Option<KeyInfo> {
+    packet_key(number).copied().or_else(|| experiment(number))
+}
+
+/// Key `items` maps the index of a filter to a map of packet keys that concern that filter.
+fn check_items(kind: Kind, sender: Role, items: Item<'_>, experiment: &dyn Fn(i64) -> Option<KeyInfo>) -> Result<(), Refusal> {
+    for (index, item) in items.entries() {
+        let is_index = matches!(index, KeyRef::Number(0..));
+        if !is_index || !matches!(item, Item::Map(_)) || item.entries().any(|(key, _)| key == KeyRef::Number(ITEMS.number)) {
+            let problem = Problem::titled("key items maps the index of a filter to a map of keys other than items");
+            let problem = problem.field(format!("entry {index:?} of key {} ({})", ITEMS.number, ITEMS.name));
+            return Err(Refusal::new(Reason::KEY_NOT_ALLOWED, problem.retry(Retry::Never)));
+        }
+        check_inner(kind, sender, item, experiment, &format!("of item {index:?}"))?;
+    }
+    Ok(())
+}
+
+/// Checks the packet keys of a map inside the dictionary; `place` says which in the refusal.
+fn check_inner(kind: Kind, sender: Role, map: Item<'_>, experiment: &dyn Fn(i64) -> Option<KeyInfo>, place: &str) -> Result<(), Refusal> {
+    for (key, value) in map.entries() {
+        let KeyRef::Number(number) = key else { continue };
+        check_key(kind, sender, number, value, known(number, experiment)).map_err(|mut refusal| {
+            refusal.problem.field = refusal.problem.field.take().map(|field| format!("{field} {place}"));
+            refusal
+        })?;
     }
     Ok(())
 }
@@ -139,7 +164,7 @@ fn check_key(kind: Kind, sender: Role, number: i64, value: Item<'_>, known: Opti
 mod tests {
     use super::*;
     use crate::codec::dictionary::MapBuilder;
-    use crate::packet::property::{NODE, RECEIPT_REQUEST, TAG};
+    use crate::packet::property::{KeyValue, NODE, RECEIPT_REQUEST, SUBSCRIPTION_OPTIONS, TAG};
 
     #[test]
     fn a_key_is_judged_by_packet_sender_type_and_critical_bit() {
@@ -163,5 +188,27 @@ mod tests {
             critical.put(number, |out| out.push(0));
             assert_eq!(check(Kind::Publish, Role::Client, &mut critical), Err((Reason::CRITICAL_KEY_UNKNOWN, format!("key {number}"))));
         }
+    }
+
+    #[test]
+    fn the_keys_of_a_will_and_of_items_are_judged_where_they_stand() {
+        let with = |number: i64| MapBuilder::new().put(number, |out| out.push(1)).finish();
+        let items = |(index, item): (i64, Dictionary)| {
+            let items = Dictionary::with(ITEMS, &MapBuilder::new().put(index, |out| item.write(out)).finish());
+            check_keys(Kind::Subscribe, Role::Client, &items, &|_| None).map_err(|refusal| refusal.problem.field.unwrap())
+        };
+        assert_eq!(items((0, with(SUBSCRIPTION_OPTIONS.number))), Ok(()));
+        assert_eq!(items((1, with(1001))), Err("key 1001 of item 1".into()));
+        assert_eq!(items((-1, with(SUBSCRIPTION_OPTIONS.number))), Err("entry -1 of key 2 (items)".into()));
+        assert_eq!(items((0, with(ITEMS.number))), Err("entry 0 of key 2 (items)".into()));
+        let number_as_item = Dictionary::with(ITEMS, &with(0));
+        assert!(check_keys(Kind::Subscribe, Role::Client, &number_as_item, &|_| None).is_err());
+
+        let will = |number| check_keys(Kind::Connect, Role::Client, &Dictionary::with(WILL, &with(number)), &|_| None);
+        let field = |number| will(number).map_err(|refusal| refusal.problem.field.unwrap());
+        assert_eq!(field(14), Ok(()));
+        assert_eq!(field(TAG.number), Err("key 28 (tag) of the will".into()));
+        assert_eq!(field(1001), Err("key 1001 of the will".into()));
+        assert_eq!(field(NODE.number), Err("key 34 (node) of the will".into()));
     }
 }

@@ -183,9 +183,13 @@ impl Reason {
         }
     }
 
-    /// Whether `kind` may carry this reason. A reason outside the table may travel wherever reasons do.
+    /// Whether `kind` may carry this reason. A reason outside the table may travel wherever reasons do, but for 0x01 to
+    /// 0x05 in CONNACK: they are the return codes of 3.1.1, and a refusal must not be taken for an unknown success.
     pub fn allowed_in(self, kind: Kind) -> bool {
-        self.info().is_none_or(|row| row.packets.contains(kind))
+        match self.info() {
+            Some(row) => row.packets.contains(kind),
+            None => kind != Kind::ConnAck || !(0x01..=0x05).contains(&self.0),
+        }
     }
 }
 
@@ -230,5 +234,13 @@ mod tests {
         assert_eq!(Reason(0x55).known_or_class(), Reason::SUCCESS);
         assert_eq!(Reason(0xDF).known_or_class(), Reason::UNSPECIFIED_ERROR);
         assert_eq!(Reason::NOT_AUTHORIZED.known_or_class(), Reason::NOT_AUTHORIZED);
+    }
+
+    #[test]
+    fn an_extended_connack_never_holds_a_return_code_of_3_1_1() {
+        for code in 0x01..=0x05 {
+            assert!(!Reason(code).allowed_in(Kind::ConnAck), "0x{code:02X}");
+        }
+        assert!(Reason(0x03).allowed_in(Kind::PubAck) && Reason(0x06).allowed_in(Kind::ConnAck));
     }
 }

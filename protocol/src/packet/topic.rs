@@ -227,6 +227,12 @@ pub fn pattern_covers(wide: &[u8], narrow: &[u8]) -> bool {
     if narrow.first() == Some(&b'$') && matches!(wide.first(), Some(b'+' | b'#')) {
         return false;
     }
+    // `#` stands for its parent too, but `#` has none and the parent of `/#` has no character, so it is no topic.
+    let narrow: &[u8] = match narrow {
+        b"#" => b"+/#",
+        b"/#" => b"/+/#",
+        other => other,
+    };
     let mut narrow_levels = levels(narrow);
     for level in levels(wide) {
         match (level, narrow_levels.next()) {
@@ -339,6 +345,10 @@ mod tests {
             ("+/b", "#", false),
             ("#", "$SYS/#", false),
             ("#", "+/x", true),
+            ("+/#", "#", true),
+            ("/+/#", "/#", true),
+            ("+/+/#", "/#", true),
+            ("a/+/#", "a/#", false),
             ("a/b", "a/+", false),
         ];
         for &(wide, narrow, expected) in cases {

@@ -1,0 +1,8 @@
+//! Dictionaries from any bytes, against a general CBOR library.
+#![no_main]
+
+#[path = "../../tests/property/dictionary.rs"]
+#[allow(dead_code, reason = "the module is shared with the tests, which use all of it")]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| property::any_bytes(input));
