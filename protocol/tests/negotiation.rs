@@ -256,7 +256,9 @@ fn a_refused_connect_gets_its_return_code_and_its_offer_nothing() {
     session.refuse(candor_protocol::packet::Refusal::bare(Reason::NOT_AUTHORIZED));
     let said = outputs(&mut session);
     let mut bytes = BytesMut::new();
-    sent(&said).iter().for_each(|packet| drop(session.lower(packet, &mut bytes)));
+    for packet in sent(&said) {
+        assert_eq!(session.lower(packet, &mut bytes), candor_protocol::dialect::Lowered::Frame);
+    }
     assert_eq!(&bytes[..], [0x20, 2, 0, 5]);
     assert!(!session.wants_frames());
 }

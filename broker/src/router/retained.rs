@@ -86,6 +86,7 @@ impl<M: Topical> Retained<M> {
     ///
     /// The result is the `after` of the next slice, `None` when all are done. The store may be changed between slices: what was
     /// set or removed behind `after` is seen, what is in front of it is not. A limit of 0 counts as 1.
+    #[must_use = "where the next slice goes on; without it the rest is lost"]
     pub fn matching<'a>(
         &'a self,
         pattern: &[u8],

@@ -9,7 +9,6 @@ use candor_protocol::packet::{
     Kind, Packet, Problem, Qos, Reason, Refusal, Requirement, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
 };
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 const NO_LOCAL: u64 = 1;
 const RETAIN_AS_PUBLISHED: u64 = 2;
@@ -161,16 +160,19 @@ impl Shard {
             return;
         }
         let Some(mut replay) = client.replays.pop_front() else { return };
-        let shared = Arc::clone(&self.shared);
-        let mut slice = Vec::new();
-        shared.retained().matching(replay.filter.pattern().as_bytes(), replay.after.as_deref(), SLICE, |message| {
-            slice.push(message.0.clone());
-            ControlFlow::Continue(())
-        });
-        let is_last = slice.len() < SLICE;
-        replay.after = slice.last().map(|envelope| envelope.message.topic().to_vec());
         let granted = replay.subscription.qos;
-        if let (false, Some(client)) = (is_last, self.clients.get_mut(slot)) {
+        let mut slice = Vec::new();
+        // A slice ends with its messages or with its work: only the store knows whether more is left.
+        let next = {
+            let retained = self.shared.retained();
+            let next = retained.matching(replay.filter.pattern().as_bytes(), replay.after.as_deref(), SLICE, |message| {
+                slice.push(message.0.clone());
+                ControlFlow::Continue(())
+            });
+            next.map(<[u8]>::to_vec)
+        };
+        if next.is_some() {
+            replay.after = next;
             client.replays.push_front(replay);
         }
         let unix_ms = self.now.unix_ms;

@@ -147,13 +147,14 @@ fn client_identifier(sheet: &mut Sheet<'_>, flags: u8) -> Result<(), Stop> {
 pub(super) fn connack(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
     sheet.begin(&field::CONNACK_FLAGS);
     let flags = sheet.u8()?;
-    let present = flags & 0x01 != 0;
-    if !sheet.dialect.tells_session_present() {
-        sheet.done("reserved in MQTT 3.1");
-    } else {
+    let tells = sheet.dialect.tells_session_present();
+    let present = tells && flags & 0x01 != 0;
+    if tells {
         session_present(sheet, flags);
+    } else {
+        sheet.done("reserved in MQTT 3.1");
     }
-    if flags & 0xFE != 0 {
+    if tells && flags & 0xFE != 0 {
         sheet.malformed(Malformed::ConnAckFlags);
     }
     let code = if sheet.dialect.is_extended() {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 /// The dictionary of a packet: its length, and that many bytes.
 pub(super) fn dictionary(sheet: &mut Sheet<'_>, registry: Registry) -> Result<(), Stop> {
     sheet.begin(&field::DICTIONARY_LENGTH);
-    let len = sheet.varint()? as usize;
+    let len = sheet.varint_or(Malformed::Dictionary(BadDictionary::Length))? as usize;
     sheet.done(if len == 0 { "0 (no dictionary)".to_owned() } else { count(len, "byte") });
     check_len(sheet, len);
     let left = sheet.left();
@@ -193,17 +193,7 @@ fn key<'a>(sheet: &mut Sheet<'a>) -> Result<KeyRef<'a>, Stop> {
             let raw = sheet.take(len)?;
             std::str::from_utf8(raw).map(KeyRef::Text).map_err(|_| bad(sheet, start, BadDictionary::NotUtf8))
         }
-        (BYTES, _) => {
-            let len = head.count(sheet, 1)?;
-            sheet.take(len)?;
-            Err(bad(sheet, start, BadDictionary::BadKey))
-        }
-        (ARRAY | MAP, _) => Err(bad(sheet, start, BadDictionary::TooDeep)),
         (TAG, _) => Err(bad(sheet, start, BadDictionary::Tag)),
-        (SIMPLE, _) => {
-            let error = simple(sheet.read(start..sheet.at())).err();
-            Err(bad(sheet, start, error.unwrap_or(BadDictionary::BadKey)))
-        }
         _ => Err(bad(sheet, start, BadDictionary::BadKey)),
     }
 }

@@ -63,6 +63,7 @@ pub(super) fn rule(kind: Option<Kind>, error: Malformed) -> Source {
         (Malformed::Topic(InvalidTopic::WildcardInName), Some(Kind::Publish)) => Statement("MQTT-3.3.2-2"),
         (Malformed::ConnAckFlags, _) => Mqtt("3.2.2.1"),
         (Malformed::ReturnCode(_), Some(Kind::ConnAck)) => Mqtt("3.2.2.3"),
+        (Malformed::ReturnCode(_), Some(Kind::SubAck)) => Statement("MQTT-3.9.3-2"),
         (Malformed::Topic(InvalidTopic::BadShare), _) => Draft(Section::Subscriptions),
         (Malformed::ReasonNotAllowed(_), _) => Draft(Section::Reasons),
         (Malformed::Dictionary(error), _) => dictionary_rule(error),
@@ -122,6 +123,7 @@ pub(super) fn expected_topic(error: InvalidTopic) -> &'static str {
 
 fn expected_dictionary(error: BadDictionary) -> &'static str {
     match error {
+        BadDictionary::Length => "a length of at most four bytes",
         BadDictionary::Truncated => "items that end within the dictionary's length",
         BadDictionary::TrailingBytes => "the end of the dictionary",
         BadDictionary::NotAMap => "a CBOR map: a first byte of 0xA1 to 0xBB",

@@ -151,6 +151,11 @@ impl<'a> Sheet<'a> {
 
     /// A variable byte integer (section 2.2.3).
     pub(super) fn varint(&mut self) -> Result<u32, Stop> {
+        self.varint_or(Malformed::RemainingLength)
+    }
+
+    /// As [`Sheet::varint`], where a fifth byte is a fault of its own.
+    pub(super) fn varint_or(&mut self, too_long: Malformed) -> Result<u32, Stop> {
         let mut value = 0;
         for shift in [0, 7, 14, 21] {
             let byte = self.u8()?;
@@ -160,7 +165,7 @@ impl<'a> Sheet<'a> {
             }
         }
         self.done("does not end");
-        Err(self.lost(Malformed::RemainingLength))
+        Err(self.lost(too_long))
     }
 
     /// Ends the leaf.
