@@ -3,7 +3,7 @@
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property;
 use candor_protocol::packet::{
-    Durability, Message, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, Will,
+    Durability, Kind, Message, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, Will,
 };
 use candor_protocol::session::{Answer, Cause, ClientSettings, Delivery, Extended, Opened, Outcome, Output, ServerPolicy};
 use candor_protocol::sim::{Fault, Pair, Way};
@@ -278,6 +278,23 @@ fn silence_closes_after_one_and_a_half_intervals_and_a_client_is_never_silent() 
         pair.up.set_fault(Fault::Stall);
         pair.pass(600_000);
         assert!(matches!(pair.client.closed, Some(Cause::Silent)), "{way:?}: {:?}", pair.client.closed);
+    }
+}
+
+#[test]
+fn an_end_that_does_not_listen_does_not_take_its_own_deafness_for_silence() {
+    for way in Way::ALL {
+        let mut client = Pair::open(way).client.session;
+        let mut pings = 0;
+        for now_ms in (0..600_000).step_by(1000) {
+            client.heard(now_ms);
+            client.tick(now_ms);
+            while let Some(output) = client.poll() {
+                assert!(matches!(&output, Output::Send(packet) if packet.kind() == Kind::PingReq), "{way:?}: {output:?}");
+                pings += 1;
+            }
+        }
+        assert!(client.is_open() && pings > 10, "{way:?}: {pings}, because the server listens all the same");
     }
 }
 

@@ -36,6 +36,12 @@ impl Session {
         self.clock.last_sent_ms = now_ms;
     }
 
+    /// The peer counts as heard although nothing was taken from it: a driver that does not read, because its owner has no
+    /// room, must not take its own deafness for the peer's silence.
+    pub fn heard(&mut self, now_ms: u64) {
+        self.clock.heard(now_ms);
+    }
+
     /// When [`Session::tick`] is due; `None`: not before something else happens.
     pub fn deadline(&self) -> Option<u64> {
         match &self.phase {
