@@ -52,6 +52,8 @@ pub(crate) struct Link {
     /// Bytes that went into the outbox, and that the operating system took, since the connection was made.
     enqueued: u64,
     written: u64,
+    /// A byte came.
+    heard: bool,
     /// The transport ended, or failed with this to say.
     ended: bool,
     pub(crate) failure: Option<String>,
@@ -72,6 +74,8 @@ pub(crate) struct NotOpened {
     pub(crate) parked: Parked,
     /// CONNACK with success had come: what died is the negotiation behind it.
     pub(crate) had_connack: bool,
+    /// A byte had come.
+    pub(crate) heard: bool,
     /// More came before the answer than is kept.
     pub(crate) flooded: bool,
     pub(crate) failure: Option<String>,
@@ -103,7 +107,8 @@ impl Link {
         let registry = settings.registry.clone();
         let session = Session::client(Arc::new(settings), parked, clock.now_ms());
         let (inbox, outbox) = (BytesMut::new(), BytesMut::new());
-        let mut link = Self { session, wire, registry, clock, inbox, outbox, enqueued: 0, written: 0, ended: false, failure: None };
+        let mut link =
+            Self { session, wire, registry, clock, inbox, outbox, enqueued: 0, written: 0, heard: false, ended: false, failure: None };
         let mut early = Early::default();
         let mut had_connack = false;
         loop {
@@ -112,9 +117,9 @@ impl Link {
                 match output {
                     Output::Opened(agreed) => opened = Some(agreed),
                     Output::Closed { cause, .. } => {
-                        let (flooded, failure) = (early.is_too_much(), link.failure.take());
+                        let (heard, flooded, failure) = (link.heard, early.is_too_much(), link.failure.take());
                         let (parked, _) = link.close(FAREWELL).await;
-                        return Err(Box::new(NotOpened { cause, parked, had_connack, flooded, failure }));
+                        return Err(Box::new(NotOpened { cause, parked, had_connack, heard, flooded, failure }));
                     }
                     other => early.keep(other),
                 }
@@ -214,8 +219,9 @@ impl Link {
     /// Moves bytes both ways. `listen`: the application takes what may come. It may be dropped at any await.
     pub(crate) async fn turn(&mut self, listen: bool) {
         let listen = listen && self.session.wants_frames() && self.outbox.len() < OUTBOX_FULL;
-        let Turn { written, ended, error, .. } = self.wire.turn(&mut self.inbox, &mut self.outbox, listen).await;
+        let Turn { written, read, ended, error } = self.wire.turn(&mut self.inbox, &mut self.outbox, listen).await;
         self.written += written as u64;
+        self.heard |= read > 0;
         self.ended |= ended;
         if let Some(error) = error {
             self.failure = Some(error.to_string());

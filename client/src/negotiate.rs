@@ -315,7 +315,8 @@ impl Negotiator {
             Cause::ConnectRefused { connack } if door == Door::Extended && !knows_extension(connack) => {
                 format!("it refused the extended CONNECT: {}", refused(connack, Dialect::Extended).refusal)
             }
-            Cause::Lost if door == Door::Extended && not_opened.failure.is_none() => {
+            // A network fails so too. A server that answered, or was spoken to before, has merely been lost.
+            Cause::Lost if door == Door::Extended && !not_opened.heard && !self.ever_open => {
                 "it closed the connection at the extended CONNECT, as a plain server does".to_owned()
             }
             Cause::Lost if door == Door::Offer && bound => return self.spoke_before(),

@@ -62,7 +62,7 @@ enum Stream {
 pub(crate) struct Turn {
     /// Bytes that the operating system took.
     pub(crate) written: usize,
-    read: usize,
+    pub(crate) read: usize,
     /// The server closed its side, or the transport failed.
     pub(crate) ended: bool,
     pub(crate) error: Option<io::Error>,
