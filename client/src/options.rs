@@ -161,6 +161,11 @@ impl Options {
         }
     }
 
+    /// The server's URL without credentials: the name under which a [`Memory`] keeps it.
+    pub fn address_text(&self) -> String {
+        self.address.to_string()
+    }
+
     /// The name of the session; default `candor-` and 16 random characters. Empty: the server chooses.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();

@@ -5,4 +5,7 @@
 
 mod negotiation;
 mod publishing;
+mod reconnecting;
+mod subscribing;
 mod support;
+mod transports;
