@@ -14,7 +14,8 @@ use candor_protocol::dialect::Dialect;
 use candor_protocol::packet::legality::check_message_keys;
 use candor_protocol::packet::property::{MINIMUM_DURABILITY, SESSION_STATE};
 use candor_protocol::packet::{Problem, Publish, Qos, Reason, Refusal, TopicFilter};
-use candor_protocol::session::{Answer, Cause, Delivered, Delivery, Opened, Outcome, Output, SessionState, Ticket, Token};
+use candor_protocol::session::Admitted;
+use candor_protocol::session::{Answer, Cause, Delivery, Opened, Outcome, Output, SessionState, Ticket, Token};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -157,17 +158,17 @@ impl Desk {
                 self.finish(token, Err(PublishError::NotAvailable { what }));
                 continue;
             }
-            match link.session.deliver(delivery.clone(), token) {
-                Delivered::Later(delivery) => {
+            match link.session.admit(&delivery.message, delivery.qos, delivery.retain, &delivery.hop, token) {
+                Admitted::Later => {
                     self.queue.push_front((delivery, token));
                     return;
                 }
-                Delivered::TooLarge(delivery) => {
+                Admitted::TooLarge => {
                     let limit = link.session.terms().send_size_max;
                     let seen = delivery.message.len() + delivery.hop.as_bytes().len();
                     self.finish(token, Err(PublishError::TooLarge { limit, seen }));
                 }
-                Delivered::Now(id) => {
+                Admitted::Now(id) => {
                     link.put_publish(&delivery, id, false);
                     if id.is_none() {
                         self.leaving.push_back((link.enqueued(), token));
@@ -298,7 +299,7 @@ impl Desk {
     fn act(&mut self, output: Output, link: &mut Link) -> Option<Cause> {
         match output {
             Output::Message { ticket, publish } => self.hand_on(ticket, publish, link),
-            Output::Settled { token, outcome } => self.finish(token, Ok((outcome, link.session.terms().dialect))),
+            Output::Settled { token, outcome, .. } => self.finish(token, Ok((outcome, link.session.terms().dialect))),
             Output::Answered { token, answer } => self.answered(token, answer),
             Output::Pong(dictionary) => {
                 if let Some(reply) = self.pings.pop_front() {

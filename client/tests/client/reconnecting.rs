@@ -92,7 +92,6 @@ async fn the_client_comes_back_when_the_server_says() {
     let wait = retry_in.unwrap().as_millis();
     assert!((70..=100).contains(&wait), "{wait}");
     connected(&mut events).await;
-    connected(&mut events).await;
 }
 
 #[tokio::test]

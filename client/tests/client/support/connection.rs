@@ -168,7 +168,7 @@ pub async fn serve(
             read = stream.read_buf(&mut inbox) => if !matches!(read, Ok(1..)) {
                 connection.session.lost();
             },
-            act = acts.recv(), if acting => match act {
+            act = acts.recv(), if acting && connection.session.is_ready() => match act {
                 Some(act) => connection.act(act),
                 None => acting = false,
             },
@@ -246,7 +246,7 @@ impl Connection {
                 }
             }
             Output::Record(record) => self.session.recorded(record),
-            Output::Settled { token, outcome } => self.see(Seen::Settled { token, outcome }),
+            Output::Settled { token, outcome, .. } => self.see(Seen::Settled { token, outcome }),
             Output::Subscribe(packet) => {
                 let reasons = packet.items.iter().enumerate().map(|(at, item)| (self.script.grant)(at, item)).collect();
                 let dictionary = self.script.suback.clone();
