@@ -9,21 +9,22 @@
 //! | it prefers the extension | plain CONNECT and an offer |
 //! | it does not want the extension | plain CONNECT |
 
+mod door;
+mod outcome;
+
+pub use door::Door;
+pub(crate) use outcome::error_of_cause;
+
 use crate::agreement::Agreement;
-use crate::error::{Error, Misbehaved, NotAvailable, Refused, Step};
+use crate::error::{Error, Misbehaved, NotAvailable};
 use crate::event::{Because, Event, Loss};
-use crate::link::{Clock, Link, NotOpened, OpenLink};
+use crate::link::{Clock, FAREWELL, Link, NotOpened, OpenLink};
 use crate::memory::{Recollection, now_s};
 use crate::options::{Options, Policy};
-use crate::transport::{TransportFacts, dial, failed};
-use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use crate::transport::{TransportFacts, dial};
 use candor_protocol::dialect::Dialect;
-use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
-use candor_protocol::packet::connect::{ConnAck, Connect, Will};
-use candor_protocol::packet::property;
-use candor_protocol::packet::{Problem, Profile, Reason, Refusal};
-use candor_protocol::session::{Cause, ClientSettings, OfferSettings, Parked, SessionState};
-use std::fmt;
+use candor_protocol::session::{Cause, Parked};
+use outcome::{agreement, is_extended_refusal, knows_extension, refused};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -31,100 +32,6 @@ use tokio::time::Instant;
 const BINDING_S: u64 = 30 * 24 * 3600;
 /// How long no offer is made after one did harm.
 const NO_OFFER_S: u64 = 3600;
-
-/// How a client asks for its dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Door {
-    /// The extended CONNECT.
-    Extended,
-    /// A plain CONNECT with an offer behind it.
-    Offer,
-    /// A plain CONNECT, in this dialect.
-    Plain(Dialect),
-}
-
-impl fmt::Display for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Door::Extended => f.write_str("extended CONNECT"),
-            Door::Offer => f.write_str("offer"),
-            Door::Plain(dialect) => write!(f, "plain CONNECT ({dialect})"),
-        }
-    }
-}
-
-/// The door for a connection whose handshakes ended in `facts`.
-pub(crate) fn door(options: &Options, facts: &TransportFacts, known: &Recollection, now_s: u64) -> Door {
-    match options.policy {
-        Policy::Plain => Door::Plain(Dialect::V311),
-        Policy::Plain31 => Door::Plain(Dialect::V31),
-        Policy::Require => Door::Extended,
-        Policy::Prefer if options.needs_extension() || facts.selected_extension() => Door::Extended,
-        Policy::Prefer if facts.is_verified() && known.binds(now_s) => Door::Extended,
-        Policy::Prefer if known.forbids_offer(now_s) => Door::Plain(Dialect::V311),
-        Policy::Prefer => Door::Offer,
-    }
-}
-
-/// What a client says at a door. `first`: there was no connection before this one.
-pub(crate) fn settings(options: &Options, door: Door, first: bool, until_ms: u64) -> ClientSettings {
-    let dialect = match door {
-        Door::Extended => Dialect::Extended,
-        Door::Offer => Dialect::V311,
-        Door::Plain(dialect) => dialect,
-    };
-    // In MQTT 3.1.1 the flag also decides whether the session ends with the connection; in the extended dialect its expiry does.
-    let clean_start = first && options.clean_start;
-    let clean_session = clean_start || (door != Door::Extended && options.session_expiry_s == 0);
-    let will = options.will.as_ref().map(|will| Will {
-        message: will.message(),
-        qos: will.qos,
-        retain: will.retain,
-        dictionary: will.properties.hop_map(),
-    });
-    let wishes = wishes(options);
-    let dictionary = match door {
-        Door::Extended if options.requirement.is_empty() => wishes.finish(),
-        Door::Extended => wishes.clone().set(property::REQUIRE, &options.requirement.to_dictionary()).finish(),
-        // A plain CONNECT has no place for it.
-        Door::Offer | Door::Plain(_) => Dictionary::EMPTY,
-    };
-    let mut settings = ClientSettings::new(Connect {
-        dialect,
-        clean_session,
-        keep_alive_s: options.keep_alive_s,
-        client_id: options.client_id.clone(),
-        will,
-        user_name: options.user_name.clone(),
-        password: options.password.clone(),
-        dictionary,
-    });
-    // An offer carries neither credentials nor requirements: it must be possible to say no to it without harm.
-    settings.offer = (door == Door::Offer).then(|| OfferSettings { nonce: crate::random::bytes(), dictionary: wishes.finish() });
-    settings.receive_window = options.receive_maximum;
-    settings.packet_size_max = options.packet_size_max;
-    settings.connect_timeout_ms = until_ms;
-    settings.registry = options.registry.clone();
-    settings
-}
-
-fn wishes(options: &Options) -> MapBuilder {
-    let mut map = MapBuilder::new();
-    if options.session_expiry_s != 0 {
-        map.set(property::SESSION_EXPIRY_INTERVAL, &u64::from(options.session_expiry_s));
-    }
-    if options.receive_maximum != u16::MAX {
-        map.set(property::RECEIVE_MAXIMUM, &u64::from(options.receive_maximum));
-    }
-    if options.packet_size_max < PACKET_SIZE_MAX {
-        map.set(property::MAXIMUM_PACKET_SIZE, &u64::from(options.packet_size_max));
-    }
-    let names = options.registry.names();
-    if !names.is_empty() {
-        map.set(property::EXTENSIONS, &names);
-    }
-    map
-}
 
 /// A connection with its agreement, and what there is to tell about how it came to be.
 #[derive(Debug)]
@@ -201,11 +108,32 @@ impl Negotiator {
             Ok(dialed) => dialed,
             Err(error) => return Err((error.into(), parked)),
         };
-        let door = fixed.unwrap_or_else(|| door(&self.options, &facts, &known, now_s()));
+        let door = fixed.unwrap_or_else(|| door::choose(&self.options, &facts, &known, now_s()));
         let left_ms = u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
-        let settings = settings(&self.options, door, !self.ever_open, left_ms.max(1));
+        let settings = door::settings(&self.options, door, !self.ever_open, left_ms.max(1));
         let result = Link::open(wire, settings, parked, self.clock).await;
         Ok(Tried { facts, door, result })
+    }
+
+    /// Goes in by one door and out again: what was agreed there.
+    ///
+    /// # Errors
+    /// Why there is no way in.
+    pub(crate) async fn knock(&self, door: Door) -> Result<Agreement, Error> {
+        let until = Instant::now() + self.options.connect_timeout;
+        let (wire, facts) = dial(&self.options, door == Door::Extended, until).await?;
+        let timeout_ms = u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
+        let settings = door::settings(&self.options, door, true, timeout_ms.max(1));
+        match Link::open(wire, settings, Parked::default(), self.clock).await {
+            Err(not_opened) => Err(self.error_of(&facts, door, &Recollection::default(), &not_opened)),
+            Ok(mut open) => {
+                let agreed = agreement(&self.options, &facts, door, &open);
+                open.link.session.leave(false);
+                while open.link.poll().is_some() {}
+                open.link.close(FAREWELL).await;
+                Ok(agreed)
+            }
+        }
     }
 
     /// The door for a second try, where the first ended in a way that asks for one.
@@ -320,7 +248,7 @@ impl Negotiator {
                 "it closed the connection at the extended CONNECT, as a plain server does".to_owned()
             }
             Cause::Lost if door == Door::Offer && bound => return self.spoke_before(),
-            cause => return error_of_cause(&self.options, cause, dialect_of(door), not_opened.failure.as_deref()),
+            cause => return error_of_cause(&self.options, cause, door.dialect(), not_opened.failure.as_deref()),
         };
         match (self.options.needs_extension(), bound) {
             (true, _) => Error::NotAvailable(NotAvailable::Extension { how }),
@@ -335,77 +263,3 @@ impl Negotiator {
     }
 }
 
-fn dialect_of(door: Door) -> Dialect {
-    match door {
-        Door::Extended => Dialect::Extended,
-        Door::Offer => Dialect::V311,
-        Door::Plain(dialect) => dialect,
-    }
-}
-
-/// Whether an extended CONNECT was refused for another reason than that it is one.
-fn is_extended_refusal(not_opened: &NotOpened) -> bool {
-    matches!(&not_opened.cause, Cause::ConnectRefused { connack } if knows_extension(connack))
-}
-
-fn knows_extension(connack: &ConnAck) -> bool {
-    connack.reason != Reason::UNSUPPORTED_PROTOCOL_VERSION
-}
-
-/// What a CONNACK says that refuses.
-fn refused(connack: &ConnAck, dialect: Dialect) -> Refused {
-    let problem = connack.dictionary.value(property::PROBLEM).map(|map: Dictionary| Problem::of_dictionary(&map));
-    Refused {
-        refusal: Refusal::new(connack.reason, problem.unwrap_or_default()),
-        retry_after_ms: connack.dictionary.value(property::RETRY_AFTER),
-        nearest: connack.dictionary.value(property::PROFILE).map(|map| Profile::of_dictionary(&map)),
-        dialect,
-    }
-}
-
-/// What the end of a session means to the caller.
-pub(crate) fn error_of_cause(options: &Options, cause: &Cause, dialect: Dialect, failure: Option<&str>) -> Error {
-    match cause {
-        Cause::PeerLeft { reason, problem, retry_after_ms } => {
-            let refusal = Refusal { reason: *reason, problem: problem.clone().unwrap_or_default() };
-            Error::Ended(Box::new(Refused { refusal, retry_after_ms: *retry_after_ms, nearest: None, dialect }))
-        }
-        Cause::ConnectRefused { connack } => {
-            let refused = Box::new(refused(connack, dialect));
-            match connack.reason {
-                Reason::PROFILE_NOT_AVAILABLE => Error::NotAvailable(NotAvailable::Profile(refused)),
-                _ => Error::Refused(refused),
-            }
-        }
-        Cause::Malformed(error) => Error::Misbehaved(Misbehaved::Malformed(*error)),
-        Cause::Refused(refusal) if [Reason::RELEASED, Reason::MODIFIED].contains(&refusal.reason) => Error::GivenBack(refusal.clone()),
-        Cause::Refused(refusal) => Error::Misbehaved(Misbehaved::Protocol(refusal.clone())),
-        Cause::Silent => Error::Misbehaved(Misbehaved::Silent),
-        Cause::BadAccept(error) => Error::Misbehaved(Misbehaved::BadAccept(*error)),
-        Cause::Left => Error::Left,
-        _ => {
-            let cause = failure.unwrap_or("the server closed it without a word");
-            Error::Transport(failed(Step::Open, &options.address, &cause))
-        }
-    }
-}
-
-fn agreement(options: &Options, facts: &TransportFacts, door: Door, open: &OpenLink) -> Agreement {
-    let opened = &open.opened;
-    let (terms, dictionary) = (&opened.terms, &opened.dictionary);
-    let extended = terms.dialect.is_extended();
-    Agreement {
-        dialect: terms.dialect,
-        door,
-        client_id: dictionary.value(property::ASSIGNED_CLIENT_IDENTIFIER).unwrap_or_else(|| options.client_id.clone()),
-        session_present: opened.session_present,
-        session_state: dictionary.value(property::SESSION_STATE).and_then(SessionState::of_number),
-        incarnation: dictionary.value(property::SESSION_INCARNATION),
-        profile: extended.then(|| terms.profile.clone()),
-        terms: terms.clone(),
-        experiments: options.registry.in_force(terms.experiments).map(|extension| extension.name().to_owned()).collect(),
-        node: dictionary.value(property::NODE),
-        tls: facts.tls.clone(),
-        transport_selected: facts.selected.clone(),
-    }
-}

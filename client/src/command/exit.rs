@@ -68,11 +68,14 @@ pub(super) enum Failure {
     },
     TimedOut(String),
     Other(String),
+    /// The output has said it already.
+    Said(Exit),
 }
 
 impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
+            Failure::Said(exit) => *exit,
             Failure::Usage(_) => Exit::Usage,
             Failure::Connect(error) => exit_of(error, Exit::NoConnection),
             Failure::Later(error) => exit_of(error, Exit::Lost),
@@ -134,6 +137,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(text) | Failure::TimedOut(text) | Failure::Other(text) => f.write_str(text),
+            Failure::Said(exit) => f.write_str(exit.name()),
             Failure::Connect(error) | Failure::Later(error) => error.fmt(f),
             Failure::Publish(error) => error.fmt(f),
             Failure::Request(error) => error.fmt(f),

@@ -129,9 +129,14 @@ pub(super) fn string(matches: &ArgMatches, name: &str) -> Option<String> {
 
 /// What the flags come to.
 pub(super) fn options(matches: &ArgMatches) -> Result<Options, Failure> {
+    options_for(matches, None)
+}
+
+/// As [`options`], for a server that is named beside the flags.
+pub(super) fn options_for(matches: &ArgMatches, server: Option<&str>) -> Result<Options, Failure> {
     let usage = |misuse: Misuse| Failure::Usage(misuse.to_string());
     let registry = registry(matches)?;
-    let mut options = match string(matches, "url") {
+    let mut options = match server.map(str::to_owned).or_else(|| string(matches, "url")) {
         Some(url) => Options::new(&url).map_err(usage)?,
         None => Options::at(address(matches)),
     };

@@ -1,8 +1,10 @@
 //! The `candor` command line. Not part of the library's promise: its interface is the flags, the output and the exit states.
 
 mod exit;
+mod explain;
 mod flags;
 mod json;
+mod probe;
 mod publish;
 mod report;
 mod subscribe;
@@ -25,6 +27,8 @@ pub fn command() -> Command {
         .after_help(exit::TABLE)
         .subcommand(publish::command())
         .subcommand(subscribe::command())
+        .subcommand(probe::command())
+        .subcommand(explain::command())
 }
 
 /// Runs the command line.
@@ -47,6 +51,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         match name {
             "pub" => publish::run(matches).await,
             "sub" => subscribe::run(matches).await,
+            "probe" => probe::run(matches).await,
+            "explain" => explain::run(matches),
             other => Err(Failure::Other(format!("`{other}` is no command"))),
         }
     });

@@ -9,6 +9,9 @@ use std::io::Write;
 
 /// Says why a command failed; as JSON on standard output where that was asked for.
 pub(super) fn failure(failure: &Failure, json: bool) {
+    if matches!(failure, Failure::Said(_)) {
+        return;
+    }
     if json {
         let mut object = Object::new();
         object.set("error", failure.exit().name()).set("exit", failure.exit() as u8).set("message", failure.to_string());
