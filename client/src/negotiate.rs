@@ -262,4 +262,3 @@ impl Negotiator {
         Error::NotAvailable(NotAvailable::SpokeBefore { server: self.options.address.clone() })
     }
 }
-

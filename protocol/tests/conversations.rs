@@ -119,11 +119,24 @@ fn a_receipt_says_what_was_reached_when_it_was_asked_for() {
     let mut pair = Pair::open(Way::Offer);
     pair.server.settles = Some(Outcome::kept(Durability::Memory));
     let asked = Dictionary::with(property::RECEIPT_REQUEST, &true);
-    pair.client.send(Delivery { message: message("x"), qos: Qos::AtLeastOnce, retain: false, hop: asked }, 1);
-    pair.client.publish(message("y"), Qos::AtLeastOnce, 2);
-    pair.drive();
-    let receipts: Vec<_> = pair.client.take_settled().into_iter().map(|(token, outcome)| (token, outcome.receipt)).collect();
-    assert_eq!(receipts, [(1, Some(Durability::Memory)), (2, None)]);
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        pair.client.send(Delivery { message: message("x"), qos, retain: false, hop: asked.clone() }, 1);
+        pair.client.publish(message("y"), qos, 2);
+        pair.drive();
+        let receipts: Vec<_> = pair.client.take_settled().into_iter().map(|(token, outcome)| (token, outcome.receipt)).collect();
+        assert_eq!(receipts, [(1, Some(Durability::Memory)), (2, None)], "{qos}");
+    }
+}
+
+#[test]
+fn a_message_that_nobody_wanted_is_told_so_at_every_qos() {
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let mut pair = Pair::open(Way::Offer);
+        pair.server.settles = Some(Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() });
+        pair.client.publish(message("x"), qos, 1);
+        pair.drive();
+        assert_eq!(pair.client.take_outcomes(), [(1, Reason::NO_MATCHING_SUBSCRIBERS)], "{qos}");
+    }
 }
 
 #[test]

@@ -10,7 +10,11 @@ use std::path::PathBuf;
 pub(super) fn command() -> Command {
     let set = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     Command::new("explain").about("Say what the bytes of packets mean").args([
-        Arg::new("hex").value_name("HEX").action(ArgAction::Append).conflicts_with("file").help("Hexadecimal digits; default standard input"),
+        Arg::new("hex")
+            .value_name("HEX")
+            .action(ArgAction::Append)
+            .conflicts_with("file")
+            .help("Hexadecimal digits; default standard input"),
         Arg::new("file").long("file").short('f').value_name("FILE").value_parser(value_parser!(PathBuf)).help("Read FILE"),
         Arg::new("dialect")
             .long("dialect")

@@ -122,8 +122,11 @@ pub(super) fn agreement(agreement: &Agreement) -> Object {
     object
         .set_some("incarnation", agreement.incarnation.as_ref().map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()));
     object.set_some("profile", agreement.profile.as_ref().map(profile)).set_some("node", agreement.node.clone());
-    object.set("send_window", terms.send_window).set("packet_size_max", terms.send_size_max).set("keep_alive_s", terms.keep_alive_s);
-    object.set("session_expiry_s", terms.session_expiry_s).set("experiments", agreement.experiments.clone());
+    // A plain server says none of these.
+    if agreement.dialect.is_extended() {
+        object.set("send_window", terms.send_window).set("packet_size_max", terms.send_size_max).set("keep_alive_s", terms.keep_alive_s);
+        object.set("session_expiry_s", terms.session_expiry_s).set("experiments", agreement.experiments.clone());
+    }
     if let Some(tls) = &agreement.tls {
         let facts = json!({
             "version": tls.version, "cipher_suite": tls.cipher_suite, "alpn": tls.alpn, "resumed": tls.resumed, "verified": tls.verified,

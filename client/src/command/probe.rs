@@ -91,6 +91,7 @@ fn report(options: &Options, tried: &[Tried], best: &Agreement, out: &mut impl W
     for Tried { door, result, took } in tried {
         let result = match result {
             Ok(agreement) => format!("MQTT {}", agreement.dialect),
+            Err(Error::NotAvailable(NotAvailable::Extension { how })) => format!("closed: {how}"),
             Err(error) => error.to_string(),
         };
         writeln!(out, "    {:<22} {result} ({} ms)", door.to_string(), took.as_millis())?;

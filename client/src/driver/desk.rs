@@ -218,4 +218,3 @@ impl Desk {
         self.held.clear();
     }
 }
-

@@ -3,6 +3,7 @@
 // A test binary has no users outside.
 #![allow(unreachable_pub)]
 
+mod command;
 mod negotiation;
 mod publishing;
 mod reconnecting;
