@@ -6,7 +6,7 @@
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property;
 use candor_protocol::packet::{
-    Durability, Message, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, Will,
+    Durability, Kind, Message, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, Will,
 };
 use candor_protocol::session::{Answer, Cause, ClientSettings, Delivery, Extended, Opened, Outcome, Output, ServerPolicy};
 use candor_protocol::sim::{Fault, Pair, Way};
@@ -122,11 +122,24 @@ fn a_receipt_says_what_was_reached_when_it_was_asked_for() {
     let mut pair = Pair::open(Way::Offer);
     pair.server.settles = Some(Outcome::kept(Durability::Memory));
     let asked = Dictionary::with(property::RECEIPT_REQUEST, &true);
-    pair.client.send(Delivery { message: message("x"), qos: Qos::AtLeastOnce, retain: false, hop: asked }, 1);
-    pair.client.publish(message("y"), Qos::AtLeastOnce, 2);
-    pair.drive();
-    let receipts: Vec<_> = pair.client.take_settled().into_iter().map(|(token, outcome)| (token, outcome.receipt)).collect();
-    assert_eq!(receipts, [(1, Some(Durability::Memory)), (2, None)]);
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        pair.client.send(Delivery { message: message("x"), qos, retain: false, hop: asked.clone() }, 1);
+        pair.client.publish(message("y"), qos, 2);
+        pair.drive();
+        let receipts: Vec<_> = pair.client.take_settled().into_iter().map(|(token, outcome)| (token, outcome.receipt)).collect();
+        assert_eq!(receipts, [(1, Some(Durability::Memory)), (2, None)], "{qos}");
+    }
+}
+
+#[test]
+fn a_message_that_nobody_wanted_is_told_so_at_every_qos() {
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let mut pair = Pair::open(Way::Offer);
+        pair.server.settles = Some(Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() });
+        pair.client.publish(message("x"), qos, 1);
+        pair.drive();
+        assert_eq!(pair.client.take_outcomes(), [(1, Reason::NO_MATCHING_SUBSCRIBERS)], "{qos}");
+    }
 }
 
 #[test]
@@ -285,21 +298,39 @@ fn silence_closes_after_one_and_a_half_intervals_and_a_client_is_never_silent() 
 }
 
 #[test]
+fn an_end_that_does_not_listen_does_not_take_its_own_deafness_for_silence() {
+    for way in Way::ALL {
+        let mut client = Pair::open(way).client.session;
+        let mut pings = 0;
+        for now_ms in (0..600_000).step_by(1000) {
+            client.heard(now_ms);
+            client.tick(now_ms);
+            while let Some(output) = client.poll() {
+                assert!(matches!(&output, Output::Send(packet) if packet.kind() == Kind::PingReq), "{way:?}: {output:?}");
+                pings += 1;
+            }
+        }
+        assert!(client.is_open() && pings > 10, "{way:?}: {pings}, because the server listens all the same");
+    }
+}
+
+#[test]
 fn a_will_is_published_unless_the_client_took_its_leave() {
     for way in Way::ALL {
-        for leaves in [true, false] {
+        for (leaves, with_will) in [(true, false), (true, true), (false, false)] {
             let mut settings = way.settings("device-1");
             let will = Will { message: message("gone"), qos: Qos::AtLeastOnce, retain: true, dictionary: Dictionary::EMPTY };
             settings.connect.will = Some(will);
             let mut pair = Pair::new(settings, ServerPolicy::default());
             pair.drive();
             if leaves {
-                pair.client.session.leave(false);
+                pair.client.session.leave(with_will);
             } else {
                 pair.cut();
             }
             pair.drive();
-            assert_eq!(pair.server.will.is_some(), !leaves, "{way:?}");
+            assert_eq!(pair.server.will.is_some(), !leaves || with_will, "{way:?}");
+            assert_eq!(pair.client.closed, Some(if leaves { Cause::Left } else { Cause::Lost }), "{way:?}");
         }
     }
 }

@@ -36,11 +36,19 @@ impl Session {
         self.clock.last_sent_ms = now_ms;
     }
 
+    /// The peer counts as heard although nothing was taken from it: a driver that does not read, because its owner has no
+    /// room, must not take its own deafness for the peer's silence.
+    pub fn heard(&mut self, now_ms: u64) {
+        self.clock.heard(now_ms);
+    }
+
     /// When [`Session::tick`] is due; `None`: not before something else happens.
     pub fn deadline(&self) -> Option<u64> {
         match &self.phase {
             Phase::Closed => None,
             Phase::Opening(_) => Some(self.clock.opening_until_ms),
+            // A client that made an offer is silent until it knows, and it does not wait for ever.
+            Phase::Open if self.awaits_answer() => Some(self.clock.opening_until_ms),
             Phase::Open => [self.keep_alive_deadline(), self.hold_deadline()].into_iter().flatten().min(),
         }
     }
@@ -65,6 +73,11 @@ impl Session {
             Phase::Closed => {}
             Phase::Opening(_) if is_due(Some(self.clock.opening_until_ms)) => self.close(Cause::Silent),
             Phase::Opening(_) => {}
+            Phase::Open if self.awaits_answer() => {
+                if is_due(Some(self.clock.opening_until_ms)) {
+                    self.close(Cause::Silent);
+                }
+            }
             Phase::Open => {
                 if is_due(self.hold_deadline()) {
                     self.end_hold();

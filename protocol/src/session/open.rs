@@ -1,7 +1,7 @@
 //! The packets of an open connection. What may come at all is decided here; each packet then goes to its concern.
 
 use super::inbound::Arrival;
-use super::outbound::{InFlight, Stage};
+use super::outbound::{InFlight, Stage, Taken};
 use super::{Answer, Cause, Outcome, Output, Record, Session, Side};
 use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
@@ -129,11 +129,11 @@ impl Session {
         if !is_due {
             return;
         }
-        let mut outcome = Outcome::of_ack(ack);
-        if qos == Qos::ExactlyOnce {
+        let outcome = match qos {
             // What was committed with PUBREC is not taken back: PUBCOMP only ends the exchange.
-            outcome = Outcome::accepted();
-        }
+            Qos::ExactlyOnce => Outcome { reason: message.taken.reason, receipt: message.taken.receipt, ..Outcome::accepted() },
+            _ => Outcome::of_ack(ack),
+        };
         if let Some(message) = self.outbound.finish(ack.id) {
             self.settled(message, outcome);
         }
@@ -159,6 +159,10 @@ impl Session {
                 self.settled(message, Outcome::of_ack(ack));
             }
             return;
+        }
+        if message.stage != Stage::Received {
+            let Outcome { reason, receipt, .. } = Outcome::of_ack(ack);
+            message.taken = Taken { reason, receipt };
         }
         match message.stage {
             Stage::Published => {

@@ -12,6 +12,7 @@ use super::Token;
 use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
 use crate::packet::message::Message;
+use crate::packet::{Durability, Reason};
 use std::collections::VecDeque;
 
 /// A message for the peer, with what is said of it on this hop.
@@ -39,8 +40,21 @@ pub enum Stage {
 pub struct InFlight {
     pub token: Token,
     pub stage: Stage,
+    /// QoS 2: what PUBREC said, for the outcome that PUBCOMP ends with.
+    pub taken: Taken,
     /// Boxed, so that the ring of identifiers stays small.
     pub delivery: Box<Delivery>,
+}
+
+/// What a peer said of a QoS 2 message when it took it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Taken {
+    pub reason: Reason,
+    pub receipt: Option<Durability>,
+}
+
+impl Taken {
+    const UNSAID: Taken = Taken { reason: Reason::SUCCESS, receipt: None };
 }
 
 /// What stands under a packet identifier.
@@ -108,7 +122,7 @@ impl Outbound {
     /// Takes a message up and gives it an identifier; the caller asked [`Outbound::credit`].
     pub fn start(&mut self, delivery: Delivery, token: Token) -> PacketId {
         self.open += 1;
-        self.push(Slot::Message(InFlight { token, stage: Stage::Published, delivery: Box::new(delivery) }))
+        self.push(Slot::Message(InFlight { token, stage: Stage::Published, taken: Taken::UNSAID, delivery: Box::new(delivery) }))
     }
 
     /// Gives a request an identifier; `None`: all are in use.

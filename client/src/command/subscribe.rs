@@ -1,0 +1,163 @@
+//! `candor sub`: prints the messages of subscriptions.
+
+use super::exit::Failure;
+use super::{flags, json, report, values};
+use crate::client::Client;
+use crate::error::Error;
+use crate::incoming::{Incoming, Messages};
+use crate::options::Settlement;
+use crate::reconnect::Reconnect;
+use candor_protocol::packet::Qos;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Messages that are printed before the output is flushed and they are accepted.
+const BATCH: usize = 256;
+
+pub(super) fn command() -> Command {
+    let arg = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    let set = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    flags::add(Command::new("sub").about("Subscribe, and print what comes")).args([
+        arg("topic", "FILTER").short('t').required(true).action(ArgAction::Append).help("A topic filter; may be repeated"),
+        arg("qos", "QOS").short('q').value_parser(values::qos).default_value("0").help("The highest QoS: 0, 1 or 2"),
+        arg("count", "COUNT").short('C').value_parser(value_parser!(u64).range(1..)).help("Leave after so many messages"),
+        arg("timeout", "SECONDS").short('W').value_parser(value_parser!(u64).range(1..)).help("Leave after so long, with exit state 7"),
+        set("verbose").short('v').help("The topic before each payload"),
+        set("no-eol").short('N').help("No end of line behind a payload"),
+        set("no-retained").short('R').help("No retained messages"),
+        arg("unsubscribe", "FILTER").short('U').action(ArgAction::Append).help("End a subscription of the stored session first"),
+        set("no-reconnect").help("End when the connection is lost"),
+        flags::json_flag(),
+        flags::events_flag(),
+    ])
+}
+
+/// How messages are printed.
+struct Printer {
+    json: bool,
+    verbose: bool,
+    end_of_line: bool,
+    retained: bool,
+}
+
+impl Printer {
+    fn print(&self, incoming: &Incoming, out: &mut impl Write) -> io::Result<()> {
+        if self.json {
+            return writeln!(out, "{}", json::incoming(incoming).line());
+        }
+        if self.verbose {
+            write!(out, "{} ", incoming.topic())?;
+        }
+        out.write_all(incoming.payload())?;
+        if self.end_of_line { out.write_all(b"\n") } else { Ok(()) }
+    }
+}
+
+pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    // A message is accepted when it has been printed, not before.
+    let mut options = flags::options(matches)?.settlement(Settlement::Manual);
+    if matches.get_flag("no-reconnect") {
+        options = options.reconnect(Reconnect::never());
+    }
+    let json = matches.get_flag("json");
+    let printer = Printer {
+        json,
+        verbose: matches.get_flag("verbose"),
+        end_of_line: !matches.get_flag("no-eol"),
+        retained: !matches.get_flag("no-retained"),
+    };
+    let all_events = matches.get_flag("events");
+    let (client, messages, mut events) = Client::connect_observed(options).await.map_err(Failure::Connect)?;
+    let telling = async {
+        while let Some(event) = events.next().await {
+            report::event(&event, all_events, json);
+        }
+    };
+    let receiving = async {
+        let result = receive(&client, messages, matches, &printer).await;
+        client.leave().await;
+        result
+    };
+    tokio::join!(receiving, telling).0
+}
+
+async fn receive(client: &Client, mut messages: Messages, matches: &ArgMatches, printer: &Printer) -> Result<(), Failure> {
+    let timeout = matches.get_one::<u64>("timeout").copied();
+    let until = tokio::time::Instant::now() + Duration::from_secs(timeout.unwrap_or(u64::from(u32::MAX)));
+    let timed_out = || Failure::TimedOut(format!("{} s have passed", timeout.unwrap_or_default()));
+    tokio::select! {
+        result = take(client, &mut messages, matches, printer) => result,
+        () = tokio::time::sleep_until(until) => Err(timed_out()),
+        () = interrupted() => Ok(()),
+    }
+}
+
+async fn take(client: &Client, messages: &mut Messages, matches: &ArgMatches, printer: &Printer) -> Result<(), Failure> {
+    subscribe(client, matches).await?;
+    let mut left = matches.get_one::<u64>("count").copied().unwrap_or(u64::MAX);
+    let mut out = io::BufWriter::new(io::stdout());
+    while left > 0 {
+        let Some(first) = messages.next().await else {
+            return match client.ended().await {
+                Error::Left => Ok(()),
+                error => Err(Failure::Later(error)),
+            };
+        };
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && (batch.len() as u64) < left
+            && let Some(incoming) = messages.ready()
+        {
+            batch.push(incoming);
+        }
+        let printed = batch.iter().filter(|incoming| printer.retained || !incoming.retain()).try_for_each(|incoming| {
+            left -= 1;
+            printer.print(incoming, &mut out)
+        });
+        match printed.and_then(|()| out.flush()) {
+            Ok(()) => batch.into_iter().for_each(Incoming::accept),
+            // Whoever read this has gone; what was not printed is released.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(Failure::Other(format!("standard output: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+async fn subscribe(client: &Client, matches: &ArgMatches) -> Result<(), Failure> {
+    let strings = |name: &str| -> Vec<String> { matches.get_many::<String>(name).into_iter().flatten().cloned().collect() };
+    let ended = strings("unsubscribe");
+    if !ended.is_empty() {
+        client.unsubscribe(ended.as_slice()).await.map_err(Failure::Request)?;
+    }
+    let qos = matches.get_one::<Qos>("qos").copied().unwrap_or_default();
+    let extended = client.agreement().is_some_and(|agreement| agreement.dialect.is_extended());
+    let mut asked = client.subscribe(strings("topic").as_slice()).qos(qos);
+    if matches.get_flag("no-retained") && extended {
+        asked = asked.no_retained();
+    }
+    for granted in asked.await.map_err(Failure::Request)? {
+        let filter = granted.filter.to_string();
+        match granted.result {
+            Ok(lower) if lower < qos => report::line(&format!("candor: `{filter}` is granted at {lower}, less than asked for")),
+            Ok(_) => {}
+            Err(refusal) => return Err(Failure::Filter { filter, refusal }),
+        }
+    }
+    Ok(())
+}
+
+/// The user or the system asks to end.
+async fn interrupted() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(interrupt.await),
+    }
+}

@@ -1,0 +1,74 @@
+//! The task that drives a client: it owns the session and the socket of the connection that is open, and everything that
+//! waits for one.
+//!
+//! ```text
+//!   handles --orders, requests, settlements--> desk --deliver, subscribe, settle--> session --bytes--> wire
+//!   handles <--receipts, grants, messages----- desk <--outputs--------------------- session <--frames-- wire
+//! ```
+//! One turn: take in what the handles sent, feed every whole frame and drain what comes of it, hand down what fits, then wait
+//! until bytes move, something is sent, or a deadline is due. All that was made in a turn leaves in one write.
+
+mod desk;
+mod run;
+
+use crate::agreement::Agreement;
+use crate::client::Ends;
+use crate::error::{Error, RequestError};
+use crate::event::Event;
+use crate::incoming::Messages;
+use crate::link::Clock;
+use crate::negotiate::Negotiator;
+use crate::options::Options;
+use crate::subscribe::{Granted, Wish};
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::{Reason, TopicFilter};
+use desk::{Desk, Inlets};
+use std::sync::Arc;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// Messages that wait for the application.
+const MESSAGES: usize = 1024;
+/// Events that wait for each of their receivers.
+const EVENTS: usize = 256;
+/// Messages that are between a handle and the desk; the desk has its own limit.
+const ORDERS: usize = 64;
+/// Requests that wait for a connection.
+const REQUESTS: usize = 64;
+
+/// Where a client stands.
+#[derive(Debug, Clone)]
+pub(crate) enum State {
+    /// There is no connection now.
+    Apart,
+    Open(Arc<Agreement>),
+    Ended(Error),
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
+
+/// What a handle asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Subscribe { wishes: Vec<Wish>, reply: Reply<Vec<Granted>> },
+    Unsubscribe { filters: Vec<TopicFilter>, reply: Reply<Vec<Reason>> },
+    Ping { reply: Reply<Dictionary> },
+}
+
+/// Starts a driver. The last value is told what became of the first connection.
+pub(crate) fn start(options: Arc<Options>) -> (Ends, Messages, broadcast::Receiver<Event>, oneshot::Receiver<Result<(), Error>>) {
+    let (orders, order_inlet) = mpsc::channel(ORDERS);
+    let (requests, request_inlet) = mpsc::channel(REQUESTS);
+    let (leave, leave_inlet) = mpsc::channel(1);
+    let (settle, settlements) = mpsc::unbounded_channel();
+    let (messages, queue) = mpsc::channel(MESSAGES);
+    let (events, receiver) = broadcast::channel(EVENTS);
+    let (state_sender, state) = watch::channel(State::Apart);
+    let (first, opened) = oneshot::channel();
+    let ends = Ends { orders, requests, leave, events: events.downgrade(), state };
+    let handle = Messages { queue, settlement: options.settlement };
+    let inlets = Inlets { orders: order_inlet, requests: request_inlet, leave: leave_inlet, settlements };
+    let clock = Clock::start();
+    let desk = Desk::new(Arc::clone(&options), messages, settle, events, state_sender);
+    tokio::spawn(run::run(Negotiator::new(options, clock), desk, inlets, first));
+    (ends, handle, receiver, opened)
+}
