@@ -1,5 +1,6 @@
 //! Candor's broker.
 pub mod access;
+pub mod auth;
 pub mod broker;
 pub mod config;
 pub mod driver;

@@ -152,8 +152,8 @@ impl Build {
         for section in &file.sections {
             self.draft.policy = server.clone();
             // They are tried even where flags replace the sections: a wrong line is wrong.
-            let good = section.written.iter().fold(true, |good, written| self.try_set(written, folder) && good);
-            if good && !by_flag {
+            let refused = section.written.iter().filter(|written| !self.try_set(written, folder)).count();
+            if refused == 0 && !by_flag {
                 let (address, origin, own) = (section.address.clone(), section.origin.clone(), section.written.clone());
                 all.push(Candidate { address, policy: self.draft.policy.clone(), origin, own });
             }

@@ -351,11 +351,11 @@ fn more_connections_than_open_files_are_refused_with_both_numbers() {
 fn hostile_files_end_in_errors() {
     let cases = [
         "\0\0\0".to_owned(),
-        format!("a = \"{}\"", "x".repeat(3_000_000)),
-        format!("listen = [{}]", "\"x\",".repeat(100_000)),
-        "[[listener]]\n".repeat(100_000),
+        format!("a = \"{}\"", "x".repeat(1_000_000)),
+        format!("listen = [{}]", "\"x\",".repeat(20_000)),
+        "[[listener]]\n".repeat(20_000),
         format!("{} = 1", "k".repeat(1_000_000)),
-        "a.".repeat(50_000),
+        "a.".repeat(20_000),
         "queue_length_max = 99999999999999999999999999999999999999999999999999\n".into(),
         "queue_length_max = 0xffffffffffffffffffffff\n".into(),
         "queue_length_max = -5\nsend_window = 1.5\nthreads = 1979-05-27\nnode = \"\"\n".into(),

@@ -20,15 +20,25 @@ struct Inner {
     text: String,
     /// Where each line begins, so that a line is found without reading the text again.
     line_starts: Vec<usize>,
+    /// Its lines are never shown: it holds secrets.
+    secret: bool,
 }
 
 impl Source {
     /// Text that is already in memory, under the name that messages shall use.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text.into();
+        Self::made(name.into(), text.into(), false)
+    }
+
+    /// As [`Source::new`], for text whose lines must not appear in messages.
+    pub fn secret(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::made(name.into(), text.into(), true)
+    }
+
+    fn made(name: String, text: String, secret: bool) -> Self {
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self(Arc::new(Inner { name: name.into(), text, line_starts }))
+        Self(Arc::new(Inner { name, text, line_starts, secret }))
     }
 
     /// Reads a file of at most `len_max` bytes. Pipes are read too, so that a file can come from another program.
@@ -36,6 +46,18 @@ impl Source {
     /// # Errors
     /// It cannot be read, is longer, or is not UTF-8 (with the place of the first byte that is not).
     pub fn read(path: &Path, len_max: u64) -> Result<Self, Diagnostic> {
+        Self::read_as(path, len_max, false)
+    }
+
+    /// As [`Source::read`], for a file whose lines must not appear in messages.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn read_secret(path: &Path, len_max: u64) -> Result<Self, Diagnostic> {
+        Self::read_as(path, len_max, true)
+    }
+
+    fn read_as(path: &Path, len_max: u64, secret: bool) -> Result<Self, Diagnostic> {
         let name = path.display().to_string();
         let at_path = || Origin::Path(name.clone());
         let unreadable = |error: std::io::Error| Diagnostic::error(at_path(), format!("it cannot be read: {error}"));
@@ -46,10 +68,10 @@ impl Source {
             return Err(Diagnostic::error(at_path(), "it is too long").allowed(format!("at most {len_max} bytes")));
         }
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self::new(name, text)),
+            Ok(text) => Ok(Self::made(name, text, secret)),
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
-                let lossy = Self::new(name, String::from_utf8_lossy(error.as_bytes()));
+                let lossy = Self::made(name, String::from_utf8_lossy(error.as_bytes()).into_owned(), secret);
                 let what = format!("it is not UTF-8: byte 0x{:02x}", error.as_bytes().get(good).copied().unwrap_or(0));
                 Err(Diagnostic::error(Origin::File(lossy.place(good..good + 1)), what).allowed("UTF-8 text"))
             }
@@ -131,6 +153,9 @@ impl Place {
 
     /// The line, and marks under the part that is meant.
     pub(super) fn write_excerpt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.source.0.secret {
+            return Ok(());
+        }
         let (before, marked, behind) = self.parts();
         let (line, mark_at) = excerpt(before, marked, behind);
         let mark_len = marked.trim_end().chars().count().clamp(1, line.chars().count().saturating_sub(mark_at).max(1));
