@@ -15,11 +15,12 @@ pub mod pattern;
 pub mod rights;
 pub mod rules;
 
-use crate::config::AccessFiles;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Origin};
 use crate::config::kind::shown;
 use crate::config::listener::Anonymous;
+use crate::config::resolve::Loaded;
 use crate::config::source::Source;
+use crate::config::{self, AccessFiles};
 use candor_protocol::packet::id::Qos;
 use candor_protocol::packet::problem::{Problem, Refusal, Retry};
 use candor_protocol::packet::reason::Reason;
@@ -324,6 +325,17 @@ fn no_credentials(policy: Anonymous) -> Refusal {
     };
     let problem = Problem::titled("a user name and password, or a client certificate, are needed").detail(detail).rule(rule);
     Refusal::new(Reason::NOT_AUTHORIZED, problem.retry(Retry::Changed))
+}
+
+/// What `--check` does: reads the files that a configuration names, and tells what would be served.
+///
+/// # Errors
+/// Everything that is wrong in them.
+pub fn check(loaded: &Loaded) -> Result<(String, Diagnostics), Diagnostics> {
+    let (access, warnings) = Access::load(&loaded.config.access, None)?;
+    let mut all = loaded.warnings.clone();
+    all.extend(warnings);
+    Ok((config::check::report(loaded) + &access.report(), all))
 }
 
 fn readable_by_others(path: &Path) -> Diagnostics {

@@ -1,6 +1,6 @@
 //! Patterns of rules: names with `*`, topic patterns with `%u` and `%c`, and the question whether two topic patterns meet.
 
-use candor_protocol::packet::topic::{InvalidTopic, TopicFilter, levels};
+use candor_protocol::packet::topic::{InvalidTopic, TopicFilter, levels, pattern_matches};
 use std::fmt;
 
 /// The longest pattern in a rule, in bytes.
@@ -228,6 +228,51 @@ fn parts(text: &str, star: bool) -> Result<Vec<Part>, InvalidPattern> {
     Ok(parts)
 }
 
+/// A topic filter that many topics are compared with: what is fixed in it is compared first, and in one go.
+#[derive(Debug)]
+pub struct Matcher {
+    pattern: Box<str>,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// No wildcard.
+    Exact,
+    /// `a/b/#`: a topic, and everything below it.
+    Below,
+    /// Wildcards, the first one at this byte.
+    Wild(usize),
+}
+
+impl Matcher {
+    /// `pattern` is a valid topic filter.
+    pub fn new(pattern: String) -> Self {
+        let shape = match pattern.find(['+', '#']) {
+            None => Shape::Exact,
+            Some(at) if at > 0 && pattern.as_bytes().get(at) == Some(&b'#') => Shape::Below,
+            Some(at) => Shape::Wild(at),
+        };
+        Self { pattern: pattern.into(), shape }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.pattern
+    }
+
+    /// As [`pattern_matches`].
+    pub fn matches(&self, topic: &str) -> bool {
+        match self.shape {
+            Shape::Exact => topic == &*self.pattern,
+            Shape::Below => {
+                let stem = self.pattern.strip_suffix("/#").unwrap_or(&self.pattern);
+                topic.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Shape::Wild(at) => topic.starts_with(&self.pattern[..at]) && pattern_matches(self.pattern.as_bytes(), topic.as_bytes()),
+        }
+    }
+}
+
 /// Whether there is a topic that both patterns match; both are valid patterns (MQTT 3.1.1, section 4.7).
 pub fn overlap(a: &[u8], b: &[u8]) -> bool {
     // A wildcard in the first level does not match topics that begin with `$` [MQTT-4.7.2-1].
@@ -253,7 +298,7 @@ pub fn overlap(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candor_protocol::packet::topic::{pattern_covers, pattern_matches};
+    use candor_protocol::packet::topic::pattern_covers;
     use proptest::prelude::*;
 
     fn fill(pattern: &str, user: Option<&str>, client_id: &str) -> Result<String, Unfit> {
@@ -365,6 +410,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_short_way_matches_what_the_long_way_does(pattern in pattern()) {
+            let matcher = Matcher::new(pattern.clone());
+            for topic in topics() {
+                prop_assert_eq!(matcher.matches(&topic), pattern_matches(pattern.as_bytes(), topic.as_bytes()), "{} and {}", pattern, topic);
+            }
+        }
+
         #[test]
         fn patterns_overlap_exactly_where_they_share_a_topic(a in pattern(), b in pattern()) {
             let shared = topics().iter().any(|t| pattern_matches(a.as_bytes(), t.as_bytes()) && pattern_matches(b.as_bytes(), t.as_bytes()));

@@ -1,11 +1,11 @@
 //! What one client may do: the rules that are about it, with its names filled in, compiled once when it connects.
 
-use super::pattern::{Names, TopicPattern, Unfit, overlap};
+use super::pattern::{Matcher, Names, TopicPattern, Unfit, overlap};
 use super::rules::{Action, Rule, Rules};
 use candor_protocol::packet::id::Qos;
 use candor_protocol::packet::problem::{Problem, Refusal, Retry};
 use candor_protocol::packet::reason::Reason;
-use candor_protocol::packet::topic::{TopicFilter, pattern_covers, pattern_matches};
+use candor_protocol::packet::topic::{TopicFilter, pattern_covers};
 use std::sync::Arc;
 
 /// The topics of a client's own view of verdicts about it: no right is needed to read them.
@@ -44,7 +44,7 @@ pub struct Rights {
 #[derive(Debug)]
 struct Entry {
     /// `None`: everything. That is what a deny rule covers whose pattern cannot be filled in, since what it was to cover is not known.
-    pattern: Option<Box<str>>,
+    pattern: Option<Matcher>,
     rule: u32,
     unfit: Option<Unfit>,
 }
@@ -108,7 +108,7 @@ impl Rights {
             return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem.retry(Retry::Never)));
         }
         let Some(rules) = &self.rules else { return unreserved(verb, topic, NO_RULES, None) };
-        let decides = |entry: &&Entry| entry.pattern.as_ref().is_none_or(|pattern| pattern_matches(pattern.as_bytes(), topic.as_bytes()));
+        let decides = |entry: &&Entry| entry.pattern.as_ref().is_none_or(|pattern| pattern.matches(topic));
         let Some(entry) = self.publish.iter().find(decides) else { return self.by_default(rules, verb, topic) };
         let rule = rules.rule(entry.rule as usize).ok_or_else(|| Refusal::bare(Reason::NOT_AUTHORIZED))?;
         match rule.action {
@@ -133,8 +133,13 @@ impl Rights {
     /// The refusal: it names the rule and the right that is missing.
     pub fn subscribe(&self, filter: &TopicFilter) -> Result<Grant<'_>, Refusal> {
         let pattern = filter.pattern();
-        if pattern.starts_with(FEEDBACK) && filter.group().is_none() {
-            return Ok(Grant { qos_max: Qos::AtLeastOnce, rule: None });
+        match (pattern.starts_with(FEEDBACK), filter.group()) {
+            (true, None) => return Ok(Grant { qos_max: Qos::AtLeastOnce, rule: None }),
+            (true, Some(_)) => {
+                let problem = missing(Verb::Subscribe, filter.as_str()).detail("feedback is for one client and is not shared");
+                return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem.retry(Retry::Never)));
+            }
+            (false, _) => {}
         }
         let pattern = pattern.strip_prefix(ENVELOPE).filter(|inner| !inner.is_empty()).unwrap_or(pattern);
         let Some(rules) = &self.rules else { return Ok(Grant { qos_max: Qos::ExactlyOnce, rule: None }) };
@@ -143,7 +148,10 @@ impl Rights {
         for entry in &self.subscribe {
             let (meets, covers) = match &entry.pattern {
                 None => (true, true),
-                Some(right) => (overlap(right.as_bytes(), pattern.as_bytes()), pattern_covers(right.as_bytes(), pattern.as_bytes())),
+                Some(right) => {
+                    let right = right.as_str();
+                    (overlap(right.as_bytes(), pattern.as_bytes()), pattern_covers(right.as_bytes(), pattern.as_bytes()))
+                }
             };
             if !meets && !covers {
                 continue;
@@ -186,7 +194,7 @@ impl Rights {
 
 fn entry(pattern: &TopicPattern, names: Names<'_>, rule: &Rule, at: u32, passed_over: &mut Option<(u32, Unfit)>) -> Option<Entry> {
     match (pattern.fill(names), rule.action) {
-        (Ok(pattern), _) => Some(Entry { pattern: Some(pattern.into()), rule: at, unfit: None }),
+        (Ok(pattern), _) => Some(Entry { pattern: Some(Matcher::new(pattern)), rule: at, unfit: None }),
         (Err(unfit), Action::Deny) if unfit != Unfit::Anonymous => Some(Entry { pattern: None, rule: at, unfit: Some(unfit) }),
         (Err(unfit), _) => {
             passed_over.get_or_insert((at, unfit));
@@ -209,7 +217,7 @@ fn limited(rule: &Rule, verb: Verb, topic: &str, field: &str, detail: &str) -> R
 }
 
 fn partly(rule: &Rule, entry: &Entry, filter: &TopicFilter) -> Refusal {
-    let part = entry.pattern.as_deref().unwrap_or("#");
+    let part = entry.pattern.as_ref().map_or("#", Matcher::as_str);
     let detail = format!("the rule denies the part of it that {part} matches");
     Refusal::new(Reason::NOT_AUTHORIZED, missing(Verb::Subscribe, filter.as_str()).rule(&*rule.label).detail(detail))
 }

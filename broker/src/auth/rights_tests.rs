@@ -155,7 +155,10 @@ fn a_hostile_name_gains_nothing_by_escaping_a_deny_rule() {
 fn feedback_is_everybodys_to_read_and_nobodys_to_write() {
     let nothing = rights("[[rule]]\naction = \"allow\"\nconnect = true\n", Some("u"), "c");
     assert_eq!(nothing.subscribe(&filter("$feedback/#")), Ok(Grant { qos_max: QOS1, rule: None }));
-    assert!(nothing.subscribe(&filter("$share/g/$feedback/#")).is_err());
+    for rights in [&nothing, &Rights::open()] {
+        let shared = refusal(rights.subscribe(&filter("$share/g/$feedback/#")));
+        assert!(shared.contains("feedback is for one client and is not shared") && shared.contains("a retry cannot help"), "{shared}");
+    }
     let all = rights("[[rule]]\naction = \"allow\"\npublish = [\"#\", \"$feedback/#\", \"$SYS/own\"]\n", Some("u"), "c");
     insta::assert_snapshot!(refusal(all.publish("$feedback/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (these topics are views that the server makes: nobody publishes there); a retry cannot help; missing: publish:$feedback/x");
     assert!(all.publish("$envelope/x", QOS0, false).is_err());

@@ -191,6 +191,42 @@ fn files_are_loaded_and_everything_wrong_in_both_is_told() {
 }
 
 #[test]
+fn a_check_tells_what_would_be_served_and_where_each_value_stands() {
+    let dir = std::env::temp_dir().join(format!("candor-check-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let config = dir.join("candor.toml");
+    std::fs::write(dir.join("rules.toml"), RULES).unwrap();
+    std::fs::write(
+        &config,
+        "rules_file = \"rules.toml\"\n[[listener]]\nurl = \"mqtts://0.0.0.0\"\ntls_development = \"tls\"\nanonymous = \"always\"\n",
+    )
+    .unwrap();
+    let args = ["candor-broker", "--check", "-c", config.to_str().unwrap(), "--queue-length-max", "7"];
+    let run = || config::command::invocation(args, &config::Available::default());
+    let Ok(config::command::Invocation::Check(loaded)) = run() else { panic!() };
+    let (report, warnings) = check(&loaded).unwrap();
+    std::fs::write(dir.join("rules.toml"), "[[rule]]\n").unwrap();
+    let wrong = check(&loaded).unwrap_err().to_string();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let folder = dir.display().to_string();
+    insta::assert_snapshot!(report.replace(&folder, "DIR"), @r#"
+    listener mqtts://0.0.0.0:8883  anonymous always, extended on, disclosure full, TLS development certificate in DIR/tls
+    durability memory
+    rules_file = rules.toml  (DIR/candor.toml:1:14)
+    queue_length_max = 7  (--queue-length-max)
+    users: no password file
+    rules: 3, default deny
+    "#);
+    insta::assert_snapshot!(warnings.to_string().replace(&folder, "DIR"), @r#"
+    DIR/candor.toml:5:13: warning: everybody who reaches mqtts://0.0.0.0:8883 is served without credentials
+      |
+    5 | anonymous = "always"
+      |             ^^^^^^^^
+    "#);
+    assert!(wrong.contains("rules.toml:1:1: this rule has no action"), "{wrong}");
+}
+
+#[test]
 fn a_full_pool_is_answered_with_when_to_come_again() {
     insta::assert_snapshot!(busy(500), @"server busy (0x89): too many passwords are being verified; try again after 500 ms plus up to 500 ms");
 }

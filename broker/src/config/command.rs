@@ -77,6 +77,9 @@ pub fn invocation(
     if given("help_config") == Some("true") {
         return Ok(Invocation::Show(manual::example()));
     }
+    if given("help_rules") == Some("true") {
+        return Ok(Invocation::Show(crate::auth::rules::EXAMPLE.to_owned()));
+    }
     let source = given("config").map(|path| Source::read(path.as_ref(), file::LEN_MAX)).transpose();
     let source = source.map_err(|error| UsageError::Configuration(error.into()))?;
     let loaded = resolve(&flags, source.as_ref(), available).map_err(UsageError::Configuration)?;

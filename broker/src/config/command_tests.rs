@@ -84,8 +84,9 @@ fn help_shows_every_option_with_its_default() {
 }
 
 #[test]
-fn help_config_prints_the_example() {
+fn help_config_and_help_rules_print_their_examples() {
     assert_eq!(shown(&["--help-config"]), manual::example());
+    assert_eq!(shown(&["--help-rules"]), crate::auth::rules::EXAMPLE);
 }
 
 #[test]

@@ -167,4 +167,5 @@ pub struct Draft {
     pub(crate) config_file: Option<PathBuf>,
     pub(crate) check: bool,
     pub(crate) help_config: bool,
+    pub(crate) help_rules: bool,
 }

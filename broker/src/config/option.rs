@@ -527,6 +527,14 @@ pub static OPTIONS: &[OptionInfo] = &[
         "Prints an annotated configuration file with every option at its default, and ends.",
     )
     .scope(Scope::CommandLine),
+    row(
+        "help_rules",
+        COMMAND,
+        Switch { set: |d, on| d.help_rules = on },
+        Text("false"),
+        "Prints an annotated rules file that shows every key, and ends.",
+    )
+    .scope(Scope::CommandLine),
 ];
 
 fn default_connections() -> String {

@@ -372,3 +372,67 @@ fn hostile_files_end_in_errors() {
         );
     }
 }
+
+/// Text that is nearly a configuration: lines of known and unknown words.
+fn nearly() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let words = vec![
+        "listen",
+        "threads",
+        "tls_min",
+        "[[listener]]",
+        "[listener]",
+        "url",
+        "log",
+        "node",
+        "=",
+        "=",
+        "\n",
+        "\n",
+        "\"",
+        "'",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "\"10MiB\"",
+        "\"mqtt://[::1]:0\"",
+        "7",
+        "-1",
+        "1.5",
+        "true",
+        "#",
+        "\\",
+        "\"\"\"",
+        "λ",
+        "\u{0}",
+        "\r",
+        "[[rule]]",
+        "action",
+        "\"allow\"",
+        "publish",
+        "\"a/#\"",
+        "[groups]",
+        "user",
+        "\"%u\"",
+        "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
+        ":",
+    ];
+    prop::collection::vec(prop::sample::select(words), 0..40).prop_map(|words| words.join(" "))
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_brings_the_readers_down(text in nearly(), noise in "\\PC{0,60}") {
+        for text in [&text, &noise] {
+            let source = Source::new("x", text.as_str());
+            let found = resolve(&[], Some(&source), &Available::default()).map_or_else(|found| found.to_string(), |loaded| loaded.warnings.to_string());
+            proptest::prop_assert!(!found.contains('\0'));
+            let _ = crate::auth::rules::Rules::parse(&source).map_err(|found| found.to_string());
+            let _ = crate::auth::password::Passwords::parse(&source, None).map_err(|found| found.to_string());
+            let _ = Address::parse(text);
+            let _ = (crate::config::size::parse(text), crate::config::duration::parse(text));
+        }
+    }
+}
