@@ -161,6 +161,8 @@ impl Access {
     /// A user name that nobody can verify is refused, never taken for granted and never ignored.
     pub fn connect(self: &Arc<Self>, credentials: Credentials<'_>, anonymous: Anonymous) -> Connecting {
         let Credentials { user, password, client_id, peer_is_loopback, tls_name } = credentials;
+        // An empty name is nobody's.
+        let tls_name = tls_name.filter(|name| !name.is_empty());
         let principal = match (user, tls_name) {
             (None, None) => match anonymous {
                 Anonymous::Always => (Principal::Anonymous, Method::Anonymous),
@@ -203,7 +205,7 @@ impl Access {
             Action::Deny => {
                 let detail = if decides.is_some() { "the rule denies it" } else { "no rule allows it" };
                 let problem = Problem::titled("this client may not connect").detail(detail).rule(&**label);
-                let problem = problem.missing_scope(rights::scope("connect", client_id)).retry(Retry::Changed);
+                let problem = problem.missing_scope(rights::scope("connect", client_id.as_bytes())).retry(Retry::Changed);
                 Err(Refusal::new(Reason::NOT_AUTHORIZED, problem))
             }
         }
@@ -232,8 +234,8 @@ impl Access {
             Err(refusal) => return vec![refusal],
         };
         let published = client.publishes.iter().filter_map(|topic| {
-            let lost = now.publish(topic, Qos::AtMostOnce, false).err()?;
-            old.publish(topic, Qos::AtMostOnce, false).is_ok().then_some(lost)
+            let lost = now.publish(topic.as_bytes(), Qos::AtMostOnce, false).err()?;
+            old.publish(topic.as_bytes(), Qos::AtMostOnce, false).is_ok().then_some(lost)
         });
         let subscribed = client.subscriptions.iter().filter_map(|filter| {
             let lost = now.subscribe(filter).err()?;

@@ -90,7 +90,7 @@ impl Rights {
     ///
     /// # Errors
     /// The refusal: it names the rule, the right that is missing, and for a QoS the limit.
-    pub fn publish(&self, topic: &str, qos: Qos, retain: bool) -> Result<Grant<'_>, Refusal> {
+    pub fn publish(&self, topic: &[u8], qos: Qos, retain: bool) -> Result<Grant<'_>, Refusal> {
         self.send(Verb::Publish, topic, qos, retain)
     }
 
@@ -98,12 +98,12 @@ impl Rights {
     ///
     /// # Errors
     /// As for [`Rights::publish`].
-    pub fn will(&self, topic: &str, qos: Qos, retain: bool) -> Result<Grant<'_>, Refusal> {
+    pub fn will(&self, topic: &[u8], qos: Qos, retain: bool) -> Result<Grant<'_>, Refusal> {
         self.send(Verb::Will, topic, qos, retain)
     }
 
-    fn send(&self, verb: Verb, topic: &str, qos: Qos, retain: bool) -> Result<Grant<'_>, Refusal> {
-        if topic.starts_with(FEEDBACK) || topic.starts_with(ENVELOPE) {
+    fn send(&self, verb: Verb, topic: &[u8], qos: Qos, retain: bool) -> Result<Grant<'_>, Refusal> {
+        if topic.starts_with(FEEDBACK.as_bytes()) || topic.starts_with(ENVELOPE.as_bytes()) {
             let problem = missing(verb, topic).detail("these topics are views that the server makes: nobody publishes there");
             return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem.retry(Retry::Never)));
         }
@@ -136,7 +136,7 @@ impl Rights {
         match (pattern.starts_with(FEEDBACK), filter.group()) {
             (true, None) => return Ok(Grant { qos_max: Qos::AtLeastOnce, rule: None }),
             (true, Some(_)) => {
-                let problem = missing(Verb::Subscribe, filter.as_str()).detail("feedback is for one client and is not shared");
+                let problem = missing(Verb::Subscribe, filter.as_str().as_bytes()).detail("feedback is for one client and is not shared");
                 return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem.retry(Retry::Never)));
             }
             (false, _) => {}
@@ -158,7 +158,7 @@ impl Rights {
             }
             let rule = rules.rule(entry.rule as usize).ok_or_else(|| Refusal::bare(Reason::NOT_AUTHORIZED))?;
             match rule.action {
-                Action::Deny if covers => return Err(self.denied(rule, entry.unfit, Verb::Subscribe, filter.as_str())),
+                Action::Deny if covers => return Err(self.denied(rule, entry.unfit, Verb::Subscribe, filter.as_str().as_bytes())),
                 Action::Deny => return Err(partly(rule, entry, filter)),
                 Action::Allow => qos_max = qos_max.min(rule.qos_max),
             }
@@ -166,11 +166,12 @@ impl Rights {
                 return Ok(Grant { qos_max, rule: Some(&rule.label) });
             }
         }
-        self.by_default(rules, Verb::Subscribe, filter.as_str()).map(|grant| Grant { qos_max: qos_max.min(grant.qos_max), ..grant })
+        self.by_default(rules, Verb::Subscribe, filter.as_str().as_bytes())
+            .map(|grant| Grant { qos_max: qos_max.min(grant.qos_max), ..grant })
     }
 
     /// What the declared default says where no rule decides. It does not open topics that begin with `$` to publishers.
-    fn by_default<'a>(&'a self, rules: &'a Rules, verb: Verb, topic: &str) -> Result<Grant<'a>, Refusal> {
+    fn by_default<'a>(&'a self, rules: &'a Rules, verb: Verb, topic: &[u8]) -> Result<Grant<'a>, Refusal> {
         let mut problem = missing(verb, topic).rule(&*rules.default_label);
         match (rules.default, self.passed_over.and_then(|(at, unfit)| Some((rules.rule(at as usize)?, unfit)))) {
             (Action::Allow, _) => return unreserved(verb, topic, &rules.default_label, Some(&rules.default_label)),
@@ -180,7 +181,7 @@ impl Rights {
         Err(Refusal::new(Reason::NOT_AUTHORIZED, problem))
     }
 
-    fn denied(&self, rule: &Rule, unfit: Option<Unfit>, verb: Verb, topic: &str) -> Refusal {
+    fn denied(&self, rule: &Rule, unfit: Option<Unfit>, verb: Verb, topic: &[u8]) -> Refusal {
         let problem = missing(verb, topic).rule(&*rule.label);
         Refusal::new(
             Reason::NOT_AUTHORIZED,
@@ -204,26 +205,26 @@ fn entry(pattern: &TopicPattern, names: Names<'_>, rule: &Rule, at: u32, passed_
 }
 
 /// Everything is allowed but publishing where the server itself does; `label` is what a refusal names.
-fn unreserved<'a>(verb: Verb, topic: &str, label: &str, rule: Option<&'a str>) -> Result<Grant<'a>, Refusal> {
-    if verb != Verb::Subscribe && topic.starts_with('$') {
+fn unreserved<'a>(verb: Verb, topic: &[u8], label: &str, rule: Option<&'a str>) -> Result<Grant<'a>, Refusal> {
+    if verb != Verb::Subscribe && topic.starts_with(b"$") {
         let problem = missing(verb, topic).rule(label).detail("topics that begin with $ are the server's, unless a rule allows them");
         return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem));
     }
     Ok(Grant { qos_max: Qos::ExactlyOnce, rule })
 }
 
-fn limited(rule: &Rule, verb: Verb, topic: &str, field: &str, detail: &str) -> Refusal {
+fn limited(rule: &Rule, verb: Verb, topic: &[u8], field: &str, detail: &str) -> Refusal {
     Refusal::new(Reason::NOT_AUTHORIZED, missing(verb, topic).rule(&*rule.label).field(field).detail(detail))
 }
 
 fn partly(rule: &Rule, entry: &Entry, filter: &TopicFilter) -> Refusal {
     let part = entry.pattern.as_ref().map_or("#", Matcher::as_str);
     let detail = format!("the rule denies the part of it that {part} matches");
-    Refusal::new(Reason::NOT_AUTHORIZED, missing(Verb::Subscribe, filter.as_str()).rule(&*rule.label).detail(detail))
+    Refusal::new(Reason::NOT_AUTHORIZED, missing(Verb::Subscribe, filter.as_str().as_bytes()).rule(&*rule.label).detail(detail))
 }
 
 /// The problem of a right that is missing. A retry can help once a rule has changed.
-fn missing(verb: Verb, topic: &str) -> Problem {
+fn missing(verb: Verb, topic: &[u8]) -> Problem {
     Problem::titled(match verb {
         Verb::Publish => "publishing to this topic is not allowed",
         Verb::Will => "a will to this topic is not allowed",
@@ -234,12 +235,13 @@ fn missing(verb: Verb, topic: &str) -> Problem {
 }
 
 /// A right in words: `publish:plant/1/x`. One that is too long for a refusal is cut, which `...` at its end says.
-pub(super) fn scope(verb: &str, object: &str) -> String {
-    if object.len() <= SHOWN_LEN_MAX {
-        return format!("{verb}:{object}");
+pub(super) fn scope(verb: &str, object: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(object.get(..SHOWN_LEN_MAX).unwrap_or(object));
+    match object.len() {
+        0..=SHOWN_LEN_MAX => format!("{verb}:{shown}"),
+        // The cut may have gone through a character.
+        _ => format!("{verb}:{}...", shown.trim_end_matches(char::REPLACEMENT_CHARACTER)),
     }
-    let cut = (0..=SHOWN_LEN_MAX).rev().find(|&at| object.is_char_boundary(at)).unwrap_or(0);
-    format!("{verb}:{}...", &object[..cut])
 }
 
 #[cfg(test)]

@@ -33,18 +33,18 @@ will = false
 #[test]
 fn without_rules_everything_is_allowed_but_the_topics_of_the_server() {
     let open = Rights::open();
-    assert_eq!(open.publish("a/b", QOS2, true), Ok(Grant { qos_max: QOS2, rule: None }));
-    assert!(open.subscribe(&filter("#")).is_ok() && open.subscribe(&filter("$SYS/#")).is_ok() && open.will("w", QOS1, true).is_ok());
-    insta::assert_snapshot!(refusal(open.publish("$SYS/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (topics that begin with $ are the server's, unless a rule allows them); rule: no rules file; a retry can help once something else has changed; missing: publish:$SYS/x");
-    assert!(open.will("$SYS/x", QOS0, false).is_err());
+    assert_eq!(open.publish(b"a/b", QOS2, true), Ok(Grant { qos_max: QOS2, rule: None }));
+    assert!(open.subscribe(&filter("#")).is_ok() && open.subscribe(&filter("$SYS/#")).is_ok() && open.will(b"w", QOS1, true).is_ok());
+    insta::assert_snapshot!(refusal(open.publish(b"$SYS/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (topics that begin with $ are the server's, unless a rule allows them); rule: no rules file; a retry can help once something else has changed; missing: publish:$SYS/x");
+    assert!(open.will(b"$SYS/x", QOS0, false).is_err());
 }
 
 #[test]
 fn a_grant_names_its_rule_and_its_qos() {
     let rights = rights(SENSORS, Some("sensor-1"), "c1");
     let grant = Grant { qos_max: QOS1, rule: Some("rules.toml:2 \"sensors only\"") };
-    assert_eq!(rights.publish("plant/sensor-1/temperature", QOS1, false), Ok(grant));
-    assert_eq!(rights.publish("logs/c1", QOS0, false), Ok(grant));
+    assert_eq!(rights.publish(b"plant/sensor-1/temperature", QOS1, false), Ok(grant));
+    assert_eq!(rights.publish(b"logs/c1", QOS0, false), Ok(grant));
     assert_eq!(rights.subscribe(&filter("plant/sensor-1/commands/+")), Ok(grant));
     assert_eq!(rights.subscribe(&filter("$share/g/plant/sensor-1/commands/start")), Ok(grant));
 }
@@ -52,12 +52,12 @@ fn a_grant_names_its_rule_and_its_qos() {
 #[test]
 fn a_refusal_names_the_rule_the_right_and_the_limit() {
     let rights = rights(SENSORS, Some("sensor-1"), "c1");
-    insta::assert_snapshot!(refusal(rights.publish("plant/sensor-2/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (no rule allows it); rule: rules.toml default; a retry can help once something else has changed; missing: publish:plant/sensor-2/x");
-    insta::assert_snapshot!(refusal(rights.publish("plant/sensor-1/x", QOS2, false)), @r#"not authorized (0x87): publishing to this topic is not allowed (the rule allows a lower QoS only); rule: rules.toml:2 "sensors only"; limit 1, seen 2; field: qos; a retry can help once something else has changed; missing: publish:plant/sensor-1/x"#);
-    insta::assert_snapshot!(refusal(rights.publish("plant/sensor-1/x", QOS0, true)), @r#"not authorized (0x87): publishing to this topic is not allowed (the rule allows no retained message); rule: rules.toml:2 "sensors only"; field: retain; a retry can help once something else has changed; missing: publish:plant/sensor-1/x"#);
-    insta::assert_snapshot!(refusal(rights.will("plant/sensor-1/x", QOS0, false)), @r#"not authorized (0x87): a will to this topic is not allowed (the rule allows no will); rule: rules.toml:2 "sensors only"; field: will; a retry can help once something else has changed; missing: will:plant/sensor-1/x"#);
+    insta::assert_snapshot!(refusal(rights.publish(b"plant/sensor-2/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (no rule allows it); rule: rules.toml default; a retry can help once something else has changed; missing: publish:plant/sensor-2/x");
+    insta::assert_snapshot!(refusal(rights.publish(b"plant/sensor-1/x", QOS2, false)), @r#"not authorized (0x87): publishing to this topic is not allowed (the rule allows a lower QoS only); rule: rules.toml:2 "sensors only"; limit 1, seen 2; field: qos; a retry can help once something else has changed; missing: publish:plant/sensor-1/x"#);
+    insta::assert_snapshot!(refusal(rights.publish(b"plant/sensor-1/x", QOS0, true)), @r#"not authorized (0x87): publishing to this topic is not allowed (the rule allows no retained message); rule: rules.toml:2 "sensors only"; field: retain; a retry can help once something else has changed; missing: publish:plant/sensor-1/x"#);
+    insta::assert_snapshot!(refusal(rights.will(b"plant/sensor-1/x", QOS0, false)), @r#"not authorized (0x87): a will to this topic is not allowed (the rule allows no will); rule: rules.toml:2 "sensors only"; field: will; a retry can help once something else has changed; missing: will:plant/sensor-1/x"#);
     insta::assert_snapshot!(refusal(rights.subscribe(&filter("plant/#"))), @"not authorized (0x87): subscribing to this filter is not allowed (no rule allows it); rule: rules.toml default; a retry can help once something else has changed; missing: subscribe:plant/#");
-    let problem = rights.publish("plant/sensor-1/x", QOS2, false).unwrap_err().problem;
+    let problem = rights.publish(b"plant/sensor-1/x", QOS2, false).unwrap_err().problem;
     assert_eq!((problem.limit, problem.seen, problem.field.as_deref()), (Some(1), Some(2), Some("qos")));
     assert_eq!(problem.retry, Some(Retry::Changed));
 }
@@ -77,10 +77,10 @@ action = "allow"
 publish = "+/#"
 "#;
     let rights = rights(text, Some("x"), "c");
-    insta::assert_snapshot!(refusal(rights.publish("a/secret", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (the rule denies it); rule: rules.toml:2; a retry can help once something else has changed; missing: publish:a/secret");
+    insta::assert_snapshot!(refusal(rights.publish(b"a/secret", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (the rule denies it); rule: rules.toml:2; a retry can help once something else has changed; missing: publish:a/secret");
     // The second rule has the topic, so the third is not asked.
-    assert!(rights.publish("a/b", QOS0, false).is_ok() && rights.publish("a/b", QOS1, false).is_err());
-    assert!(rights.publish("b", QOS2, true).is_ok());
+    assert!(rights.publish(b"a/b", QOS0, false).is_ok() && rights.publish(b"a/b", QOS1, false).is_err());
+    assert!(rights.publish(b"b", QOS2, true).is_ok());
 }
 
 #[test]
@@ -129,26 +129,26 @@ fn a_hostile_name_gains_nothing_by_an_allow_rule() {
         let text = "[[rule]]\nname = \"own\"\naction = \"allow\"\npublish = [\"%u/#\", \"c/%c/#\"]\nsubscribe = [\"%u/#\"]\n";
         let own = rights(text, Some(name), name);
         for topic in ["sensor-1/x", "a/b/c", "c/a/b", "c/+/x", "$SYS/x"] {
-            assert!(own.publish(topic, QOS0, false).is_err(), "{name:?} publishes to {topic}");
+            assert!(own.publish(topic.as_bytes(), QOS0, false).is_err(), "{name:?} publishes to {topic}");
         }
         for wanted in ["#", "+/#", "sensor-1/#", "$SYS/#", "a/b/#"] {
             assert!(own.subscribe(&filter(wanted)).is_err(), "{name:?} subscribes to {wanted}");
         }
     }
     let text = "[[rule]]\nname = \"own\"\naction = \"allow\"\npublish = [\"%u/#\"]\n";
-    insta::assert_snapshot!(refusal(rights(text, Some("a#b"), "c").publish("a/x", QOS0, false)), @r#"not authorized (0x87): publishing to this topic is not allowed (rules.toml:1 "own" was passed over: the user name holds '#', so it is not filled in); rule: rules.toml default; a retry can help once something else has changed; missing: publish:a/x"#);
+    insta::assert_snapshot!(refusal(rights(text, Some("a#b"), "c").publish(b"a/x", QOS0, false)), @r#"not authorized (0x87): publishing to this topic is not allowed (rules.toml:1 "own" was passed over: the user name holds '#', so it is not filled in); rule: rules.toml default; a retry can help once something else has changed; missing: publish:a/x"#);
 }
 
 #[test]
 fn a_hostile_name_gains_nothing_by_escaping_a_deny_rule() {
     let text = "[[rule]]\nname = \"locked\"\naction = \"deny\"\npublish = \"%u/locked\"\nsubscribe = \"%u/locked\"\n[[rule]]\naction = \"allow\"\npublish = \"#\"\nsubscribe = \"#\"\n";
     let honest = rights(text, Some("u"), "c");
-    assert!(honest.publish("u/locked", QOS0, false).is_err() && honest.publish("v/locked", QOS0, false).is_ok());
+    assert!(honest.publish(b"u/locked", QOS0, false).is_err() && honest.publish(b"v/locked", QOS0, false).is_ok());
     let hostile = rights(text, Some("a/b"), "c");
-    insta::assert_snapshot!(refusal(hostile.publish("a/b/locked", QOS0, false)), @r#"not authorized (0x87): publishing to this topic is not allowed (the rule denies everything to this client: the user name holds '/', so it is not filled in); rule: rules.toml:1 "locked"; a retry can help once something else has changed; missing: publish:a/b/locked"#);
-    assert!(hostile.publish("other", QOS0, false).is_err() && hostile.subscribe(&filter("$SYS/x")).is_err());
+    insta::assert_snapshot!(refusal(hostile.publish(b"a/b/locked", QOS0, false)), @r#"not authorized (0x87): publishing to this topic is not allowed (the rule denies everything to this client: the user name holds '/', so it is not filled in); rule: rules.toml:1 "locked"; a retry can help once something else has changed; missing: publish:a/b/locked"#);
+    assert!(hostile.publish(b"other", QOS0, false).is_err() && hostile.subscribe(&filter("$SYS/x")).is_err());
     // An anonymous client has no topics of its own that could be locked.
-    assert!(rights(text, None, "c").publish("x", QOS0, false).is_ok());
+    assert!(rights(text, None, "c").publish(b"x", QOS0, false).is_ok());
 }
 
 #[test]
@@ -160,22 +160,22 @@ fn feedback_is_everybodys_to_read_and_nobodys_to_write() {
         assert!(shared.contains("feedback is for one client and is not shared") && shared.contains("a retry cannot help"), "{shared}");
     }
     let all = rights("[[rule]]\naction = \"allow\"\npublish = [\"#\", \"$feedback/#\", \"$SYS/own\"]\n", Some("u"), "c");
-    insta::assert_snapshot!(refusal(all.publish("$feedback/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (these topics are views that the server makes: nobody publishes there); a retry cannot help; missing: publish:$feedback/x");
-    assert!(all.publish("$envelope/x", QOS0, false).is_err());
-    assert!(all.publish("$SYS/own", QOS0, false).is_ok() && all.publish("$SYS/other", QOS0, false).is_err());
+    insta::assert_snapshot!(refusal(all.publish(b"$feedback/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (these topics are views that the server makes: nobody publishes there); a retry cannot help; missing: publish:$feedback/x");
+    assert!(all.publish(b"$envelope/x", QOS0, false).is_err());
+    assert!(all.publish(b"$SYS/own", QOS0, false).is_ok() && all.publish(b"$SYS/other", QOS0, false).is_err());
 }
 
 #[test]
 fn a_default_of_allow_does_not_open_the_topics_of_the_server_to_publishers() {
     let rights = rights("default = \"allow\"\n", Some("u"), "c");
-    assert_eq!(rights.publish("a", QOS2, true), Ok(Grant { qos_max: QOS2, rule: Some("rules.toml:1 default") }));
-    insta::assert_snapshot!(refusal(rights.publish("$SYS/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (topics that begin with $ are the server's, unless a rule allows them); rule: rules.toml:1 default; a retry can help once something else has changed; missing: publish:$SYS/x");
+    assert_eq!(rights.publish(b"a", QOS2, true), Ok(Grant { qos_max: QOS2, rule: Some("rules.toml:1 default") }));
+    insta::assert_snapshot!(refusal(rights.publish(b"$SYS/x", QOS0, false)), @"not authorized (0x87): publishing to this topic is not allowed (topics that begin with $ are the server's, unless a rule allows them); rule: rules.toml:1 default; a retry can help once something else has changed; missing: publish:$SYS/x");
 }
 
 #[test]
 fn a_topic_of_maximum_length_does_not_make_a_refusal_of_that_length() {
     let rights = rights(SENSORS, Some("sensor-1"), "c1");
-    let problem = rights.publish(&"λ".repeat(32_767), QOS0, false).unwrap_err().problem;
+    let problem = rights.publish("λ".repeat(32_767).as_bytes(), QOS0, false).unwrap_err().problem;
     let scope = problem.missing_scope.unwrap();
     assert!(scope.len() < 1100 && scope.ends_with("..."), "{}", scope.len());
 }

@@ -73,6 +73,8 @@ fn a_certificate_stands_for_its_name() {
     assert_eq!(shown(with("bob", "b")), Ok(("user \"bob\"".into(), Method::Password)));
     assert!(shown(Credentials { user: Some("bob"), ..NOBODY }).is_err());
     assert!(shown(with("bob", "guess")).is_err());
+    // A certificate without a name is nobody's.
+    assert!(who(&access, Credentials { tls_name: Some(""), ..NOBODY }).is_err());
 }
 
 #[test]
@@ -123,8 +125,8 @@ fn rules_decide_who_connects_under_which_identifier() {
 fn rights_come_with_admission() {
     let access = access(&[("sensor-1", "x")], Some(RULES));
     let admitted = connect(&access, Credentials { client_id: "sensor-1", ..with("sensor-1", "x") }, Anonymous::Never).unwrap();
-    assert!(admitted.rights.publish("plant/sensor-1/t", Qos::ExactlyOnce, true).is_ok());
-    assert!(admitted.rights.publish("plant/sensor-2/t", Qos::AtMostOnce, false).is_err());
+    assert!(admitted.rights.publish(b"plant/sensor-1/t", Qos::ExactlyOnce, true).is_ok());
+    assert!(admitted.rights.publish(b"plant/sensor-2/t", Qos::AtMostOnce, false).is_err());
 }
 
 #[test]
