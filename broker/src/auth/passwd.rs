@@ -36,6 +36,16 @@ pub enum PasswdError {
     Io { doing: &'static str, path: PathBuf, error: std::io::Error },
 }
 
+impl PasswdError {
+    /// The exit status of the command: 2 where what was asked for cannot be, 1 where the machine failed.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::UserName(_) | Self::NoSuchUser { .. } | Self::Password(_) | Self::Differ | Self::File(_) => 2,
+            Self::Hash(_) | Self::Io { .. } => 1,
+        }
+    }
+}
+
 impl fmt::Display for PasswdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

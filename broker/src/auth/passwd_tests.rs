@@ -131,7 +131,9 @@ fn changes_at_the_same_time_are_all_kept() {
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {
-    let text = set(Path::new("/no/such/folder/passwords"), "alice", b"x", &cheap()).unwrap_err().to_string();
+    let error = set(Path::new("/no/such/folder/passwords"), "alice", b"x", &cheap()).unwrap_err();
+    let text = error.to_string();
+    assert_eq!((error.exit_status(), PasswdError::Differ.exit_status()), (1, 2));
     assert!(text.starts_with("/no/such/folder/passwords: opening its folder: No such file"), "{text}");
 }
 

@@ -296,8 +296,35 @@ pub fn overlap(a: &[u8], b: &[u8]) -> bool {
     false
 }
 
+/// A small world of topics and patterns, in which a question about all topics can be answered by trying each.
+#[cfg(test)]
+pub(super) mod world {
+    use candor_protocol::packet::topic::TopicFilter;
+    use proptest::prelude::*;
+
+    /// All topics of up to three levels over a small alphabet, those that begin with `$` included.
+    pub(in crate::auth) fn topics() -> Vec<String> {
+        let words = ["", "a", "b", "$a"];
+        let mut all: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        for _ in 0..2 {
+            let longer: Vec<String> = all.iter().flat_map(|topic| words.map(|word| format!("{topic}/{word}"))).collect();
+            all.extend(longer);
+        }
+        all.retain(|topic| !topic.is_empty());
+        all
+    }
+
+    pub(in crate::auth) fn pattern() -> impl Strategy<Value = String> {
+        let level = prop::sample::select(vec!["", "a", "b", "+", "$a"]);
+        (prop::collection::vec(level, 1..=3), any::<bool>())
+            .prop_map(|(levels, hash)| if hash && levels.len() < 3 { format!("{}/#", levels.join("/")) } else { levels.join("/") })
+            .prop_filter("valid", |text| TopicFilter::new(text).is_ok())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::world::{pattern, topics};
     use super::*;
     use candor_protocol::packet::topic::pattern_covers;
     use proptest::prelude::*;
@@ -389,25 +416,6 @@ mod tests {
         for (a, b, expected) in [("/#", "+", false), ("/#", "/+", true), ("+/#", "+", true), ("/#", "/#", true), ("$a/#", "+", false)] {
             assert_eq!((overlap(a.as_bytes(), b.as_bytes()), overlap(b.as_bytes(), a.as_bytes())), (expected, expected), "{a} and {b}");
         }
-    }
-
-    /// All topics of up to three levels over a small alphabet, those that begin with `$` included.
-    fn topics() -> Vec<String> {
-        let words = ["", "a", "b", "$a"];
-        let mut all: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        for _ in 0..2 {
-            let longer: Vec<String> = all.iter().flat_map(|topic| words.map(|word| format!("{topic}/{word}"))).collect();
-            all.extend(longer);
-        }
-        all.retain(|topic| !topic.is_empty());
-        all
-    }
-
-    fn pattern() -> impl Strategy<Value = String> {
-        let level = prop::sample::select(vec!["", "a", "b", "+", "$a"]);
-        (prop::collection::vec(level, 1..=3), any::<bool>())
-            .prop_map(|(levels, hash)| if hash && levels.len() < 3 { format!("{}/#", levels.join("/")) } else { levels.join("/") })
-            .prop_filter("valid", |text| TopicFilter::new(text).is_ok())
     }
 
     proptest! {

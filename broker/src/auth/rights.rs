@@ -133,13 +133,8 @@ impl Rights {
     /// The refusal: it names the rule and the right that is missing.
     pub fn subscribe(&self, filter: &TopicFilter) -> Result<Grant<'_>, Refusal> {
         let pattern = filter.pattern();
-        match (pattern.starts_with(FEEDBACK), filter.group()) {
-            (true, None) => return Ok(Grant { qos_max: Qos::AtLeastOnce, rule: None }),
-            (true, Some(_)) => {
-                let problem = missing(Verb::Subscribe, filter.as_str().as_bytes()).detail("feedback is for one client and is not shared");
-                return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem.retry(Retry::Never)));
-            }
-            (false, _) => {}
+        if pattern.starts_with(FEEDBACK) {
+            return feedback(filter);
         }
         let pattern = pattern.strip_prefix(ENVELOPE).filter(|inner| !inner.is_empty()).unwrap_or(pattern);
         let Some(rules) = &self.rules else { return Ok(Grant { qos_max: Qos::ExactlyOnce, rule: None }) };
@@ -191,6 +186,15 @@ impl Rights {
             },
         )
     }
+}
+
+/// A client's own verdicts are always its to read; nobody else's are within reach, so there is nothing to share.
+fn feedback(filter: &TopicFilter) -> Result<Grant<'static>, Refusal> {
+    if filter.group().is_none() {
+        return Ok(Grant { qos_max: Qos::AtLeastOnce, rule: None });
+    }
+    let problem = missing(Verb::Subscribe, filter.as_str().as_bytes()).detail("feedback is for one client and is not shared");
+    Err(Refusal::new(Reason::NOT_AUTHORIZED, problem.retry(Retry::Never)))
 }
 
 fn entry(pattern: &TopicPattern, names: Names<'_>, rule: &Rule, at: u32, passed_over: &mut Option<(u32, Unfit)>) -> Option<Entry> {

@@ -1,5 +1,8 @@
 use super::*;
+use crate::auth::pattern::world;
 use crate::config::source::Source;
+use candor_protocol::packet::topic::pattern_matches;
+use proptest::prelude::*;
 
 const QOS0: Qos = Qos::AtMostOnce;
 const QOS1: Qos = Qos::AtLeastOnce;
@@ -178,4 +181,35 @@ fn a_topic_of_maximum_length_does_not_make_a_refusal_of_that_length() {
     let problem = rights.publish("λ".repeat(32_767).as_bytes(), QOS0, false).unwrap_err().problem;
     let scope = problem.missing_scope.unwrap();
     assert!(scope.len() < 1100 && scope.ends_with("..."), "{}", scope.len());
+}
+
+proptest! {
+    /// Whatever the rules: what a granted filter brings is what the rules would grant topic by topic.
+    #[test]
+    fn a_granted_filter_brings_no_topic_that_is_denied(
+        rules in prop::collection::vec((any::<bool>(), prop::collection::vec(world::pattern(), 1..3)), 1..5),
+        default in any::<bool>(),
+        wanted in world::pattern(),
+    ) {
+        let word = |allow: bool| if allow { "allow" } else { "deny" };
+        let mut text = format!("default = \"{}\"\n", word(default));
+        for (allow, patterns) in &rules {
+            text += &format!("[[rule]]\naction = \"{}\"\nsubscribe = {patterns:?}\npublish = {patterns:?}\n", word(*allow));
+        }
+        let rights = rights(&text, Some("u"), "c");
+        let allowed = |topic: &str| {
+            let first = rules.iter().find(|(_, patterns)| patterns.iter().any(|p| pattern_matches(p.as_bytes(), topic.as_bytes())));
+            first.map_or(default, |(allow, _)| *allow)
+        };
+        let granted = rights.subscribe(&filter(&wanted)).is_ok();
+        for topic in world::topics() {
+            if granted && pattern_matches(wanted.as_bytes(), topic.as_bytes()) {
+                prop_assert!(allowed(&topic), "{} brings {} under\n{}", wanted, topic, text);
+            }
+            // A topic alone is decided exactly; under the default, the server's own topics stay closed to publishers.
+            prop_assert_eq!(rights.subscribe(&filter(&topic)).is_ok(), allowed(&topic), "{} under\n{}", topic, text);
+            let published = rights.publish(topic.as_bytes(), QOS0, false).is_ok();
+            prop_assert!(published == allowed(&topic) || (topic.starts_with('$') && default && !published), "{} under\n{}", topic, text);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Whether values that are right by themselves fit together, and what `--check` prints.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Origin, nearest};
-use super::listener::{Address, Anonymous, Identity, Listener, Tls, TlsOptions};
+use super::listener::{Address, Anonymous, Identity, Listener, RefusedPublish, Tls, TlsMin, TlsOptions};
 use super::machine;
 use super::resolve::{Build, Candidate, Loaded};
 use super::{Available, duration, size};
@@ -244,17 +244,21 @@ pub fn report(loaded: &Loaded) -> String {
         let _ = write!(out, "listener {}", listener.address);
         let _ = write!(out, "  anonymous {}", word(&listener.anonymous));
         let _ = write!(out, ", extended {}, disclosure {}", word(&listener.extended), word(&listener.disclosure));
+        if listener.refused_publish_plain == RefusedPublish::AcknowledgeAndDrop {
+            let _ = write!(out, ", a refused PUBLISH of a plain client acknowledged and dropped");
+        }
         if let Some(tls) = &listener.tls {
             let identity = match &tls.identity {
                 Identity::Files { cert, .. } => cert.display().to_string(),
-                Identity::Development { dir } => format!("development certificate in {}", dir.display()),
+                Identity::Development { dir } => format!("a development certificate in {}", dir.display()),
             };
             let clients = match (&tls.client_ca, tls.client_required) {
                 (None, _) => "",
                 (Some(_), false) => ", client certificates taken",
                 (Some(_), true) => ", client certificates required",
             };
-            let _ = write!(out, ", TLS {identity}{clients}");
+            let min = if tls.min == TlsMin::V1_2 { "1.2 and 1.3" } else { "1.3" };
+            let _ = write!(out, ", TLS {min} with {identity}{clients}");
         }
         out.push('\n');
     }
