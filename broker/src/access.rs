@@ -1,49 +1,50 @@
-//! Who may connect: the users and rights of a configuration, as the driver asks for them.
+//! Users and rights as the driver and the shards ask for them.
 
-use crate::config::Config;
-use crate::config::command::Passwd;
-use crate::config::listener::{Anonymous, Listener};
+use crate::auth::{Access, AdmissionJob, Admitted, Connecting, Credentials, Rights};
+use crate::config::listener::Anonymous;
 use crate::driver::{Answer, Authenticate};
-use crate::shard::settings::AllRights;
-use crate::shard::{Admission, Peer};
-use crate::start::StartError;
-use candor_protocol::packet::{Connect, Problem, Reason, Refusal, Retry};
-use std::process::ExitCode;
+use crate::shard::{self, Admission, Peer};
+use candor_protocol::packet::{Connect, Qos, Refusal, TopicFilter};
 use std::sync::Arc;
 
+/// The door of one listener.
 #[derive(Debug)]
-pub struct Access {}
-
-pub fn load(_config: &Config) -> Result<Access, StartError> {
-    Ok(Access {})
+pub struct Door {
+    pub access: Arc<Access>,
+    pub anonymous: Anonymous,
 }
 
-impl Access {
-    pub fn for_listener(&self, listener: &Listener) -> Arc<dyn Authenticate> {
-        Arc::new(AnonymousClients(listener.anonymous))
-    }
-}
-
-#[derive(Debug)]
-struct AnonymousClients(Anonymous);
-
-impl Authenticate for AnonymousClients {
-    fn authenticate(&self, _connect: &Connect, peer: &Peer) -> Answer {
-        let allowed = match self.0 {
-            Anonymous::Always => true,
-            Anonymous::Never => false,
-            Anonymous::Loopback => peer.address.ip().to_canonical().is_loopback(),
+impl Authenticate for Door {
+    fn authenticate(&self, connect: &Connect, client_id: &str, peer: &Peer) -> Answer {
+        let credentials = Credentials {
+            user: connect.user_name.as_deref(),
+            password: connect.password.as_deref(),
+            client_id,
+            peer_is_loopback: peer.address.ip().to_canonical().is_loopback(),
+            tls_name: peer.tls_client_name.as_deref(),
         };
-        Answer::Now(match allowed {
-            true => Ok(Admission { principal: "".into(), rights: Arc::new(AllRights) }),
-            false => {
-                let problem = Problem::titled("this listener serves no anonymous clients").rule("anonymous").retry(Retry::Changed);
-                Err(Refusal::new(Reason::NOT_AUTHORIZED, problem))
-            }
-        })
+        match self.access.connect(credentials, self.anonymous) {
+            Connecting::Decided(answer) => Answer::Now(answer.map(admission)),
+            Connecting::Verify(job) => Answer::Later(Box::new(move || AdmissionJob::run(job).map(admission))),
+        }
     }
 }
 
-pub fn passwd(_passwd: &Passwd) -> ExitCode {
-    ExitCode::FAILURE
+fn admission(admitted: Admitted) -> Admission {
+    let principal = admitted.principal.user().unwrap_or_default().into();
+    Admission { principal, rights: admitted.rights }
+}
+
+impl shard::Rights for Rights {
+    fn publish(&self, topic: &[u8], qos: Qos, retain: bool) -> Result<(), Refusal> {
+        Rights::publish(self, topic, qos, retain).map(|_| ())
+    }
+
+    fn will(&self, topic: &[u8], qos: Qos, retain: bool) -> Result<(), Refusal> {
+        Rights::will(self, topic, qos, retain).map(|_| ())
+    }
+
+    fn subscribe(&self, filter: &TopicFilter) -> Result<Qos, Refusal> {
+        Rights::subscribe(self, filter).map(|grant| grant.qos_max)
+    }
 }

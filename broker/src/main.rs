@@ -1,12 +1,16 @@
 //! `candor-broker`: reads its configuration, serves until it is told to stop.
 
-use candor_broker::broker::Broker;
+use candor_broker::access::Door;
+use candor_broker::auth::{self, Access, passwd};
+use candor_broker::broker::{Broker, Setup};
 use candor_broker::config::command::{self, Invocation, USAGE};
 use candor_broker::config::resolve::Loaded;
-use candor_broker::config::{Available, LogFormat, check};
-use candor_broker::{access, experiment, start};
+use candor_broker::config::{Available, LogFormat};
+use candor_broker::start::StartError;
+use candor_broker::{experiment, start};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// An address cannot be listened on.
@@ -24,7 +28,13 @@ fn main() -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Ok(Invocation::Passwd(passwd)) => access::passwd(&passwd),
+        Ok(Invocation::Passwd(request)) => match passwd::run(&request) {
+            Ok(done) => {
+                println!("{done}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(error.exit_status(), &error),
+        },
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(USAGE)
@@ -49,14 +59,27 @@ fn log(loaded: &Loaded) -> Result<(), String> {
 }
 
 fn check_all(loaded: &Loaded) -> ExitCode {
-    eprint!("{}", loaded.warnings);
-    match access::load(&loaded.config).and_then(|access| start::setup(&loaded.config, &|listener| access.for_listener(listener))) {
+    let report = match auth::check(loaded) {
+        Ok((report, warnings)) => {
+            eprint!("{warnings}");
+            report
+        }
+        Err(found) => return fail(USAGE, &found),
+    };
+    match setup(loaded) {
         Ok(_) => {
-            print!("{}", check::report(loaded));
+            print!("{report}");
             ExitCode::SUCCESS
         }
         Err(error) => fail(USAGE, &error),
     }
+}
+
+fn setup(loaded: &Loaded) -> Result<Setup, StartError> {
+    let (access, warnings) = Access::load(&loaded.config.access, None).map_err(|found| StartError(found.to_string()))?;
+    eprint!("{warnings}");
+    let access = Arc::new(access);
+    start::setup(&loaded.config, &|listener| Arc::new(Door { access: Arc::clone(&access), anonymous: listener.anonymous }))
 }
 
 fn serve(loaded: &Loaded) -> ExitCode {
@@ -64,8 +87,7 @@ fn serve(loaded: &Loaded) -> ExitCode {
     if let Err(error) = log(loaded) {
         return fail(USAGE, &error);
     }
-    let setup = access::load(&loaded.config).and_then(|access| start::setup(&loaded.config, &|listener| access.for_listener(listener)));
-    let setup = match setup {
+    let setup = match setup(loaded) {
         Ok(setup) => setup,
         Err(error) => return fail(USAGE, &error),
     };

@@ -30,7 +30,8 @@ pub const READ_BYTES: usize = 64 * 1024;
 
 /// Says who a client is.
 pub trait Authenticate: std::fmt::Debug + Send + Sync {
-    fn authenticate(&self, connect: &Connect, peer: &Peer) -> Answer;
+    /// `client_id`: the identifier of the session, where the client sent none the one that was chosen.
+    fn authenticate(&self, connect: &Connect, client_id: &str, peer: &Peer) -> Answer;
 }
 
 /// The answer to who a client is: at once, or from work that must not hold the shard up.

@@ -152,7 +152,7 @@ impl Shard {
             }
         }
         if let Some(will) = &connect.will {
-            admission.rights.publish(will.message.topic(), will.qos, will.retain).map_err(|mut refusal| {
+            admission.rights.will(will.message.topic(), will.qos, will.retain).map_err(|mut refusal| {
                 refusal.problem.field = Some("will".to_owned());
                 refusal
             })?;
@@ -355,7 +355,7 @@ impl Shard {
 
     /// The will's rights were checked when it was armed; they are checked again, since rules may have changed.
     fn publish_will(&mut self, will: &Will, rights: &dyn Rights) {
-        if let Err(refusal) = rights.publish(will.message.topic(), will.qos, will.retain) {
+        if let Err(refusal) = rights.will(will.message.topic(), will.qos, will.retain) {
             tracing::warn!(topic = will.message.topic_str(), refusal = %refusal, "will withheld");
             return;
         }

@@ -72,6 +72,11 @@ impl Connection {
         !self.is_closing && self.session.wants_frames()
     }
 
+    /// The identifier of its session, once CONNECT has come.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
     pub fn is_closing(&self) -> bool {
         self.is_closing
     }

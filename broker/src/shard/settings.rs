@@ -55,19 +55,13 @@ pub trait Rights: fmt::Debug + Send + Sync {
 
     /// # Errors
     /// The refusal names the rule.
-    fn subscribe(&self, filter: &TopicFilter, qos: Qos) -> Result<(), Refusal>;
-}
-
-/// Everything is allowed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AllRights;
-
-impl Rights for AllRights {
-    fn publish(&self, _topic: &[u8], _qos: Qos, _retain: bool) -> Result<(), Refusal> {
-        Ok(())
+    fn will(&self, topic: &[u8], qos: Qos, retain: bool) -> Result<(), Refusal> {
+        self.publish(topic, qos, retain)
     }
 
-    fn subscribe(&self, _filter: &TopicFilter, _qos: Qos) -> Result<(), Refusal> {
-        Ok(())
-    }
+    /// The highest QoS that is granted.
+    ///
+    /// # Errors
+    /// The refusal names the rule.
+    fn subscribe(&self, filter: &TopicFilter) -> Result<Qos, Refusal>;
 }

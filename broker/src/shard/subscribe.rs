@@ -85,8 +85,8 @@ impl Shard {
             let limit = self.settings.subscriptions_max as u64;
             return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.limit(limit, limit + 1).retry(Retry::Changed)));
         }
-        client.rights.subscribe(filter, qos)?;
-        let qos = Qos::new((qos as u8).min(profile.qos_max)).unwrap_or_default();
+        let granted = client.rights.subscribe(filter)?;
+        let qos = Qos::new((qos.min(granted) as u8).min(profile.qos_max)).unwrap_or_default();
         let bits = options.value(property::SUBSCRIPTION_OPTIONS).unwrap_or(0);
         let subscription = Subscription { qos, no_local: bits & NO_LOCAL != 0, retain_as_published: bits & RETAIN_AS_PUBLISHED != 0 };
         let subscribed = self.shared.router_mut().subscribe(filter, self.subscriber(slot), subscription);

@@ -40,8 +40,8 @@ impl Rights for TestRights {
         if topic.starts_with(b"deny/") { Err(denied()) } else { Ok(()) }
     }
 
-    fn subscribe(&self, filter: &TopicFilter, _qos: Qos) -> Result<(), Refusal> {
-        if filter.pattern().starts_with("secret/") { Err(denied()) } else { Ok(()) }
+    fn subscribe(&self, filter: &TopicFilter) -> Result<Qos, Refusal> {
+        if filter.pattern().starts_with("secret/") { Err(denied()) } else { Ok(Qos::ExactlyOnce) }
     }
 }
 
@@ -50,7 +50,7 @@ struct Names;
 
 /// A user name is who the client is; `wrong` as a password is refused.
 impl Authenticate for Names {
-    fn authenticate(&self, connect: &Connect, _peer: &Peer) -> Identity {
+    fn authenticate(&self, connect: &Connect, _client_id: &str, _peer: &Peer) -> Identity {
         if connect.password.as_deref() == Some(b"wrong") {
             return Identity::Now(Err(Refusal::bare(Reason::BAD_USER_NAME_OR_PASSWORD)));
         }
