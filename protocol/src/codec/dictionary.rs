@@ -340,10 +340,7 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<(), BadDictionary> {
 
 /// Checks the item at the start of `bytes` and tells its length. The recursion is bounded by `depth`.
 fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
-    let head = head(bytes)?;
-    if head.major != 7 && head.argument < least(head.info) {
-        return Err(BadDictionary::NotShortest);
-    }
+    let head = shortest_head(bytes)?;
     let rest = &bytes[head.len..];
     // No item is shorter than one byte, so a count above what is left can never be filled.
     let count = |per: usize| match usize::try_from(head.argument) {
@@ -390,9 +387,15 @@ fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
     }
 }
 
+/// The head of an item, in its shortest form; that of a float or simple value is judged by its value.
+fn shortest_head(bytes: &[u8]) -> Result<Head, BadDictionary> {
+    let head = head(bytes)?;
+    if head.major != 7 && head.argument < least(head.info) { Err(BadDictionary::NotShortest) } else { Ok(head) }
+}
+
 /// A key is an integer that fits 64 bits with sign, or text; judged by its head, before what is wrong inside it.
 fn check_key(key: &[u8]) -> Result<(), BadDictionary> {
-    let head = head(key)?;
+    let head = shortest_head(key)?;
     match head.major {
         0 | 1 if i64::try_from(head.argument).is_ok() => Ok(()),
         3 => Ok(()),
@@ -699,6 +702,7 @@ mod tests {
             ("a1 80 00", BadKey),
             ("a1 a1 00 00 00", BadKey),
             ("a1 c0 00 00", Tag),
+            ("a1 58 01 00 00", NotShortest),
             ("a1 1b ffffffffffffffff 00", BadKey),
             ("a2 00 00 00 00", DuplicateKey),
             ("a2 01 00 00 00", KeysNotAscending),
