@@ -6,4 +6,5 @@
 //! | one end of a connection, byte by byte | [`wire`] |
 //! | what a case comes to | [`outcome`] |
 pub mod outcome;
+pub mod peer;
 pub mod wire;

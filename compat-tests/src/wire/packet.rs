@@ -62,13 +62,13 @@ impl Connect {
     pub const PASSWORD: u8 = 0x40;
     pub const USER_NAME: u8 = 0x80;
 
-    /// A clean session without keep alive.
+    /// A clean session with a keep alive of a minute (rumqttd takes none of 0).
     pub fn clean(client_id: impl AsRef<[u8]>) -> Self {
         Self {
             protocol_name: b"MQTT".to_vec(),
             level: 4,
             flags: Self::CLEAN_SESSION,
-            keep_alive_s: 0,
+            keep_alive_s: 60,
             client_id: client_id.as_ref().to_vec(),
             will: None,
             user_name: None,
@@ -76,7 +76,7 @@ impl Connect {
         }
     }
 
-    /// A stored session without keep alive.
+    /// A stored session; else as [`Connect::clean`].
     pub fn stored(client_id: impl AsRef<[u8]>) -> Self {
         Self { flags: 0, ..Self::clean(client_id) }
     }
@@ -248,14 +248,14 @@ mod tests {
 
     #[test]
     fn the_builders_make_the_bytes_of_the_standard() {
-        assert_eq!(Connect::clean("a").bytes(), hex::parse("10 0d 00 04 4d 51 54 54 04 02 00 00 00 01 61").unwrap());
+        assert_eq!(Connect::clean("a").bytes(), hex::parse("10 0d 00 04 4d 51 54 54 04 02 00 3c 00 01 61").unwrap());
         assert_eq!(publish("a", "x", 1, 7), hex::parse("32 06 00 01 61 00 07 78").unwrap());
         assert_eq!(subscribe(1, &[("a", 2)]), hex::parse("82 06 00 01 00 01 61 02").unwrap());
         assert_eq!(packet(0x30, &[0; 321])[..3], [0x30, 0xC1, 0x02]);
         let with_all = Connect::stored("c").will("w", "m").user_name("u").password("p").flags(Connect::WILL_QOS_1);
         assert_eq!(
             with_all.bytes(),
-            hex::parse("10 19 00 04 4d 51 54 54 04 cc 00 00 00 01 63 00 01 77 00 01 6d 00 01 75 00 01 70").unwrap()
+            hex::parse("10 19 00 04 4d 51 54 54 04 cc 00 3c 00 01 63 00 01 77 00 01 6d 00 01 75 00 01 70").unwrap()
         );
     }
 
