@@ -5,6 +5,7 @@
 //! | how peers are got, started and stopped | [`peer`], `peers.toml`, `setup.sh` |
 //! | one end of a connection, byte by byte | [`wire`] |
 //! | what a case comes to | [`outcome`] |
+pub mod case;
 pub mod outcome;
 pub mod peer;
 pub mod wire;

@@ -4,6 +4,7 @@
 pub mod hex;
 pub mod listener;
 pub mod packet;
+pub mod speak;
 pub mod websocket;
 
 pub use listener::Listener;
