@@ -6,6 +6,8 @@
 //! | one end of a connection, byte by byte | [`wire`] |
 //! | what a case comes to | [`outcome`] |
 pub mod case;
+pub mod client;
 pub mod outcome;
 pub mod peer;
+pub mod proxy;
 pub mod wire;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[test]
 fn all() {
     let name = std::env::var("B").unwrap_or("mosquitto".into());
-    let broker = Broker::shared(&name).map_err(|e| format!("{e:?}")).unwrap();
+    let broker = Broker::for_case(&name).map_err(|e| format!("{e:?}")).unwrap();
     let next = AtomicUsize::new(0);
     let out = Mutex::new(vec![]);
     std::thread::scope(|s| {

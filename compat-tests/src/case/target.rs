@@ -3,7 +3,7 @@
 use crate::outcome::{Checked, Stop};
 use crate::peer::identity::client_config;
 use crate::peer::recipe::Transport;
-use crate::peer::{Broker, Feature};
+use crate::peer::{Broker, Feature, Unavailable};
 use crate::wire::packet::Connect;
 use crate::wire::websocket::{self, Framing, WebSocket};
 use crate::wire::{Delivery, PATIENCE, Wire, packet};
@@ -24,6 +24,18 @@ impl Target {
     pub fn new(broker: Arc<Broker>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self { broker, serial: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The same with a broker of its own, which the case may stop and kill.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn alone(&self) -> Checked<Self> {
+        match Broker::start(&self.broker.peer.name) {
+            Ok(broker) => Ok(Self::new(Arc::new(broker))),
+            Err(Unavailable::Broken(stop)) => Err(stop),
+            Err(Unavailable::Missing(what)) => Err(Stop::failed(what)),
+        }
     }
 
     /// A topic that no other case uses.

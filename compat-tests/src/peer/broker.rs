@@ -57,11 +57,15 @@ impl Broker {
         }
     }
 
-    /// A broker that cases running at the same time share: it lives as long as one of them holds it.
+    /// A broker for a case. Cases running at the same time share it, where its recipe lets them: it lives as long as one of
+    /// them holds it.
     ///
     /// # Errors
     /// As [`Broker::start`].
-    pub fn shared(name: &str) -> Result<Arc<Self>, Unavailable> {
+    pub fn for_case(name: &str) -> Result<Arc<Self>, Unavailable> {
+        if !recipe(name)?.shared {
+            return Self::start(name).map(Arc::new);
+        }
         type Slot = Arc<Mutex<Weak<Broker>>>;
         static SHARED: OnceLock<Mutex<HashMap<String, Slot>>> = OnceLock::new();
         let slot = {

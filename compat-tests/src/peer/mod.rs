@@ -70,14 +70,12 @@ pub enum Feature {
     SurvivesRestart,
     /// A broker keeps what it acknowledged when it is killed.
     SurvivesCrash,
-    /// A client sees session present, a DUP flag, and other details of packets.
-    Details,
     /// A client goes on with its half-done messages on a new connection.
     Resume,
-    /// A client can end its connection without DISCONNECT, and one program does everything on one connection.
-    OneConnection,
-    /// A client can unsubscribe from a running session.
-    Unsubscribe,
+    /// A client tells that its connection has ended.
+    SeesClose,
+    /// A client tells session present.
+    SessionPresent,
 }
 
 impl Peers {

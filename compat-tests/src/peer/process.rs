@@ -202,7 +202,7 @@ fn follow(output: impl Read + Send + 'static, log: Arc<Log>, mut sink: Sink) {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {
                     let text = String::from_utf8_lossy(&line);
-                    let text = text.trim_end();
+                    let text = text.trim_end_matches(['\n', '\r']);
                     if !text.is_empty() && !sink(text) {
                         log.push(text.to_owned());
                     }

@@ -69,30 +69,29 @@ pub struct Recipe {
     pub name: &'static str,
     pub transports: &'static [Transport],
     pub ready: Ready,
+    /// Whether cases may share one: not where one case's doings show up in another's.
+    pub shared: bool,
     /// The command, after its configuration was written into the site's folder.
     pub command: fn(&Site<'_>) -> Result<Command, Unavailable>,
 }
 
-use Transport::{SecureWebSocket, Tcp, Tls, WebSocket};
+use Transport::{Tcp, Tls, WebSocket};
 
 /// Every broker there is a recipe for.
 pub const RECIPES: &[Recipe] = &[
-    Recipe { name: "candor", transports: &[Tcp, Tls, WebSocket, SecureWebSocket], ready: Ready::Listening, command: candor },
-    Recipe {
-        name: "mosquitto",
-        transports: &[Tcp, Tls, WebSocket, SecureWebSocket],
-        ready: Ready::Line(" running", 1),
-        command: mosquitto,
-    },
+    Recipe { name: "candor", transports: &Transport::ALL, ready: Ready::Listening, shared: true, command: candor },
+    Recipe { name: "mosquitto", transports: &Transport::ALL, ready: Ready::Line(" running", 1), shared: true, command: mosquitto },
     Recipe {
         name: "rumqttd",
         transports: &[Tcp, Tls, WebSocket],
         ready: Ready::Line("Listening for remote connections", 3),
+        shared: true,
         command: rumqttd,
     },
-    Recipe { name: "nats", transports: &[Tcp, WebSocket], ready: Ready::Line("Server is ready", 1), command: nats },
-    Recipe { name: "aedes", transports: &[Tcp, Tls, WebSocket, SecureWebSocket], ready: Ready::Listening, command: aedes },
-    Recipe { name: "amqtt", transports: &[Tcp, Tls, WebSocket, SecureWebSocket], ready: Ready::Line("ready", 1), command: amqtt },
+    Recipe { name: "nats", transports: &[Tcp, WebSocket], ready: Ready::Line("Server is ready", 1), shared: true, command: nats },
+    Recipe { name: "aedes", transports: &Transport::ALL, ready: Ready::Listening, shared: true, command: aedes },
+    // It gives the retained messages of other topics to every new subscriber.
+    Recipe { name: "amqtt", transports: &Transport::ALL, ready: Ready::Line("ready", 1), shared: false, command: amqtt },
 ];
 
 /// # Errors
@@ -157,12 +156,12 @@ fn rumqttd(site: &Site<'_>) -> Result<Command, Unavailable> {
 
 fn nats(site: &Site<'_>) -> Result<Command, Unavailable> {
     let port = |transport| site.ports.get(&transport).copied().unwrap_or_default();
-    // Its own clients get a port that it chooses (-1); MQTT needs a server name and JetStream. As root JetStream's
-    // default would be most of the memory.
+    // Its own clients get a port that it chooses (-1); MQTT needs a server name and JetStream. What is open it sends again
+    // when `ack_wait` has passed, rather than when the client comes back.
     let config = format!(
         "server_name: compat\nlisten: \"127.0.0.1:-1\"\nmax_payload: 8MB\n\
          jetstream {{ store_dir: {:?}, max_memory_store: 256MB, max_file_store: 1GB }}\n\
-         mqtt {{ host: \"127.0.0.1\", port: {} }}\nwebsocket {{ host: \"127.0.0.1\", port: {}, no_tls: true }}\n",
+         mqtt {{ host: \"127.0.0.1\", port: {}, ack_wait: \"3s\" }}\nwebsocket {{ host: \"127.0.0.1\", port: {}, no_tls: true }}\n",
         site.dir.join("jetstream"),
         port(Tcp),
         port(WebSocket)

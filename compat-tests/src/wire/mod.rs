@@ -43,6 +43,7 @@ pub struct Wire {
     incoming: Vec<u8>,
     closed: bool,
     transcript: VecDeque<String>,
+    alpn: Option<String>,
 }
 
 /// Both directions of a byte stream.
@@ -79,7 +80,8 @@ impl Wire {
         while session.is_handshaking() {
             session.complete_io(&mut socket).map_err(|error| Stop::failed(format!("{who}: TLS handshake: {error}")))?;
         }
-        Self::over(rustls::StreamOwned::new(session, socket), plain.socket, who)
+        let alpn = session.alpn_protocol().map(|id| String::from_utf8_lossy(id).into_owned());
+        Ok(Self { alpn, ..Self::over(rustls::StreamOwned::new(session, socket), plain.socket, who)? })
     }
 
     /// Speaks over `stream`, whose socket is `socket`.
@@ -90,7 +92,12 @@ impl Wire {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let transcript = VecDeque::new();
-        Ok(Self { stream: Box::new(stream), socket, who: who.to_owned(), incoming: vec![], closed: false, transcript })
+        Ok(Self { stream: Box::new(stream), socket, who: who.to_owned(), incoming: vec![], closed: false, transcript, alpn: None })
+    }
+
+    /// The ALPN protocol id that the server selected, if there was TLS and it did.
+    pub fn alpn(&self) -> Option<String> {
+        self.alpn.clone()
     }
 
     /// Puts the byte stream into another one, such as WebSocket frames; only before the first packet.
@@ -328,7 +335,7 @@ fn is_closed(kind: ErrorKind) -> bool {
 }
 
 /// The length of the packet at the front, if it is whole.
-fn whole_packet(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn whole_packet(bytes: &[u8]) -> Option<usize> {
     let len_bytes = bytes.iter().skip(1).take(4).position(|byte| byte & 0x80 == 0)? + 1;
     let remaining = (0..len_bytes).fold(0, |sum, at| sum | usize::from(bytes[1 + at] & 0x7F) << (7 * at));
     let total = 1 + len_bytes + remaining;

@@ -2,7 +2,7 @@
 
 use super::packet::{self, Delivery, PUBACK, PUBCOMP, PUBREC, PUBREL};
 use super::{Wire, hex};
-use crate::outcome::{Checked, Stop};
+use crate::outcome::Checked;
 
 impl Wire {
     /// Sends CONNECT and sees it accepted; returns session present.
@@ -141,13 +141,4 @@ impl Wire {
 /// The payloads of deliveries, as text.
 pub fn payloads(seen: &[Delivery]) -> Vec<String> {
     seen.iter().map(Delivery::payload_text).collect()
-}
-
-/// Fails unless the payloads that came are exactly these, in this order.
-///
-/// # Errors
-/// They are not.
-pub fn expect_payloads(seen: &[Delivery], expected: &[String]) -> Checked {
-    let seen = payloads(seen);
-    if seen == expected { Ok(()) } else { Err(Stop::failed(format!("expected the payloads {expected:?}, got {seen:?}"))) }
 }

@@ -69,8 +69,8 @@ pub(super) fn a_connect_that_ends_early_closes_without_connack(on: &Target) -> C
 pub(super) fn silence_for_one_and_a_half_keep_alives_is_a_network_failure(on: &Target) -> Checked {
     let mut witness = on.subscriber("witness", &[("will", 0)])?;
     let connect = Connect::clean(on.id("silent")).will(on.topic("will"), "gone").keep_alive_s(1);
-    let (mut wire, _) = on.connect("silent", &connect)?;
     let since = Instant::now();
+    let (mut wire, _) = on.connect("silent", &connect)?;
     wire.expect_close_within(Duration::from_secs(12))?;
     let silent_ms = since.elapsed().as_millis();
     ensure!(silent_ms >= 1000, "closed after {silent_ms} ms of silence with a keep alive of 1 s");

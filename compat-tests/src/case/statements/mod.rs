@@ -5,6 +5,7 @@ mod connect;
 mod publish;
 mod retain;
 mod session;
+mod sever;
 mod subscribe;
 mod text;
 mod topics;
@@ -110,6 +111,17 @@ macro_rules! for_each_statement {
             publish::pubrels_go_in_the_order_of_the_pubrecs: "MQTT-4.6.0-4",
             publish::what_is_open_is_sent_again_in_order: "MQTT-4.6.0-1",
             publish::a_publisher_and_topic_stay_in_order_at_every_qos: "MQTT-4.6.0-5" "MQTT-4.6.0-6",
+
+            sever::a_publisher_cut_after_publish_loses_and_doubles_nothing: "MQTT-4.3.3-2",
+            sever::a_publisher_cut_before_pubrec_came_loses_and_doubles_nothing: "MQTT-4.3.3-2",
+            sever::a_publisher_cut_after_pubrec_loses_and_doubles_nothing: "MQTT-4.3.3-2",
+            sever::a_publisher_cut_after_pubrel_loses_and_doubles_nothing: "MQTT-4.3.3-2",
+            sever::a_subscriber_cut_after_publish_loses_and_doubles_nothing: "MQTT-4.3.3-1" "MQTT-4.4.0-1",
+            sever::a_subscriber_cut_after_pubrec_loses_and_doubles_nothing: "MQTT-4.3.3-1" "MQTT-4.4.0-1",
+            sever::a_subscriber_cut_after_pubrel_loses_and_doubles_nothing: "MQTT-4.3.3-1" "MQTT-4.4.0-1",
+            sever::a_subscriber_cut_after_pubcomp_loses_and_doubles_nothing: "MQTT-4.3.3-1" "MQTT-4.4.0-1",
+            sever::open_exchanges_survive_a_restart: "MQTT-4.1.0-1",
+            sever::open_exchanges_survive_a_crash: "MQTT-4.1.0-1",
 
             retain::a_retained_message_is_stored_with_its_qos: "MQTT-3.3.1-5",
             retain::a_new_subscription_gets_the_last_retained_message_of_each_topic: "MQTT-3.3.1-6",
