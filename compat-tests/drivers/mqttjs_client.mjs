@@ -15,8 +15,11 @@ class Client {
 
   connect ({ host, port, transport, path, authority, client_id, clean_session, keep_alive_s, will, user_name, password }) {
     const scheme = { tcp: 'mqtt', tls: 'mqtts', ws: 'ws', wss: 'wss' }[transport]
+    // It forgets the stores of its own making when it is told to connect again.
+    this.stores = { incomingStore: new mqtt.Store({ clean: false }), outgoingStore: new mqtt.Store({ clean: false }) }
     const secure = transport === 'tls' || transport === 'wss'
     this.client = mqtt.connect(`${scheme}://${host}:${port}${scheme.startsWith('ws') ? path : ''}`, {
+      ...this.stores,
       protocolVersion: 4,
       clientId: client_id,
       clean: clean_session,
@@ -41,7 +44,7 @@ class Client {
   }
 
   resume () {
-    this.client.reconnect()
+    this.client.reconnect(this.stores)
   }
 
   answered (event, ticket) {

@@ -4,7 +4,9 @@
 //! | --- | --- | --- |
 //! | [`CASES`] | a client with a broker | the files of this folder |
 //! | [`statements::STATEMENTS`] | a broker, byte for byte | [`statements`] |
+//! | [`client_statements::CLIENT_STATEMENTS`] | a client, byte for byte | [`client_statements`] |
 
+pub mod client_statements;
 mod connection;
 mod delivery;
 mod sessions;

@@ -6,7 +6,7 @@ use crate::peer::recipe::Transport;
 use crate::peer::{Broker, Feature, Unavailable};
 use crate::wire::packet::Connect;
 use crate::wire::websocket::{self, Framing, WebSocket};
-use crate::wire::{Delivery, PATIENCE, Wire, packet};
+use crate::wire::{Delivery, Wire, packet, patience};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -22,8 +22,13 @@ pub struct Target {
 
 impl Target {
     pub fn new(broker: Arc<Broker>) -> Self {
+        Self { broker, serial: Self::next_serial() }
+    }
+
+    /// A number that no other case of this process has.
+    pub fn next_serial() -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self { broker, serial: NEXT.fetch_add(1, Ordering::Relaxed) }
+        NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The same with a broker of its own, which the case may stop and kill.
@@ -152,7 +157,7 @@ impl Target {
     /// None comes in time.
     pub fn next_of_ours(&self, subscriber: &mut Wire) -> Checked<Delivery> {
         let mark = format!("t{}/", self.serial);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while Instant::now() < deadline {
             let seen = subscriber.received()?;
             let topic = seen.topic_text();
@@ -182,7 +187,7 @@ impl Target {
         wire.send(connect)?;
         let mut before = vec![];
         loop {
-            match wire.next_within(PATIENCE).map_err(|stop| stop.within(what))? {
+            match wire.next_within(patience()).map_err(|stop| stop.within(what))? {
                 None => return Ok(before),
                 Some(accepted) if accepted == packet::connack(false, 0) || accepted == packet::connack(true, 0) => {
                     return Err(wire.failure(format!("{what} was accepted")));

@@ -3,7 +3,7 @@
 use super::{Event, Incoming, Options, Outgoing, PlainClient, Ticket};
 use crate::ensure;
 use crate::outcome::{Checked, Stop, Within};
-use crate::wire::PATIENCE;
+use crate::wire::patience;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -262,7 +262,7 @@ impl Actor {
             self.stash.remove(at);
             return found.map_err(|why| self.failure(what, &why));
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while let Some(event) = self.client.event(deadline).within(&self.who)? {
             match pick(&event) {
                 Some(found) => return found.map_err(|why| self.failure(what, &why)),

@@ -114,19 +114,34 @@ pub type Ticket = u32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// CONNACK 0 came; session present is `None` where the client does not tell.
-    Connected { session_present: Option<bool> },
+    Connected {
+        session_present: Option<bool>,
+    },
     /// CONNACK with another code, or the connection could not be made.
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
     /// SUBACK: one code a filter.
-    Subscribed { ticket: Ticket, codes: Vec<u8> },
-    Unsubscribed { ticket: Ticket },
+    Subscribed {
+        ticket: Ticket,
+        codes: Vec<u8>,
+    },
+    Unsubscribed {
+        ticket: Ticket,
+    },
     /// The exchange of the message's QoS is complete; at QoS 0 it was handed to the network.
-    Published { ticket: Ticket },
+    Published {
+        ticket: Ticket,
+    },
     Message(Incoming),
     /// The connection ended, by whichever side.
-    Closed { why: String },
+    Closed {
+        why: String,
+    },
     /// The client refuses what it was asked to do.
-    Error { why: String },
+    Error {
+        why: String,
+    },
 }
 
 /// A client of somebody else, one connection at a time.

@@ -66,7 +66,8 @@ impl PlainClient for Rumqttc {
         let (orders, taken) = unbounded_channel();
         let (sender, events) = channel();
         let asked = Arc::<Mutex<Asked>>::default();
-        let work = Loop { event_loop, orders: taken, events: sender, asked: asked.clone(), open: HashMap::new(), subscriptions: HashMap::new() };
+        let work =
+            Loop { event_loop, orders: taken, events: sender, asked: asked.clone(), open: HashMap::new(), subscriptions: HashMap::new() };
         std::thread::spawn(move || work.run());
         self.running = Some(Running { client, orders, events, asked });
         Ok(())
@@ -182,6 +183,11 @@ impl Loop {
                 polled = self.event_loop.poll() => Some(polled),
             };
             match polled {
+                Some(Ok(rumqttc::Event::Outgoing(rumqttc::Outgoing::Disconnect))) => {
+                    // It was sent; to close is left to the application.
+                    self.event_loop.clean();
+                    self.tell(Event::Closed { why: "disconnected".into() });
+                }
                 Some(Ok(event)) => {
                     self.note(event);
                     continue;
@@ -251,11 +257,12 @@ impl Loop {
                 self.open.insert(*id, ticket);
                 None
             }
-            rumqttc::Outgoing::Subscribe(id) => asked.subscribe.pop_front().and_then(|ticket| self.subscriptions.insert(*id, ticket)).and(None),
+            rumqttc::Outgoing::Subscribe(id) => {
+                asked.subscribe.pop_front().and_then(|ticket| self.subscriptions.insert(*id, ticket)).and(None)
+            }
             rumqttc::Outgoing::Unsubscribe(id) => {
                 asked.unsubscribe.pop_front().and_then(|ticket| self.subscriptions.insert(*id, ticket)).and(None)
             }
-            rumqttc::Outgoing::Disconnect => None,
             _ => None,
         }
     }

@@ -83,7 +83,9 @@ impl Fault {
                 if *stalled { Action::Drop } else { Action::Pass }
             }
             Fault::DropUnsubAck if is_unsuback => Action::Drop,
-            Fault::ShortenUnsubAck { keep } if is_unsuback => Action::Replace(unsuback(bytes, behind(bytes).get(..*keep).unwrap_or(behind(bytes)))),
+            Fault::ShortenUnsubAck { keep } if is_unsuback => {
+                Action::Replace(unsuback(bytes, behind(bytes).get(..*keep).unwrap_or(behind(bytes))))
+            }
             Fault::ForgeUnsubAck { behind } if is_unsuback => Action::Replace(unsuback(bytes, behind)),
             Fault::ReplayUnsubAck { of_connection } if is_unsuback => match earlier(*of_connection, UNSUBACK) {
                 Some(replayed) => Action::Replace(unsuback(bytes, behind(&replayed))),

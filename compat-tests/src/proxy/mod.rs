@@ -8,7 +8,7 @@ mod pump;
 pub use fault::{Fault, Side};
 
 use crate::outcome::{Checked, Stop};
-use crate::wire::PATIENCE;
+use crate::wire::patience;
 use pump::Pumps;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -96,7 +96,7 @@ impl Proxy {
     /// Waits until a connection was cut or closed.
     ///
     /// # Errors
-    /// It is still open after [`PATIENCE`].
+    /// It is still open after [`patience`].
     pub fn ended(&self, connection: usize) -> Checked {
         self.wait_for(&format!("connection {connection} of the proxy to end"), |connections| {
             connections.get(connection).is_some_and(|seen| seen.ended).then_some(())
@@ -106,7 +106,7 @@ impl Proxy {
     /// Waits until a packet of this type (the upper four bits of its first byte) was sent, and returns it.
     ///
     /// # Errors
-    /// None is within [`PATIENCE`].
+    /// None is within [`patience`].
     pub fn saw(&self, connection: usize, from: Side, kind: u8) -> Checked<Vec<u8>> {
         self.wait_for(&format!("a packet of type {kind} on connection {connection} of the proxy"), |connections| {
             connections.get(connection)?.packets(from).iter().find(|packet| packet[0] >> 4 == kind).cloned()
@@ -114,7 +114,7 @@ impl Proxy {
     }
 
     fn wait_for<T>(&self, what: &str, look: impl Fn(&[Connection]) -> Option<T>) -> Checked<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         let mut recorded = self.seen.lock();
         loop {
             if let Some(found) = look(&recorded.connections) {

@@ -1,6 +1,6 @@
 //! The other side: a script that is the server.
 
-use super::{PATIENCE, Wire};
+use super::{Wire, patience};
 use crate::outcome::{Checked, Stop};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -30,10 +30,10 @@ impl Listener {
     /// The next connection.
     ///
     /// # Errors
-    /// None comes within [`PATIENCE`].
+    /// None comes within [`patience`].
     pub fn accept(&self) -> Checked<Wire> {
-        self.accept_within(PATIENCE)?
-            .ok_or_else(|| Stop::failed(format!("{}: nobody connected to {} in {} s", self.who, self.address, PATIENCE.as_secs())))
+        self.accept_within(patience())?
+            .ok_or_else(|| Stop::failed(format!("{}: nobody connected to {} in {} s", self.who, self.address, patience().as_secs())))
     }
 
     /// The next connection; `None`: none came in time.
@@ -60,6 +60,6 @@ mod tests {
         let listener = Listener::bind("server").unwrap();
         assert!(listener.accept_within(Duration::from_millis(10)).unwrap().is_none());
         let _client = Wire::connect(listener.address(), "client").unwrap();
-        assert!(listener.accept_within(PATIENCE).unwrap().is_some());
+        assert!(listener.accept_within(patience()).unwrap().is_some());
     }
 }

@@ -18,6 +18,7 @@ use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::{Dialect, read, write};
 use candor_protocol::packet::Packet;
 use candor_protocol::packet::legality::Role;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -26,7 +27,24 @@ use std::time::{Duration, Instant};
 
 /// How long a step waits for what it expects before it fails. What is promised comes in milliseconds; the rest is for a
 /// machine that is busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(15);
+
+thread_local! {
+    static OWN_PATIENCE: Cell<Duration> = const { Cell::new(PATIENCE) };
+}
+
+/// How long a step on this thread waits for what it expects: 15 seconds, unless [`with_patience`] says otherwise.
+pub fn patience() -> Duration {
+    OWN_PATIENCE.get()
+}
+
+/// Runs `work` with another patience: less for what is known to fail.
+pub fn with_patience<T>(patience: Duration, work: impl FnOnce() -> T) -> T {
+    let before = OWN_PATIENCE.replace(patience);
+    let done = work();
+    OWN_PATIENCE.set(before);
+    done
+}
 
 /// How many lines of a conversation a failure shows.
 const TRANSCRIPT_MAX: usize = 60;
@@ -46,6 +64,15 @@ pub struct Wire {
     alpn: Option<String>,
 }
 
+/// What a peer did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    Packet(Vec<u8>),
+    Closed,
+    /// Nothing, and the connection is open.
+    Silence,
+}
+
 /// Both directions of a byte stream.
 pub trait Duplex: Read + Write + Send {}
 impl<T: Read + Write + Send> Duplex for T {}
@@ -60,9 +87,9 @@ impl Wire {
     /// Connects; `who` names this end in failures.
     ///
     /// # Errors
-    /// The connection is refused, or not accepted within [`PATIENCE`].
+    /// The connection is refused, or not accepted within [`patience`].
     pub fn connect(address: SocketAddr, who: &str) -> Checked<Self> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)
+        let socket = TcpStream::connect_timeout(&address, patience())
             .map_err(|error| Stop::failed(format!("{who}: cannot connect to {address}: {error}")))?;
         Self::over(socket.try_clone()?, socket, who)
     }
@@ -76,7 +103,7 @@ impl Wire {
         let name = rustls::pki_types::ServerName::try_from("localhost").map_err(|error| Stop::failed(error.to_string()))?;
         let mut session = rustls::ClientConnection::new(config, name).map_err(|error| Stop::failed(format!("{who}: TLS: {error}")))?;
         let mut socket = plain.socket.try_clone()?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(patience()))?;
         while session.is_handshaking() {
             session.complete_io(&mut socket).map_err(|error| Stop::failed(format!("{who}: TLS handshake: {error}")))?;
         }
@@ -90,7 +117,7 @@ impl Wire {
     /// The socket does not take its options.
     pub fn over(stream: impl Duplex + 'static, socket: TcpStream, who: &str) -> Checked<Self> {
         socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(patience()))?;
         let transcript = VecDeque::new();
         Ok(Self { stream: Box::new(stream), socket, who: who.to_owned(), incoming: vec![], closed: false, transcript, alpn: None })
     }
@@ -105,14 +132,14 @@ impl Wire {
     /// # Errors
     /// Those of `wrap`.
     pub fn wrapped(self, wrap: impl FnOnce(Box<dyn Duplex>) -> Checked<Box<dyn Duplex>>) -> Checked<Self> {
-        self.socket.set_read_timeout(Some(PATIENCE))?;
+        self.socket.set_read_timeout(Some(patience()))?;
         Ok(Self { stream: wrap(self.stream)?, ..self })
     }
 
     /// Sends bytes in one write. A connection that the peer has closed is no error here: the next expectation sees it.
     ///
     /// # Errors
-    /// The peer takes nothing for [`PATIENCE`].
+    /// The peer takes nothing for [`patience`].
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Checked {
         let bytes = bytes.as_ref();
         self.note('>', bytes);
@@ -143,9 +170,9 @@ impl Wire {
     /// The next packet, as bytes.
     ///
     /// # Errors
-    /// None comes within [`PATIENCE`], or the peer closes.
+    /// None comes within [`patience`], or the peer closes.
     pub fn next(&mut self) -> Checked<Vec<u8>> {
-        self.next_within(PATIENCE)?.ok_or_else(|| self.failure("expected a packet, the peer closed the connection".into()))
+        self.next_within(patience())?.ok_or_else(|| self.failure("expected a packet, the peer closed the connection".into()))
     }
 
     /// The next packet, as bytes; `None`: the peer closed instead.
@@ -153,19 +180,35 @@ impl Wire {
     /// # Errors
     /// Neither comes within `patience`.
     pub fn next_within(&mut self, patience: Duration) -> Checked<Option<Vec<u8>>> {
+        match self.look(patience)? {
+            Seen::Packet(packet) => Ok(Some(packet)),
+            Seen::Closed => Ok(None),
+            Seen::Silence => Err(self.failure("nothing came in time, the connection is open".into())),
+        }
+    }
+
+    /// What the peer does within `patience`.
+    ///
+    /// # Errors
+    /// The socket's, or a packet that is larger than a script reads.
+    pub fn look(&mut self, patience: Duration) -> Checked<Seen> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(len) = whole_packet(&self.incoming) {
                 let packet: Vec<u8> = self.incoming.drain(..len).collect();
                 self.note('<', &packet);
-                return Ok(Some(packet));
+                return Ok(Seen::Packet(packet));
             }
             ensure!(self.incoming.len() <= PACKET_MAX, "{}: a packet of more than {PACKET_MAX} bytes", self.who);
             if self.closed {
                 self.transcript.push_back("  < closed".into());
-                return Ok(None);
+                return Ok(Seen::Closed);
             }
-            self.fill(deadline)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Seen::Silence);
+            }
+            self.fill(left)?;
         }
     }
 
@@ -230,9 +273,9 @@ impl Wire {
     /// The peer closes, without another packet before.
     ///
     /// # Errors
-    /// It sends a packet, or stays open for [`PATIENCE`].
+    /// It sends a packet, or stays open for [`patience`].
     pub fn expect_close(&mut self) -> Checked {
-        self.expect_close_within(PATIENCE)
+        self.expect_close_within(patience())
     }
 
     /// The peer closes within `patience`, without another packet before.
@@ -249,10 +292,18 @@ impl Wire {
     /// Reads on until the peer closes, and returns the packets that came before.
     ///
     /// # Errors
-    /// It stays open for [`PATIENCE`].
+    /// It stays open for [`patience`].
     pub fn until_close(&mut self) -> Checked<Vec<Vec<u8>>> {
+        self.until_close_within(patience())
+    }
+
+    /// As [`Wire::until_close`], with another patience for each packet.
+    ///
+    /// # Errors
+    /// It stays open, and sends nothing for so long.
+    pub fn until_close_within(&mut self, patience: Duration) -> Checked<Vec<Vec<u8>>> {
         let mut packets = vec![];
-        while let Some(packet) = self.next_within(PATIENCE).map_err(|stop| stop.within("expected the peer to close"))? {
+        while let Some(packet) = self.next_within(patience).map_err(|stop| stop.within("expected the peer to close"))? {
             packets.push(packet);
         }
         Ok(packets)
@@ -291,18 +342,19 @@ impl Wire {
         Ok(self.socket.shutdown(std::net::Shutdown::Write)?)
     }
 
+    /// Gives the socket up, for what speaks over it without packets.
+    pub fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
     /// A failure with the conversation so far.
     pub fn failure(&self, what: String) -> Stop {
         let lines: String = self.transcript.iter().map(|line| format!("\n    {line}")).collect();
         Stop::failed(format!("{}: {what}{lines}", self.who))
     }
 
-    fn fill(&mut self, deadline: Instant) -> Checked {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(self.failure("nothing came in time, the connection is open".into()));
-        }
-        self.socket.set_read_timeout(Some(left))?;
+    fn fill(&mut self, patience: Duration) -> Checked {
+        self.socket.set_read_timeout(Some(patience))?;
         let mut chunk = [0; 16 << 10];
         match self.stream.read(&mut chunk) {
             Ok(0) => self.closed = true,
@@ -330,7 +382,11 @@ fn described(bytes: &[u8]) -> String {
 fn is_closed(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted | ErrorKind::NotConnected | ErrorKind::UnexpectedEof
+        ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::UnexpectedEof
     )
 }
 

@@ -4,7 +4,7 @@ use crate::case::Target;
 use crate::ensure;
 use crate::outcome::{Checked, Stop};
 use crate::wire::packet::{self, Connect};
-use crate::wire::together;
+use crate::wire::{Seen, together};
 use std::time::{Duration, Instant};
 
 pub(super) fn a_first_packet_other_than_connect_closes(on: &Target) -> Checked {
@@ -82,8 +82,8 @@ pub(super) fn pings_within_the_keep_alive_keep_the_connection(on: &Target) -> Ch
     let since = Instant::now();
     while since.elapsed() < Duration::from_millis(3200) {
         // Waiting for the server to close is the pause between two pings.
-        let early = wire.next_within(Duration::from_millis(800));
-        ensure!(!matches!(early, Ok(None)), "closed after {} ms in spite of pings", since.elapsed().as_millis());
+        let early = wire.look(Duration::from_millis(800))?;
+        ensure!(early == Seen::Silence, "closed, or something was sent, after {} ms in spite of pings", since.elapsed().as_millis());
         wire.ping()?;
     }
     Ok(())
@@ -91,7 +91,7 @@ pub(super) fn pings_within_the_keep_alive_keep_the_connection(on: &Target) -> Ch
 
 pub(super) fn a_keep_alive_of_zero_turns_it_off(on: &Target) -> Checked {
     let (mut wire, _) = on.connect("off", &Connect::clean(on.id("off")).keep_alive_s(0))?;
-    ensure!(wire.next_within(Duration::from_millis(2500)).is_err(), "closed, or something was sent, without keep alive");
+    ensure!(wire.look(Duration::from_millis(2500))? == Seen::Silence, "closed, or something was sent, without keep alive");
     wire.ping()
 }
 

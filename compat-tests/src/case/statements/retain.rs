@@ -37,8 +37,7 @@ pub(super) fn a_new_subscription_gets_the_last_retained_message_of_each_topic(on
     }
     let mut subscriber = on.subscriber("late", &[])?;
     subscriber.subscribed(&[(on.topic("r/#"), 1)])?;
-    let mut seen: Vec<(String, String)> =
-        subscriber.receive_all(3)?.iter().map(|seen| (seen.topic_text(), seen.payload_text())).collect();
+    let mut seen: Vec<(String, String)> = subscriber.receive_all(3)?.iter().map(|seen| (seen.topic_text(), seen.payload_text())).collect();
     seen.sort();
     let expected = [("r/a", "a"), ("r/b", "b"), ("r/c/d", "d")].map(|(topic, payload)| (on.topic(topic), payload.to_owned()));
     ensure!(seen == expected, "expected {expected:?}, got {seen:?}");
