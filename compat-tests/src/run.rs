@@ -4,7 +4,7 @@ use crate::case::client_statements::{CLIENT_STATEMENTS, ClientStatement, Duel};
 use crate::case::statements::{STATEMENTS, Statement};
 use crate::case::{CASES, Case, Stage, Target};
 use crate::client;
-use crate::outcome::{Checked, Outcome, Stop};
+use crate::outcome::{Checked, Outcome};
 use crate::peer::{Broker, Gap, Peers, Unavailable};
 use crate::wire::with_patience;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -169,15 +169,8 @@ impl Trial {
 }
 
 fn on_broker(name: &str, case: impl FnOnce(Target) -> Checked) -> Result<Outcome, Unavailable> {
-    let broker = Broker::for_case(name)?;
-    let ended = case(Target::new(broker.clone()));
-    Ok(match ended {
-        Err(Stop::Failed(why)) => {
-            let state = if broker.is_running() { "last said" } else { "has ended and last said" };
-            Outcome::Failed(format!("{why}\n  {name} {state}:{}", broker.log_tail()))
-        }
-        other => other.into(),
-    })
+    let target = Target::new(Broker::for_case(name)?);
+    Ok(case(target.clone()).map_err(|stop| target.with_log(stop)).into())
 }
 
 fn held_against(outcome: Outcome, gap: Option<&Gap>) -> Verdict {

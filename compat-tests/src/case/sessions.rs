@@ -70,16 +70,16 @@ pub(super) fn a_clean_session_forgets_the_stored_one(stage: &Stage) -> Checked {
 
 pub(super) fn a_restart_keeps_sessions_queues_and_retained_messages(stage: &Stage) -> Checked {
     stage.needs(Feature::SurvivesRestart)?;
-    let stage = Stage { target: stage.target.alone()?, client: stage.client };
-    kept_over(&stage, |stage| stage.target.broker.stop())
+    stage.target.alone(|target| kept_over(&stage.on(target), |stage| stage.target.broker.stop()))
 }
 
 pub(super) fn a_crash_keeps_what_was_acknowledged(stage: &Stage) -> Checked {
     stage.needs(Feature::SurvivesCrash)?;
-    let stage = Stage { target: stage.target.alone()?, client: stage.client };
-    kept_over(&stage, |stage| {
-        stage.target.broker.kill();
-        Ok(())
+    stage.target.alone(|target| {
+        kept_over(&stage.on(target), |stage| {
+            stage.target.broker.kill();
+            Ok(())
+        })
     })
 }
 

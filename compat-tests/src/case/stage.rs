@@ -13,6 +13,11 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// The same client with another broker.
+    pub fn on(&self, target: &Target) -> Self {
+        Self { target: target.clone(), client: self.client }
+    }
+
     /// # Errors
     /// [`Stop::Unsupported`], if the client or the broker lacks the feature.
     pub fn needs(&self, feature: Feature) -> Checked {

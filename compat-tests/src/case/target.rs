@@ -31,15 +31,30 @@ impl Target {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The same with a broker of its own, which the case may stop and kill.
+    /// Runs a case with a broker of its own, which it may stop and kill.
     ///
     /// # Errors
-    /// It does not start.
-    pub fn alone(&self) -> Checked<Self> {
-        match Broker::start(&self.broker.peer.name) {
-            Ok(broker) => Ok(Self::new(Arc::new(broker))),
-            Err(Unavailable::Broken(stop)) => Err(stop),
-            Err(Unavailable::Missing(what)) => Err(Stop::failed(what)),
+    /// The broker does not start, or those of the case.
+    pub fn alone(&self, case: impl FnOnce(&Self) -> Checked) -> Checked {
+        let broker = match Broker::start(&self.broker.peer.name) {
+            Ok(broker) => Self::new(Arc::new(broker)),
+            Err(Unavailable::Broken(stop)) => return Err(stop),
+            Err(Unavailable::Missing(what)) => return Err(Stop::failed(what)),
+        };
+        case(&broker).map_err(|stop| broker.with_log(stop))
+    }
+
+    /// A failure with what the broker said about this case, or at its end.
+    pub fn with_log(&self, stop: Stop) -> Stop {
+        let name = &self.broker.peer.name;
+        let (id, topic) = (self.id(""), self.topic(""));
+        match stop {
+            Stop::Failed(why) if self.broker.is_running() => {
+                let said = self.broker.log_tail(|line| line.contains(&id) || line.contains(&topic));
+                Stop::Failed(format!("{why}\n  {name} said about it:{said}"))
+            }
+            Stop::Failed(why) => Stop::Failed(format!("{why}\n  {name} has ended:{}", self.broker.log_tail(|_| true))),
+            other => other,
         }
     }
 

@@ -208,6 +208,10 @@ impl PlainClient for Commands {
 
     fn event(&mut self, deadline: Instant) -> Checked<Option<Event>> {
         match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Event::Closed { why }) => {
+                let said = self.subscriber.as_ref().map(|(process, _)| process.log().tail()).unwrap_or_default();
+                Ok(Some(Event::Closed { why: why + &said }))
+            }
             Ok(event) => Ok(Some(event)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(Stop::failed("mosquitto_sub's events ended")),

@@ -8,8 +8,9 @@ use super::{Peer, Peers, Unavailable};
 use crate::outcome::{Checked, Stop, Within};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a broker may take until it is ready; the ones that are scripts load a language first.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -17,8 +18,12 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a broker is started anew because somebody else had taken one of its ports meanwhile.
 const START_ATTEMPTS: usize = 5;
 
-/// How operating systems and languages say that a port is taken.
-const PORT_TAKEN: [&str; 4] = ["ddress already in use", "AddrInUse", "EADDRINUSE", "Errno 98"];
+/// How brokers say that a port is taken.
+const PORT_TAKEN: [&str; 5] = ["ddress already in use", "AddrInUse", "EADDRINUSE", "Errno 98", "Unable to create websockets listener"];
+
+/// Where ports are looked for: below those that systems give to outgoing connections, any of which could take a broker's
+/// port while it is being restarted.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
 #[derive(Debug)]
 pub struct Broker {
@@ -139,31 +144,22 @@ impl Broker {
         }
     }
 
-    /// The last lines that it wrote.
-    pub fn log_tail(&self) -> String {
-        self.lock().process.as_ref().map(|process| process.log().tail()).unwrap_or_default()
+    /// The last lines that it wrote and that are wanted, indented.
+    pub fn log_tail(&self, wanted: impl Fn(&str) -> bool) -> String {
+        self.lock().process.as_ref().map(|process| process.log().tail_of(wanted)).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ports for the first start. Those of the kernel's choosing are free when they are chosen; they are let go so that
-    /// the broker can take them.
+    /// Ports for the first start: free when they are chosen, and let go so that the broker can take them.
     fn free_ports(&self) -> Checked<BTreeMap<Transport, u16>> {
-        let mut held = vec![];
         let mut ports = BTreeMap::new();
+        let mut candidates = candidates().take(PORTS.len());
         for transport in self.recipe.transports {
-            let port = match self.recipe.ready {
-                Ready::Listening => 0,
-                Ready::Line(..) => {
-                    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-                    let port = socket.local_addr()?.port();
-                    held.push(socket);
-                    port
-                }
-            };
-            ports.insert(*transport, port);
+            let free = candidates.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+            ports.insert(*transport, free.ok_or_else(|| Stop::failed(format!("no port in {PORTS:?} is free")))?);
         }
         Ok(ports)
     }
@@ -191,6 +187,16 @@ impl Broker {
             }
         }
     }
+}
+
+/// Ports in turn, from where this process begins; other processes most likely begin elsewhere.
+fn candidates() -> impl Iterator<Item = u16> {
+    static NEXT: OnceLock<AtomicU64> = OnceLock::new();
+    let next = NEXT.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::from(since.subsec_micros()));
+        AtomicU64::new(u64::from(std::process::id()) * 97 + now)
+    });
+    std::iter::repeat_with(|| PORTS.start + (next.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u64) as u16)
 }
 
 fn port_was_taken(stop: &Stop) -> bool {

@@ -186,9 +186,15 @@ impl Log {
 
     /// The last lines, indented, to stand behind a failure.
     pub fn tail(&self) -> String {
+        self.tail_of(|_| true)
+    }
+
+    /// The last lines that are wanted, indented.
+    pub fn tail_of(&self, wanted: impl Fn(&str) -> bool) -> String {
         let lines = self.lock();
-        let from = lines.kept.len().saturating_sub(LINES_SHOWN);
-        lines.kept.iter().skip(from).map(|line| format!("\n    | {line}")).collect()
+        let chosen: Vec<&String> = lines.kept.iter().filter(|line| wanted(line)).collect();
+        let from = chosen.len().saturating_sub(LINES_SHOWN);
+        chosen[from..].iter().map(|line| format!("\n    | {line}")).collect()
     }
 }
 

@@ -51,16 +51,16 @@ pub struct Site<'a> {
     /// A folder of its own, empty at the first start and kept over restarts.
     pub dir: &'a Path,
     pub tls: &'a Files,
-    /// The ports to listen on, on 127.0.0.1; 0 at the first start of a broker that chooses for itself.
+    /// The ports to listen on, on 127.0.0.1.
     pub ports: &'a BTreeMap<Transport, u16>,
 }
 
 /// How a broker tells that it is ready.
 #[derive(Debug, Clone, Copy)]
 pub enum Ready {
-    /// This text has come so many times in its output. The ports are chosen for it beforehand.
+    /// This text has come so many times in its output.
     Line(&'static str, usize),
-    /// It has printed `listening URL` for every transport, on ports that it chose.
+    /// It has printed `listening URL` for every transport.
     Listening,
 }
 

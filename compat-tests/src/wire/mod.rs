@@ -59,6 +59,8 @@ pub struct Wire {
     socket: TcpStream,
     who: String,
     incoming: Vec<u8>,
+    /// Packets that were read while another was waited for.
+    early: VecDeque<Vec<u8>>,
     closed: bool,
     transcript: VecDeque<String>,
     alpn: Option<String>,
@@ -119,7 +121,7 @@ impl Wire {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(patience()))?;
         let transcript = VecDeque::new();
-        Ok(Self { stream: Box::new(stream), socket, who: who.to_owned(), incoming: vec![], closed: false, transcript, alpn: None })
+        Ok(Self { stream: Box::new(stream), socket, who: who.to_owned(), incoming: vec![], early: VecDeque::new(), closed: false, transcript, alpn: None })
     }
 
     /// The ALPN protocol id that the server selected, if there was TLS and it did.
@@ -193,6 +195,9 @@ impl Wire {
     /// The socket's, or a packet that is larger than a script reads.
     pub fn look(&mut self, patience: Duration) -> Checked<Seen> {
         let deadline = Instant::now() + patience;
+        if let Some(packet) = self.early.pop_front() {
+            return Ok(Seen::Packet(packet));
+        }
         loop {
             if let Some(len) = whole_packet(&self.incoming) {
                 let packet: Vec<u8> = self.incoming.drain(..len).collect();
@@ -268,6 +273,25 @@ impl Wire {
         }
         let seen = (seen.topic_text(), seen.payload_text());
         Err(self.failure(format!("expected PUBLISH {:?}, got {seen:?}", (topic, payload))))
+    }
+
+    /// Reads on to the first packet of this type (the upper four bits of its first byte), and returns it. What came before
+    /// stays to be read.
+    ///
+    /// # Errors
+    /// As [`Wire::next`].
+    pub fn skip_to(&mut self, kind: u8) -> Checked<Vec<u8>> {
+        let mut before = VecDeque::new();
+        let found = loop {
+            let packet = self.next()?;
+            if packet[0] >> 4 == kind {
+                break packet;
+            }
+            before.push_back(packet);
+        };
+        before.append(&mut self.early);
+        self.early = before;
+        Ok(found)
     }
 
     /// The peer closes, without another packet before.

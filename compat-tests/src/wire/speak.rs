@@ -15,14 +15,19 @@ impl Wire {
         Ok(connack[2] == 1)
     }
 
-    /// Subscribes and sees every filter granted what was asked for.
+    /// Subscribes and sees every filter granted what was asked for. Messages may come before SUBACK (section 3.8.4); they
+    /// stay to be read.
     ///
     /// # Errors
-    /// A filter is refused or granted less, or another packet comes first.
+    /// A filter is refused or granted less.
     pub fn subscribed<T: AsRef<[u8]>>(&mut self, filters: &[(T, u8)]) -> Checked {
         self.send(packet::subscribe(0x0A0A, filters))?;
         let granted: Vec<u8> = filters.iter().map(|(_, qos)| *qos).collect();
-        self.expect(packet::suback(0x0A0A, &granted))
+        let suback = self.skip_to(9).map_err(|stop| stop.within("expected SUBACK"))?;
+        if suback == packet::suback(0x0A0A, &granted) {
+            return Ok(());
+        }
+        Err(self.failure(format!("expected SUBACK with {granted:02x?}, got {}", hex::show(&suback))))
     }
 
     /// Unsubscribes and sees UNSUBACK.

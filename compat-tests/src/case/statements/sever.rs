@@ -136,16 +136,16 @@ pub(super) fn a_subscriber_cut_after_pubcomp_loses_and_doubles_nothing(on: &Targ
 
 pub(super) fn open_exchanges_survive_a_restart(on: &Target) -> Checked {
     on.needs(Feature::SurvivesRestart)?;
-    let on = on.alone()?;
-    open_exchanges_survive(&on, || on.broker.stop())
+    on.alone(|on| open_exchanges_survive(on, || on.broker.stop()))
 }
 
 pub(super) fn open_exchanges_survive_a_crash(on: &Target) -> Checked {
     on.needs(Feature::SurvivesCrash)?;
-    let on = on.alone()?;
-    open_exchanges_survive(&on, || {
-        on.broker.kill();
-        Ok(())
+    on.alone(|on| {
+        open_exchanges_survive(on, || {
+            on.broker.kill();
+            Ok(())
+        })
     })
 }
 
