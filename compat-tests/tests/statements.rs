@@ -4,11 +4,11 @@
 mod common;
 
 macro_rules! of_a_broker {
-    ($($module:ident::$name:ident: $($id:literal)+,)*) => { $(#[test] fn $name() { super::common::run(BROKER, "wire", stringify!($name)) })* };
+    ($($module:ident::$name:ident: $($id:literal)*,)*) => { $(#[test] fn $name() { super::common::run(BROKER, "wire", stringify!($name)) })* };
 }
 
 macro_rules! of_a_client {
-    ($($module:ident::$name:ident: $($id:literal)+,)*) => { $(#[test] fn $name() { super::common::run("script", CLIENT, stringify!($name)) })* };
+    ($($module:ident::$name:ident: $($id:literal)*,)*) => { $(#[test] fn $name() { super::common::run("script", CLIENT, stringify!($name)) })* };
 }
 
 macro_rules! brokers {

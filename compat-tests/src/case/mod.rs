@@ -9,6 +9,7 @@
 pub mod client_statements;
 mod connection;
 mod delivery;
+mod resume;
 mod sessions;
 pub mod stage;
 pub mod statements;
@@ -78,6 +79,14 @@ macro_rules! for_each_case {
             sessions::a_clean_session_forgets_the_stored_one,
             sessions::a_restart_keeps_sessions_queues_and_retained_messages,
             sessions::a_crash_keeps_what_was_acknowledged,
+            resume::a_qos_1_publish_cut_before_puback_arrives,
+            resume::a_qos_2_publish_cut_before_pubrec_arrives_once,
+            resume::a_qos_2_publish_cut_before_pubrel_arrives_once,
+            resume::a_qos_2_publish_cut_before_pubcomp_arrives_once,
+            resume::a_qos_1_delivery_cut_before_puback_arrives,
+            resume::a_qos_2_delivery_cut_before_pubrec_arrives_once,
+            resume::a_qos_2_delivery_cut_before_pubrel_arrives_once,
+            resume::a_qos_2_delivery_cut_before_pubcomp_arrives_once,
             transports::tls_carries_messages_both_ways,
             transports::websocket_carries_messages_both_ways,
             transports::websocket_over_tls_carries_messages_both_ways,

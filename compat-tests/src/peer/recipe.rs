@@ -205,21 +205,22 @@ fn own_broker() -> Result<PathBuf, Unavailable> {
     if let Some(given) = std::env::var_os("CANDOR_BROKER") {
         return Ok(given.into());
     }
-    BUILT.get_or_init(|| build("candor-broker")).clone()
+    BUILT.get_or_init(|| build("candor-broker", "candor-broker")).clone()
 }
 
 /// Builds a binary of this workspace and says where it is.
 ///
 /// # Errors
-/// Missing if the workspace has no such binary or there is no cargo; broken if it does not compile.
-pub fn build(binary: &str) -> Result<PathBuf, Unavailable> {
+/// Missing if the package has no such binary or there is no cargo; broken if it does not compile.
+pub fn build(package: &str, binary: &str) -> Result<PathBuf, Unavailable> {
     let cargo = std::env::var_os("CARGO").map(PathBuf::from).map_or_else(|| on_path("cargo"), Ok)?;
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--message-format=json", "--bin", binary]).current_dir(env!("CARGO_MANIFEST_DIR")).arg("--workspace");
+    command.args(["build", "--quiet", "--message-format=json", "--package", package, "--bin", binary]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = command.output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("no bin target named") {
-        return Err(Unavailable::Missing(format!("this workspace has no binary {binary}")));
+        return Err(Unavailable::Missing(format!("{package} has no binary {binary}")));
     }
     if !output.status.success() {
         return Err(Stop::failed(format!("cargo build --bin {binary} fails: {errors}")).into());
@@ -249,6 +250,6 @@ mod tests {
 
     #[test]
     fn a_binary_that_the_workspace_does_not_have_is_missing_not_broken() {
-        assert!(matches!(build("no-such-binary"), Err(Unavailable::Missing(_))));
+        assert!(matches!(build("candor-compat", "no-such-binary"), Err(Unavailable::Missing(_))));
     }
 }

@@ -2,6 +2,7 @@
 //! byte, over a raw socket. Each names the statements it proves.
 
 mod connect;
+mod probes;
 mod publish;
 mod retain;
 mod session;
@@ -22,7 +23,7 @@ pub use unseen::{SERVER_IDS, UNSEEN};
 pub struct Statement {
     /// The promise, as the name of the function.
     pub name: &'static str,
-    /// Statements of the standard, without brackets.
+    /// Statements of the standard, without brackets; none where the promise is our own.
     pub ids: &'static [&'static str],
     pub run: fn(&Target) -> Checked,
 }
@@ -123,6 +124,12 @@ macro_rules! for_each_statement {
             sever::open_exchanges_survive_a_restart: "MQTT-4.1.0-1",
             sever::open_exchanges_survive_a_crash: "MQTT-4.1.0-1",
 
+            probes::an_unusual_connect_is_served_or_closed_and_never_left_hanging:,
+            probes::what_follows_an_unusual_connect_is_in_step:,
+            probes::an_unsubscribe_in_the_same_write_as_connect_is_answered_in_order: "MQTT-3.10.4-4" "MQTT-3.10.4-5",
+            probes::a_long_filter_is_unsubscribed_like_any: "MQTT-3.10.4-5",
+            probes::an_unusual_packet_is_answered_or_closed_on_and_never_left_hanging:,
+
             retain::a_retained_message_is_stored_with_its_qos: "MQTT-3.3.1-5",
             retain::a_new_subscription_gets_the_last_retained_message_of_each_topic: "MQTT-3.3.1-6",
             retain::a_retained_qos_0_message_drops_the_stored_one: "MQTT-3.3.1-7",
@@ -167,10 +174,10 @@ macro_rules! for_each_statement {
 }
 
 macro_rules! table {
-    ($($module:ident::$name:ident: $($id:literal)+,)*) => {
+    ($($module:ident::$name:ident: $($id:literal)*,)*) => {
         /// Every test of a server.
         pub static STATEMENTS: &[Statement] =
-            &[$(Statement { name: stringify!($name), ids: &[$($id),+], run: $module::$name }),*];
+            &[$(Statement { name: stringify!($name), ids: &[$($id),*], run: $module::$name }),*];
     };
 }
 for_each_statement!(table);
