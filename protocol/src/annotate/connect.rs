@@ -31,10 +31,12 @@ pub(super) fn connect(sheet: &mut Sheet<'_>) -> Result<(), Stop> {
         }
         walk::binary(sheet, &field::WILL_MESSAGE)?;
     }
-    if flags & USER_NAME != 0 {
+    // A CONNECT of MQTT 3.1 may end before a field that its flags announce.
+    let is_there = |sheet: &Sheet<'_>, flag: u8| flags & flag != 0 && !(sheet.dialect == Dialect::V31 && sheet.left() == 0);
+    if is_there(sheet, USER_NAME) {
         walk::text(sheet, &field::USER_NAME)?;
     }
-    if flags & PASSWORD != 0 {
+    if is_there(sheet, PASSWORD) {
         sheet.begin(&field::PASSWORD);
         let len = usize::from(sheet.u16()?);
         sheet.take(len)?;

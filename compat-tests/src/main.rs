@@ -1,0 +1,142 @@
+//! `candor-compat`: the matrix of clients and brokers from the command line.
+
+use candor_compat::client;
+use candor_compat::outcome::{Checked, Stop};
+use candor_compat::peer::{Broker, Peers, Unavailable};
+use candor_compat::report::{self, Format};
+use candor_compat::run::{self, Record, SCRIPT, Trial, WIRE};
+use clap::{Parser, Subcommand};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Candor beside other people's MQTT.
+#[derive(Parser)]
+#[command(name = "candor-compat")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the cases on every pair, or on some.
+    Matrix {
+        /// Only this broker; may be repeated. `script` stands for the tests of clients alone.
+        #[arg(long)]
+        broker: Vec<String>,
+        /// Only this client; may be repeated. `wire` stands for the tests of brokers alone.
+        #[arg(long)]
+        client: Vec<String>,
+        /// Only cases whose name contains this; may be repeated.
+        #[arg(long)]
+        case: Vec<String>,
+        /// How many cases run at the same time. Most of them wait.
+        #[arg(long, default_value_t = 8)]
+        threads: usize,
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// List brokers and clients, and which of them are installed.
+    Peers,
+    /// List the cases, with the statements of MQTT 3.1.1 that they prove.
+    Cases,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Matrix { broker, client, case, threads, format } => matrix(&broker, &client, &case, threads, format),
+        Command::Peers => list_peers(),
+        Command::Cases => list_cases(),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(stop) => {
+            eprintln!("candor-compat: {stop}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether nothing is to be looked at.
+fn matrix(brokers: &[String], clients: &[String], cases: &[String], threads: usize, format: Format) -> Checked<bool> {
+    for name in brokers.iter().filter(|name| *name != SCRIPT) {
+        Peers::broker(name)?;
+    }
+    for name in clients.iter().filter(|name| *name != WIRE) {
+        Peers::client(name)?;
+    }
+    let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|wanted| wanted == name);
+    let chosen = |trial: &Trial| {
+        let name = trial.subject.name();
+        wanted(brokers, trial.broker) && wanted(clients, trial.client) && (cases.is_empty() || cases.iter().any(|part| name.contains(part)))
+    };
+    let trials: Vec<Trial> = run::trials()?.into_iter().filter(chosen).collect();
+    if trials.is_empty() {
+        return Err(Stop::failed("no case is chosen; `candor-compat cases` lists them"));
+    }
+    let progress = Progress { all: trials.len(), done: AtomicUsize::new(0), shown: std::io::stderr().is_terminal() };
+    let records = run::run_all(&trials, threads, |record| progress.hear(record));
+    progress.end();
+    write!(std::io::stdout(), "{}", report::write(&records, format))?;
+    Ok(!records.iter().any(|record| record.verdict.is_bad()))
+}
+
+/// A line that is overwritten, when somebody looks.
+struct Progress {
+    all: usize,
+    done: AtomicUsize,
+    shown: bool,
+}
+
+impl Progress {
+    fn hear(&self, record: &Record) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.shown {
+            eprint!("\r\x1b[K{done}/{} {} on {}: {}", self.all, record.trial.client, record.trial.broker, record.trial.subject.name());
+        }
+    }
+
+    fn end(&self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+fn list_peers() -> Checked<bool> {
+    let mut out = std::io::stdout();
+    let peers = Peers::load()?;
+    for peer in &peers.broker {
+        let state = state(Broker::start(&peer.name).map(|_| ()));
+        writeln!(out, "broker  {:<18} {:<16} {:<32} {state}", peer.name, peer.version, peer.from)?;
+    }
+    for peer in &peers.client {
+        let state = state(client::open(&peer.name).map(|_| ()));
+        writeln!(out, "client  {:<18} {:<16} {:<32} {state}", peer.name, peer.version, peer.from)?;
+    }
+    Ok(true)
+}
+
+fn state(started: Result<(), Unavailable>) -> String {
+    match started {
+        Ok(()) => "ready".into(),
+        Err(Unavailable::Missing(what)) => format!("missing: {what}"),
+        Err(Unavailable::Broken(stop)) => format!("broken: {stop}"),
+    }
+}
+
+fn list_cases() -> Checked<bool> {
+    let mut out = std::io::stdout();
+    for case in candor_compat::case::CASES {
+        writeln!(out, "pair    {}", case.name)?;
+    }
+    for statement in candor_compat::case::statements::STATEMENTS {
+        writeln!(out, "broker  {} [{}]", statement.name, statement.ids.join(", "))?;
+    }
+    for statement in candor_compat::case::client_statements::CLIENT_STATEMENTS {
+        writeln!(out, "client  {} [{}]", statement.name, statement.ids.join(", "))?;
+    }
+    Ok(true)
+}

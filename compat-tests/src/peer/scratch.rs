@@ -1,0 +1,33 @@
+//! A folder for one broker's files, gone when the broker is.
+
+use crate::outcome::{Checked, Stop};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes a new folder in the system's folder for temporary files.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn new(name: &str) -> Checked<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("candor-compat-{}-{serial}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).map_err(|error| Stop::failed(format!("cannot make {}: {error}", dir.display())))?;
+        Ok(Self(dir))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left behind is small and in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
