@@ -106,7 +106,7 @@ fn candor(site: &Site<'_>) -> Result<Command, Unavailable> {
     for (transport, port) in site.ports {
         command.arg("--listen").arg(format!("{}://127.0.0.1:{port}", transport.scheme()));
     }
-    command.arg("--cert").arg(&site.tls.certificate).arg("--key").arg(&site.tls.key);
+    command.arg("--tls-cert").arg(&site.tls.certificate).arg("--tls-key").arg(&site.tls.key);
     command.arg("--data-dir").arg(site.dir.join("data"));
     Ok(command)
 }
