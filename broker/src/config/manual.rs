@@ -62,7 +62,7 @@ pub fn help_markdown() -> String {
             DefaultValue::Text(text) => format!("`{text}`"),
             _ => cell(option.default_words()),
         };
-        let why = if option.why.is_empty() { String::new() } else { format!(" {}", option.why) };
+        let why = if option.why.is_empty() { String::new() } else { format!(" Why this default: {}", option.why) };
         let meaning = cell(&format!("{}{why}", option.sentence));
         let _ = writeln!(out, "| `{}` | {key} | {default} | {} | {meaning} |", option.flag(), cell(&allowed(option)));
     }

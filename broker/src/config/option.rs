@@ -282,7 +282,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         Text("10MiB"),
         "The largest packet that is taken from a client, fixed header included.",
     )
-    .why("An image or a firmware block fits, and a hundred clients that each send one at once do not fill a small machine."),
+    .why("An image or a firmware block fits, and the memory limit of a machine with 1 GiB still holds 25 of them at once."),
     row(
         "receive_maximum",
         CONNECTIONS,
