@@ -258,14 +258,16 @@ impl Core {
     fn flush_layered(&mut self, key: ConnectionKey) -> io::Result<bool> {
         let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return Ok(true) };
         let is_closing = self.shard.connection(key).is_some_and(|connection| connection.is_closing());
-        if let Some(out) = self.shard.out(key) {
-            if !out.is_empty() && !socket.has_transport_ended && !socket.transport.is_handshaking() {
-                let mut mqtt = BytesMut::new();
-                out.take_into(&mut mqtt);
-                out.shrink();
-                // Words of the transport's own that it has written by then are still sent.
-                socket.has_transport_ended = socket.transport.send(&mut mqtt, &mut socket.raw).is_err();
-            }
+        if let Some(out) = self.shard.out(key)
+            && !out.is_empty()
+            && !socket.has_transport_ended
+            && !socket.transport.is_handshaking()
+        {
+            let mut mqtt = BytesMut::new();
+            out.take_into(&mut mqtt);
+            out.shrink();
+            // Words of the transport's own that it has written by then are still sent.
+            socket.has_transport_ended = socket.transport.send(&mut mqtt, &mut socket.raw).is_err();
         }
         if is_closing && !socket.has_transport_ended {
             socket.transport.close(&mut socket.raw);

@@ -45,12 +45,12 @@ impl Ledger {
         }
         let page = self.clients.entry(Arc::clone(client_id)).or_insert_with(|| Page { verdicts: VecDeque::new(), written: 0 });
         page.written = self.clock;
-        if let Some(last) = page.verdicts.back_mut() {
-            if (last.packet, &last.refusal, &last.topic) == (verdict.packet, &verdict.refusal, &verdict.topic) {
-                last.count += verdict.count;
-                last.unix_ms = verdict.unix_ms;
-                return;
-            }
+        if let Some(last) = page.verdicts.back_mut()
+            && (last.packet, &last.refusal, &last.topic) == (verdict.packet, &verdict.refusal, &verdict.topic)
+        {
+            last.count += verdict.count;
+            last.unix_ms = verdict.unix_ms;
+            return;
         }
         if page.verdicts.len() == self.limits.verdicts_max {
             page.verdicts.pop_front();

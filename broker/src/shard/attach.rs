@@ -48,10 +48,10 @@ impl Ended {
     fn note(&mut self, id: Arc<str>, state: SessionState) {
         if self.reasons.insert(Arc::clone(&id), state).is_none() {
             self.order.push_back(id);
-            if self.order.len() > ENDED_MAX {
-                if let Some(oldest) = self.order.pop_front() {
-                    self.reasons.remove(&oldest);
-                }
+            if self.order.len() > ENDED_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.reasons.remove(&oldest);
             }
         }
     }
@@ -78,7 +78,7 @@ pub fn home(client_id: &str, shards: u16) -> u16 {
 impl Shard {
     /// A CONNECT that can be served: to the shard of its session, and there to the answer who it is.
     pub(super) fn connect(&mut self, key: ConnectionKey, connect: Box<Connect>) {
-        let assigned = connect.client_id.is_empty().then(|| format!("candor-{:016x}{:016x}", self.random.next(), self.random.next()));
+        let assigned = connect.client_id.is_empty().then(|| format!("candor-{:016x}{:016x}", self.random.draw(), self.random.draw()));
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_id_assigned = assigned.is_some();
         connection.client_id = assigned.unwrap_or_else(|| connect.client_id.clone()).into();
@@ -145,11 +145,11 @@ impl Shard {
                 Problem::titled("the server has as many connections as it may have").rule("connections_max").limit(limit, open as u64 + 1);
             return Err(Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 10_000, jitter_ms: 20_000 })));
         }
-        if let Some(client) = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot)) {
-            if client.principal != admission.principal {
-                let problem = Problem::titled("the session belongs to another principal").field("client identifier").retry(Retry::Never);
-                return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem));
-            }
+        if let Some(client) = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot))
+            && client.principal != admission.principal
+        {
+            let problem = Problem::titled("the session belongs to another principal").field("client identifier").retry(Retry::Never);
+            return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem));
         }
         if let Some(will) = &connect.will {
             admission.rights.will(will.message.topic(), will.qos, will.retain).map_err(|mut refusal| {
@@ -200,7 +200,7 @@ impl Shard {
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.connection = Some(key);
         client.expires_at_ms = None;
-        client.generation = self.random.next();
+        client.generation = self.random.draw();
         client.rights = admission.rights;
         let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
         let unix_ms = self.now.unix_ms;
@@ -224,7 +224,7 @@ impl Shard {
     }
 
     fn new_client(&mut self, id: Arc<str>, admission: &Admission) -> u32 {
-        let incarnation = self.random.next();
+        let incarnation = self.random.draw();
         let client = Client {
             id: Arc::clone(&id),
             principal: Arc::clone(&admission.principal),

@@ -90,7 +90,7 @@ impl Shard {
     }
 
     pub(super) fn insert(&mut self, session: Session, peer: Peer, listener: Arc<ListenerSettings>, held: BytesMut) -> ConnectionKey {
-        let generation = self.random.next();
+        let generation = self.random.draw();
         let key = self.connections.insert(Connection {
             session,
             peer,
@@ -244,10 +244,10 @@ impl Shard {
     /// A window that opened, or frames that are wanted again, let waiting things go on.
     fn after(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get(key) else { return };
-        if let Some(slot) = connection.client {
-            if self.clients.get(slot).is_some_and(|client| !client.queue.is_empty()) {
-                self.pump(slot);
-            }
+        if let Some(slot) = connection.client
+            && self.clients.get(slot).is_some_and(|client| !client.queue.is_empty())
+        {
+            self.pump(slot);
         }
     }
 
@@ -278,11 +278,11 @@ impl Shard {
     /// Puts a connection's next deadline among the timers, if it is earlier than the one that is there.
     pub(super) fn schedule(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Some(deadline) = connection.session.deadline() {
-            if deadline < connection.timer_ms {
-                connection.timer_ms = deadline;
-                self.timers.at(deadline, super::timers::Timer::Connection(key, connection.generation));
-            }
+        if let Some(deadline) = connection.session.deadline()
+            && deadline < connection.timer_ms
+        {
+            connection.timer_ms = deadline;
+            self.timers.at(deadline, super::timers::Timer::Connection(key, connection.generation));
         }
     }
 

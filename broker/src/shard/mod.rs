@@ -165,7 +165,7 @@ impl Random {
     }
 
     /// SplitMix64: every seed gives a sequence without short cycles.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -294,11 +294,11 @@ impl Shard {
     }
 
     fn touch(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            if !connection.is_touched {
-                connection.is_touched = true;
-                self.effects.touched.push(key);
-            }
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.is_touched
+        {
+            connection.is_touched = true;
+            self.effects.touched.push(key);
         }
     }
 

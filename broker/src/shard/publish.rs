@@ -218,10 +218,10 @@ pub(super) fn experiment_keys(dictionary: &Dictionary) -> Dictionary {
     let mut map = MapBuilder::new();
     map.merge(dictionary);
     for (key, _) in dictionary.entries() {
-        if let KeyRef::Number(number) = key {
-            if number >= 0 {
-                map.remove(number);
-            }
+        if let KeyRef::Number(number) = key
+            && number >= 0
+        {
+            map.remove(number);
         }
     }
     map.finish()

@@ -121,7 +121,16 @@ impl Wire {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(patience()))?;
         let transcript = VecDeque::new();
-        Ok(Self { stream: Box::new(stream), socket, who: who.to_owned(), incoming: vec![], early: VecDeque::new(), closed: false, transcript, alpn: None })
+        Ok(Self {
+            stream: Box::new(stream),
+            socket,
+            who: who.to_owned(),
+            incoming: vec![],
+            early: VecDeque::new(),
+            closed: false,
+            transcript,
+            alpn: None,
+        })
     }
 
     /// The ALPN protocol id that the server selected, if there was TLS and it did.
@@ -173,6 +182,7 @@ impl Wire {
     ///
     /// # Errors
     /// None comes within [`patience`], or the peer closes.
+    #[allow(clippy::should_implement_trait, reason = "an event that may fail, with a deadline, is no iterator item")]
     pub fn next(&mut self) -> Checked<Vec<u8>> {
         self.next_within(patience())?.ok_or_else(|| self.failure("expected a packet, the peer closed the connection".into()))
     }
