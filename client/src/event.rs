@@ -206,4 +206,13 @@ impl Events {
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
+
+    /// An event that waits already; `None`: none does now.
+    pub fn ready(&mut self) -> Option<Event> {
+        match self.0.try_recv() {
+            Ok(event) => Some(event),
+            Err(broadcast::error::TryRecvError::Lagged(count)) => Some(Event::Missed(count)),
+            Err(_) => None,
+        }
+    }
 }

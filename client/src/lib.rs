@@ -1,6 +1,57 @@
-//! A client for MQTT 3.1.1 and its extension layer.
+//! A client for MQTT 3.1.1 and its extension layer: it speaks the extension where the server has it, plain MQTT where it does
+//! not, and says which of the two it is and what that means.
 //!
-//! Work in progress: the tour stands here when the parts do.
+//! ```no_run
+//! use candor_client::{Client, Options, Properties, Qos};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, mut messages) = Client::connect(Options::new("mqtt://localhost")?).await?;
+//! println!("{}", client.agreement().ok_or("the connection is gone")?);
+//! for granted in client.subscribe(["sensors/#", "alarms/+"]).qos(Qos::AtLeastOnce).await? {
+//!     println!("{}: {:?}", granted.filter, granted.result);
+//! }
+//! let properties = Properties::default().content_type("text/plain").receipt();
+//! let receipt = client.publish("sensors/kitchen", "21.5").qos(Qos::AtLeastOnce).properties(properties).await?;
+//! println!("taken, kept at {:?}", receipt.durability);
+//! if let Some(message) = messages.next().await {
+//!     println!("{}: {}", message.topic(), String::from_utf8_lossy(message.payload()));
+//! }
+//! client.leave().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The tour
+//!
+//! - [`Options`] is what a client asks for; [`Policy`] says which dialects it speaks, [`Options::require`] what the server must be
+//!   able to keep. What was agreed is the [`Agreement`].
+//! - [`Client`] is a handle: [`Client::publish`] gives a [`Receipt`] or a [`PublishError`] that holds the server's refusal,
+//!   [`Client::subscribe`] what was [`Granted`], filter by filter.
+//! - [`Messages`] are what comes. With [`Settlement::Manual`] each [`Incoming`] is accepted, rejected, released or put off by the
+//!   application, and one that is dropped is released.
+//! - [`Events`] tell what else happens: connections that come and go, sessions that are lost, gaps, refusals of QoS 0 messages, and
+//!   what a plain server cannot do.
+//! - [`Reconnect`] says when to come back; what a server asks for goes before. [`Memory`] keeps which servers spoke the extension.
+//! - [`Error`], [`PublishError`] and [`RequestError`] say who is at fault and what can be done.
+//!
+//! # How it works
+//!
+//! ```text
+//!  Options -> negotiate (which door) -> transport (TCP, TLS, WebSocket) -> link (session and bytes)
+//!                                                                            |
+//!  Client, Messages, Events <----------- channels -----------> driver: one task, everything that waits
+//! ```
+//! One task owns session and socket. Everything that crosses to it is a message in a bounded queue, and everything that waits is
+//! told when the task ends. The protocol itself is `candor_protocol::session`, which knows no socket.
+//!
+//! # What it does not do
+//!
+//! - The session lives in this process: after a restart nothing is left of what was in flight.
+//! - No MQTT 5, no TLS below 1.2, and no early data, since a first flight that can be replayed publishes twice.
+//! - A plain server cannot be told everything: see [`Loss`], [`Incoming::reject`] and [`Incoming::release`].
+//!
+//! An application that awaits receipts in the loop that takes its messages can stop itself: when 1024 messages wait to be taken,
+//! nothing is read, and receipts neither. Publish from another task, or use [`Publish::send`], which does not wait for the receipt.
 
 mod address;
 mod agreement;

@@ -7,6 +7,7 @@ use candor_protocol::dialect::write::PublishFrame;
 use candor_protocol::extension::{Context, Registry};
 use candor_protocol::packet::{Packet, PacketId, Publish};
 use candor_protocol::session::{Cause, ClientSettings, Delivery, Opened, Output, Parked, Session};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -56,7 +57,23 @@ pub(crate) struct Link {
     heard: bool,
     /// The transport ended, or failed with this to say.
     ended: bool,
-    pub(crate) failure: Option<String>,
+    pub(crate) failure: Option<Broken>,
+}
+
+/// How a transport failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Broken {
+    /// The peer hung up, in whatever way; it is nothing that TLS or the WebSocket complains about.
+    pub(crate) hung_up: bool,
+    pub(crate) cause: String,
+}
+
+impl Broken {
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let hung_up = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&error.kind());
+        Self { hung_up, cause: error.to_string() }
+    }
 }
 
 /// A link whose session is open, with what came before it was.
@@ -78,7 +95,14 @@ pub(crate) struct NotOpened {
     pub(crate) heard: bool,
     /// More came before the answer than is kept.
     pub(crate) flooded: bool,
-    pub(crate) failure: Option<String>,
+    pub(crate) failure: Option<Broken>,
+}
+
+impl NotOpened {
+    /// The peer hung up without a word.
+    pub(crate) fn hung_up(&self) -> bool {
+        !self.heard && self.failure.as_ref().is_none_or(|broken| broken.hung_up)
+    }
 }
 
 /// What came before the connection was agreed.
@@ -218,13 +242,17 @@ impl Link {
 
     /// Moves bytes both ways. `listen`: the application takes what may come. It may be dropped at any await.
     pub(crate) async fn turn(&mut self, listen: bool) {
+        if self.ended {
+            // Nothing moves any more; what came before is still to be taken.
+            return std::future::pending().await;
+        }
         let listen = listen && self.session.wants_frames() && self.outbox.len() < OUTBOX_FULL;
         let Turn { written, read, ended, error } = self.wire.turn(&mut self.inbox, &mut self.outbox, listen).await;
         self.written += written as u64;
         self.heard |= read > 0;
         self.ended |= ended;
         if let Some(error) = error {
-            self.failure = Some(error.to_string());
+            self.failure = Some(Broken::of(&error));
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) use outcome::error_of_cause;
 use crate::agreement::Agreement;
 use crate::error::{Error, Misbehaved, NotAvailable};
 use crate::event::{Because, Event, Loss};
-use crate::link::{Clock, FAREWELL, Link, NotOpened, OpenLink};
+use crate::link::{Clock, Link, NotOpened, OpenLink};
 use crate::memory::{Recollection, now_s};
 use crate::options::{Options, Policy};
 use crate::transport::{TransportFacts, dial};
@@ -119,6 +119,7 @@ impl Negotiator {
     ///
     /// # Errors
     /// Why there is no way in.
+    #[cfg(feature = "cli")]
     pub(crate) async fn knock(&self, door: Door) -> Result<Agreement, Error> {
         let until = Instant::now() + self.options.connect_timeout;
         let (wire, facts) = dial(&self.options, door == Door::Extended, until).await?;
@@ -130,7 +131,7 @@ impl Negotiator {
                 let agreed = agreement(&self.options, &facts, door, &open);
                 open.link.session.leave(false);
                 while open.link.poll().is_some() {}
-                open.link.close(FAREWELL).await;
+                open.link.close(crate::link::FAREWELL).await;
                 Ok(agreed)
             }
         }
@@ -244,11 +245,11 @@ impl Negotiator {
                 format!("it refused the extended CONNECT: {}", refused(connack, Dialect::Extended).refusal)
             }
             // A network fails so too. A server that answered, or was spoken to before, has merely been lost.
-            Cause::Lost if door == Door::Extended && !not_opened.heard && !self.ever_open => {
+            Cause::Lost if door == Door::Extended && not_opened.hung_up() && !self.ever_open => {
                 "it closed the connection at the extended CONNECT, as a plain server does".to_owned()
             }
             Cause::Lost if door == Door::Offer && bound => return self.spoke_before(),
-            cause => return error_of_cause(&self.options, cause, door.dialect(), not_opened.failure.as_deref()),
+            cause => return error_of_cause(&self.options, cause, door.dialect(), not_opened.failure.as_ref()),
         };
         match (self.options.needs_extension(), bound) {
             (true, _) => Error::NotAvailable(NotAvailable::Extension { how }),

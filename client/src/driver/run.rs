@@ -4,7 +4,8 @@ use super::State;
 use super::desk::{Desk, Inlets};
 use crate::error::Error;
 use crate::event::Event;
-use crate::link::{FAREWELL, Link};
+use crate::incoming::{Incoming, Settled};
+use crate::link::{FAREWELL, Link, OpenLink};
 use crate::negotiate::{Established, Negotiator, NotEstablished, error_of_cause};
 use crate::options::Options;
 use crate::reconnect::{Backoff, Verdict};
@@ -65,6 +66,7 @@ pub(super) async fn run(mut negotiator: Negotiator, mut desk: Desk, mut inlets: 
 async fn connect(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inlets, parked: Parked) -> Result<Established, Ended> {
     let establishing = negotiator.establish(parked);
     tokio::pin!(establishing);
+    let messages = desk.messages();
     loop {
         tokio::select! {
             established = &mut establishing => match established {
@@ -75,7 +77,7 @@ async fn connect(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inle
                     return Err(Ended { error, parked, lived: None });
                 }
             },
-            () = wait_for_leave(&mut inlets.leave) => return Err(Ended { error: Error::Left, parked: Parked::default(), lived: None }),
+            () = nobody_stays(&mut inlets.leave, &messages) => return Err(Ended { error: Error::Left, parked: Parked::default(), lived: None }),
             Some(order) = inlets.orders.recv() => desk.take(order, false),
         }
     }
@@ -84,10 +86,11 @@ async fn connect(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inle
 /// Lets time pass between two connections; whether the application left meanwhile.
 async fn pause(wait: Duration, desk: &mut Desk, inlets: &mut Inlets, parked: &mut Parked) -> bool {
     let until = Instant::now() + wait;
+    let messages = desk.messages();
     loop {
         tokio::select! {
             () = sleep_until(until) => return false,
-            () = wait_for_leave(&mut inlets.leave) => return true,
+            () = nobody_stays(&mut inlets.leave, &messages) => return true,
             Some(order) = inlets.orders.recv() => desk.take(order, false),
             Some(settled) = inlets.settlements.recv() => {
                 // A plain server could not be told more either, so it makes no difference which dialect is next.
@@ -99,9 +102,11 @@ async fn pause(wait: Duration, desk: &mut Desk, inlets: &mut Inlets, parked: &mu
     }
 }
 
-/// The application left, or dropped its last handle.
-async fn wait_for_leave(leave: &mut mpsc::Receiver<bool>) {
-    leave.recv().await;
+/// The application left, or dropped its last handle and its messages.
+async fn nobody_stays(leave: &mut mpsc::Receiver<bool>, messages: &mpsc::Sender<Incoming>) {
+    if leave.recv().await.is_none() {
+        messages.closed().await;
+    }
 }
 
 /// The turns of one connection.
@@ -119,9 +124,9 @@ impl<'a> Serving<'a> {
         Self { options, desk, inlets, held_since: None, told_held: false, handles_gone: false }
     }
 
-    async fn serve(mut self, open: crate::link::OpenLink, first: bool) -> Ended {
+    async fn serve(mut self, open: OpenLink, first: bool) -> Ended {
         let since = Instant::now();
-        let crate::link::OpenLink { mut link, opened, early } = open;
+        let OpenLink { mut link, opened, early } = open;
         self.desk.opened(*opened, &mut link, first);
         self.desk.act_early(early, &mut link);
         let cause = loop {
@@ -131,7 +136,7 @@ impl<'a> Serving<'a> {
             self.wait(&mut link).await;
         };
         let dialect = link.session.terms().dialect;
-        let error = error_of_cause(self.options, &cause, dialect, link.failure.as_deref());
+        let error = error_of_cause(self.options, &cause, dialect, link.failure.as_ref());
         let farewell = if cause == Cause::Left { self.options.connect_timeout } else { FAREWELL };
         let (parked, all_written) = link.close(farewell).await;
         self.desk.apart(all_written, dialect);
@@ -172,7 +177,7 @@ impl<'a> Serving<'a> {
         }
     }
 
-    fn settle(&mut self, settled: crate::incoming::Settled, link: &mut Link) {
+    fn settle(&mut self, settled: Settled, link: &mut Link) {
         let extended = link.session.terms().dialect.is_extended();
         if let Some((ticket, outcome)) = self.desk.settled(settled, extended) {
             link.session.settle(ticket, outcome);

@@ -3,7 +3,7 @@
 use super::door::Door;
 use crate::agreement::Agreement;
 use crate::error::{Error, Misbehaved, NotAvailable, Refused, Step};
-use crate::link::{NotOpened, OpenLink};
+use crate::link::{Broken, NotOpened, OpenLink};
 use crate::options::Options;
 use crate::transport::{TransportFacts, failed};
 use candor_protocol::codec::dictionary::Dictionary;
@@ -33,7 +33,7 @@ pub(super) fn refused(connack: &ConnAck, dialect: Dialect) -> Refused {
 }
 
 /// What the end of a session means to the caller.
-pub(crate) fn error_of_cause(options: &Options, cause: &Cause, dialect: Dialect, failure: Option<&str>) -> Error {
+pub(crate) fn error_of_cause(options: &Options, cause: &Cause, dialect: Dialect, failure: Option<&Broken>) -> Error {
     match cause {
         Cause::PeerLeft { reason, problem, retry_after_ms } => {
             let refusal = Refusal { reason: *reason, problem: problem.clone().unwrap_or_default() };
@@ -53,7 +53,7 @@ pub(crate) fn error_of_cause(options: &Options, cause: &Cause, dialect: Dialect,
         Cause::BadAccept(error) => Error::Misbehaved(Misbehaved::BadAccept(*error)),
         Cause::Left => Error::Left,
         _ => {
-            let cause = failure.unwrap_or("the server closed it without a word");
+            let cause = failure.map_or("the server closed it without a word", |broken| &broken.cause);
             Error::Transport(failed(Step::Open, &options.address, &cause))
         }
     }

@@ -24,6 +24,9 @@ use tokio_tungstenite::WebSocketStream;
 /// The most bytes that one turn reads, and the room that is made for them.
 const READ_LEN: usize = 64 * 1024;
 
+/// How long a closed connection is read on.
+const READ_ON: Duration = Duration::from_secs(1);
+
 /// What the handshakes below MQTT ended in.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct TransportFacts {
@@ -199,35 +202,42 @@ impl Wire {
     }
 
     /// A deliberate close: writes what is owed, shuts down writing, then reads on for a bounded time and amount, so that what
-    /// was said last is not erased by a reset. Tells whether all was written.
+    /// was said last is not erased by a reset. Tells whether all was written `within` the time for it.
     pub(crate) async fn close(mut self, mut outbox: BytesMut, within: Duration) -> bool {
-        let mut all_written = false;
-        let closing = async {
-            let mut inbox = BytesMut::new();
+        let mut inbox = BytesMut::new();
+        let writing = async {
             while !outbox.is_empty() || self.unflushed > 0 {
                 let turn = self.turn(&mut inbox, &mut outbox, false).await;
                 turn.error.map_or(Ok(()), Err)?;
             }
-            all_written = true;
-            poll_fn(|cx| match &mut self.stream {
-                Stream::Bytes(socket) => Pin::new(socket).poll_shutdown(cx),
-                Stream::Messages(stream) => websocket::poll_close(stream, cx),
-            })
-            .await?;
-            let mut left = 16 * READ_LEN;
-            while left > 0 {
-                inbox.clear();
-                let turn = self.turn(&mut inbox, &mut outbox, true).await;
-                if turn.ended {
-                    break;
-                }
-                left = left.saturating_sub(turn.read);
-            }
             io::Result::Ok(())
         };
-        // Nobody waits for the outcome: the session has said all that it knows.
-        let _ = tokio::time::timeout(within, closing).await;
+        let all_written = matches!(tokio::time::timeout(within, writing).await, Ok(Ok(())));
+        if all_written {
+            // Nobody waits for the outcome: the session has said all that it knows.
+            let _ = tokio::time::timeout(READ_ON, self.read_on()).await;
+        }
         all_written
+    }
+
+    async fn read_on(&mut self) {
+        let shutdown = poll_fn(|cx| match &mut self.stream {
+            Stream::Bytes(socket) => Pin::new(socket).poll_shutdown(cx),
+            Stream::Messages(stream) => websocket::poll_close(stream, cx),
+        });
+        if shutdown.await.is_err() {
+            return;
+        }
+        let (mut inbox, mut outbox) = (BytesMut::new(), BytesMut::new());
+        let mut left = 16 * READ_LEN;
+        while left > 0 {
+            inbox.clear();
+            let turn = self.turn(&mut inbox, &mut outbox, true).await;
+            if turn.ended {
+                return;
+            }
+            left = left.saturating_sub(turn.read);
+        }
     }
 }
 

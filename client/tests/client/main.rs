@@ -1,7 +1,7 @@
 //! Conversations of a client with a scripted server over real sockets. Each file is a subject, each test a promise.
 
-// A test binary has no users outside.
-#![allow(unreachable_pub)]
+// A test binary has no users outside, and its helpers may fail as its tests do.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod command;
 mod negotiation;

@@ -5,8 +5,8 @@ use bytes::{Bytes, BytesMut};
 use candor_client::protocol::dialect::offer::BadAccept;
 use candor_client::protocol::session::{Extended, ServerPolicy};
 use candor_client::{
-    Because, Client, Dialect, Door, Durability, Error, Event, Events, InProcess, Loss, Memory, Misbehaved, NotAvailable, Options, Policy,
-    Problem, Reason, Reconnect, Refusal, Requirement, Retry,
+    Because, Client, Dialect, Door, Durability, Error, Event, Events, InProcess, Loss, Memory, MemoryError, Misbehaved, NotAvailable,
+    Options, Policy, Problem, Reason, Recollection, Reconnect, Refusal, Requirement, Retry,
 };
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ async fn a_client_that_wants_plain_connections_makes_no_offer() {
         let (client, mut events) = connect(server.options().policy(policy)).await.unwrap();
         assert_eq!(dialect(&client), (expected, Door::Plain(expected)));
         assert_eq!(downgraded(&client, &mut events).await, None, "what was not asked for is not missing");
-        assert!(server.all_seen().iter().all(|seen| !matches!(seen, Seen::Unsubscribe(_) | Seen::Confirmed)));
+        assert!(server.all_seen().iter().all(|seen| !matches!(seen, Seen::Unsubscribe | Seen::Confirmed)));
     }
 }
 
@@ -249,4 +249,81 @@ async fn what_is_no_server_is_told_as_such() {
     let options = Options::new(&format!("mqtt://{closed}")).unwrap().reconnect(Reconnect::never());
     let error = connect(options).await.unwrap_err();
     assert!(matches!(&error, Error::Transport(error) if error.step == candor_client::Step::Connect), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_before_connack_did_not_die_of_the_offer() {
+    let silent = Script { cut_after: Some(0), ..Script::default() };
+    let mut server = Server::scripted(vec![silent, Script::default()]).await;
+    let error = connect(server.options()).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(_)), "{error}");
+    let connections = server.all_seen().iter().filter(|seen| matches!(seen, Seen::Arrived)).count();
+    assert_eq!(connections, 1);
+}
+
+/// Sends `count` messages, plain, between CONNACK and the answer to the offer.
+fn in_between(count: usize) -> Script {
+    Script::tampering(move |frame: Bytes| {
+        let mut frames = vec![frame];
+        if frames[0][0] == 0x20 {
+            frames.extend((0..count).map(|n| Bytes::copy_from_slice(&[0x30, 4, 0, 1, b'a', n as u8])));
+        }
+        frames
+    })
+}
+
+#[tokio::test]
+async fn messages_between_connack_and_the_answer_come_first() {
+    let server = Server::start(in_between(3)).await;
+    let (client, mut messages) = soon(Client::connect(server.options())).await.unwrap();
+    assert_eq!(client.agreement().unwrap().dialect, Dialect::Extended);
+    server.deliver("a", "3", candor_client::Qos::AtMostOnce, 0);
+    for expected in [[0], [1], [2], [b'3']] {
+        assert_eq!(soon(messages.next()).await.unwrap().payload(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_floods_the_client_before_it_answers_is_left() {
+    let server = Server::start(in_between(10_001)).await;
+    assert_eq!(connect(server.options()).await.unwrap_err(), Error::Misbehaved(Misbehaved::TooMuchTooEarly));
+}
+
+/// A memory that has lost itself.
+#[derive(Debug)]
+struct Broken;
+
+impl Memory for Broken {
+    fn recall(&self, _server: &str) -> Result<Recollection, MemoryError> {
+        Err(MemoryError("it cannot be read".to_owned()))
+    }
+
+    fn remember(&self, _server: &str, _what: Recollection) -> Result<(), MemoryError> {
+        Err(MemoryError("it cannot be written".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_fails_is_told_and_does_not_keep_a_client_from_its_server() {
+    let server = Server::start(Script::default()).await;
+    let (client, _, mut events) = soon(Client::connect_observed(server.options().memory(Arc::new(Broken)))).await.unwrap();
+    assert!(client.agreement().is_some());
+    let failed: Vec<_> = std::iter::from_fn(|| events.ready()).filter(|event| matches!(event, Event::MemoryFailed(_))).collect();
+    assert_eq!(failed.len(), 2);
+}
+
+#[tokio::test]
+async fn properties_of_a_will_that_a_plain_connect_cannot_carry_are_told() {
+    let will = || {
+        let properties = candor_client::Properties::default().content_type("text/plain");
+        candor_client::WillOptions::new("gone", "x").unwrap().properties(properties)
+    };
+    for (policy, told) in [(Policy::Prefer, true), (Policy::Require, false)] {
+        let mut server = Server::start(Script::default()).await;
+        let (_client, mut events) = connect(server.options().policy(policy).will(will())).await.unwrap();
+        let lost = std::iter::from_fn(|| events.ready()).any(|event| matches!(event, Event::WillPropertiesLost));
+        assert_eq!(lost, told, "{policy:?}");
+        let carried = server.connect().await.will.unwrap().message.dictionary();
+        assert_eq!(carried.is_empty(), told);
+    }
 }

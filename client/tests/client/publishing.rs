@@ -197,7 +197,7 @@ async fn a_lost_session_resends_qos_1_as_new_and_says_that_the_fate_of_qos_2_is_
 
 #[tokio::test]
 async fn what_is_published_without_a_connection_waits_up_to_the_limit_and_is_then_refused() {
-    let mut server = Server::scripted(vec![Script::default(), Script::refusing(busy()), Script::default()]).await;
+    let server = Server::scripted(vec![Script::default(), Script::refusing(busy()), Script::default()]).await;
     let client = connect(server.options().queue_limit(3, 1 << 20)).await;
     let mut events = client.events();
     server.act(Act::Cut);
@@ -295,4 +295,25 @@ async fn many_publishers_share_a_client() {
     }
     soon(tasks.join_all()).await;
     assert_eq!(counted.load(Ordering::Relaxed), 1000);
+}
+
+#[tokio::test]
+async fn what_an_experiment_adds_travels_only_where_both_ends_run_it() {
+    use candor_client::protocol::extension::Registry;
+    use candor_client::protocol::extension::priority::{PRIORITY, Priority};
+    let mut registry = Registry::default();
+    registry.add(Arc::new(Priority)).unwrap();
+    let urgent = || Properties::default().hop_key(PRIORITY, &9);
+    let mut script = Script::default();
+    script.policy.registry = registry.clone();
+    let mut server = Server::start(script).await;
+    let client = connect(server.options().experiments(registry.clone())).await;
+    assert_eq!(client.agreement().unwrap().experiments, ["x-priority"]);
+    assert!(soon(client.publish("a", "x").qos(Qos::AtLeastOnce).properties(urgent()).into_future()).await.is_ok());
+    assert_eq!(server.publish().await.dictionary.value(PRIORITY), Some(9));
+    let other = Server::start(Script::default()).await;
+    let client = connect(other.options().experiments(registry)).await;
+    assert_eq!(client.agreement().unwrap().experiments, [] as [&str; 0]);
+    let error = soon(client.publish("a", "x").qos(Qos::AtLeastOnce).properties(urgent()).into_future()).await.unwrap_err();
+    assert!(matches!(error, PublishError::NotAvailable { .. }), "{error}");
 }

@@ -227,3 +227,36 @@ async fn a_clean_start_that_a_plain_server_cannot_keep_is_told() {
     let (_client, _messages, mut events) = connect(server.options().session_expiry_s(60)).await;
     event(&mut events, |event| matches!(event, Event::SessionNotKept).then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_subscriber_without_a_handle_comes_back_too() {
+    let mut server = Server::start(Script::default()).await;
+    let (client, mut messages, mut events) = connect(server.options().session_expiry_s(60)).await;
+    soon(client.subscribe("a").into_future()).await.unwrap();
+    drop(client);
+    server.act(Act::Cut);
+    disconnected(&mut events).await;
+    connected(&mut events).await;
+    server.deliver("a", "x", Qos::AtLeastOnce, 1);
+    assert_eq!(soon(messages.next()).await.unwrap().payload(), b"x");
+    drop(messages);
+    server.wait_for(|seen| matches!(seen, Seen::Closed(Cause::PeerLeft { .. })).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_hang_up_does_not_keep_a_client_that_leaves() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 100]).await;
+        stream.write_all(&[0x20, 2, 0, 0]).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let options = Options::new(&format!("mqtt://127.0.0.1:{port}")).unwrap().policy(Policy::Plain);
+    let (client, _messages, _) = connect(options).await;
+    let leaving = tokio::time::timeout(Duration::from_secs(5), client.leave()).await;
+    server.abort();
+    assert!(leaving.is_ok(), "it waited for a server that says nothing");
+}

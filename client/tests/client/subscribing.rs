@@ -242,6 +242,23 @@ async fn a_slow_consumer_holds_the_server_back_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_held_back_for_long_is_told_and_not_taken_for_lost() {
+    const COUNT: u64 = 3000;
+    let server = Server::start(Script::default()).await;
+    let (_client, mut messages, mut events) = connect(server.options().keep_alive_s(1)).await;
+    for n in 0..COUNT {
+        server.deliver("a", &n.to_string(), Qos::AtMostOnce, n);
+    }
+    // Several keep alive intervals pass until then.
+    event(&mut events, |event| matches!(event, Event::HeldBack { .. }).then_some(())).await;
+    for n in 0..COUNT {
+        assert_eq!(text(&next(&mut messages).await).1, n.to_string());
+    }
+    let others: Vec<_> = std::iter::from_fn(|| events.ready()).collect();
+    assert_eq!(others, [], "the connection lived on");
+}
+
+#[tokio::test]
 async fn the_receive_maximum_bounds_what_waits_for_its_settlement() {
     let server = Server::start(Script::default()).await;
     let options = server.options().settlement(Settlement::Manual).receive_maximum(3);
@@ -348,4 +365,20 @@ async fn a_subscriber_needs_no_handle() {
         server.deliver("a", &n.to_string(), Qos::AtLeastOnce, n);
         assert_eq!(text(&next(&mut messages).await).1, n.to_string());
     }
+}
+
+#[tokio::test]
+async fn who_takes_events_too_slowly_is_told_how_many_are_missing() {
+    let server = Server::start(Script::default()).await;
+    let (client, mut messages, mut events) = connect(server.options()).await;
+    for _ in 0..400 {
+        server.act(Act::Say(Packet::Notice(Notice { reason: Reason::DRAINING, dictionary: Dictionary::EMPTY })));
+    }
+    // This comes behind them.
+    server.deliver("a", "x", Qos::AtMostOnce, 0);
+    next(&mut messages).await;
+    let Some(Event::Missed(missed)) = events.ready() else { panic!("nothing was missed of 400 events with room for 256") };
+    let left = std::iter::from_fn(|| events.ready()).count();
+    assert_eq!(missed as usize + left, 401, "the notices, and that it was connected");
+    assert!(client.agreement().is_some());
 }

@@ -179,3 +179,14 @@ async fn handshakes_that_never_end_are_given_up() {
         assert!(matches!(&error, Error::Transport(error) if error.step == step), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_client_proves_itself_by_its_certificate() {
+    let (transport, identity) = Transport::tls_for_one_client(&[ALPN]);
+    let server = Server::over(transport, vec![Script::default()]).await;
+    let known = TlsOptions { client_identity: Some(identity.paths()), ..server.certificates.as_ref().unwrap().client_options() };
+    let (client, _) = connect(forgetful(server.options()).tls(known)).await.unwrap();
+    soon(client.ping()).await.unwrap();
+    let error = connect(forgetful(server.options())).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(_)), "{error}");
+}

@@ -6,6 +6,7 @@ use crate::link::Link;
 use crate::publish::{self, Order, Receipt};
 use candor_protocol::codec::dictionary::KeyRef;
 use candor_protocol::dialect::Dialect;
+use candor_protocol::dialect::write::PublishFrame;
 use candor_protocol::packet::property::MINIMUM_DURABILITY;
 use candor_protocol::session::{Admitted, Delivery, Outcome, Token};
 use tokio::sync::oneshot;
@@ -55,8 +56,10 @@ impl Desk {
                     return;
                 }
                 Admitted::TooLarge => {
-                    let limit = link.session.terms().send_size_max;
-                    let seen = delivery.message.len() + delivery.hop.as_bytes().len();
+                    let terms = link.session.terms();
+                    let Delivery { message, qos, retain, hop } = &delivery;
+                    let seen = PublishFrame::new(terms.dialect, *qos, *retain, message, hop).len();
+                    let limit = terms.send_size_max;
                     self.finish(token, Err(PublishError::TooLarge { limit, seen }));
                 }
                 Admitted::Now(id) => {

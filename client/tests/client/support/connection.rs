@@ -102,8 +102,6 @@ pub enum Act {
     Raw(Vec<u8>),
     /// The transport breaks.
     Cut,
-    /// From now on messages are settled so; `None`: not at all.
-    Settle(Option<Outcome>),
 }
 
 impl Act {
@@ -125,7 +123,6 @@ struct Connection {
     since: Instant,
     frames: usize,
     broken: bool,
-    fixed: Option<Option<Outcome>>,
 }
 
 pub async fn serve(
@@ -148,7 +145,6 @@ pub async fn serve(
         since: Instant::now(),
         frames: 0,
         broken: false,
-        fixed: None,
     };
     let mut inbox = BytesMut::new();
     let mut acting = true;
@@ -206,7 +202,6 @@ impl Connection {
             Act::End(refusal) => self.session.refuse_connection(refusal),
             Act::Raw(bytes) => self.put(bytes.into()),
             Act::Cut => self.broken = true,
-            Act::Settle(outcome) => self.fixed = Some(outcome),
         }
     }
 
@@ -239,7 +234,7 @@ impl Connection {
                 self.decide(clean);
             }
             Output::Message { ticket, publish } => {
-                let outcome = self.fixed.clone().unwrap_or_else(|| (self.script.judge)(&publish));
+                let outcome = (self.script.judge)(&publish);
                 self.see(Seen::Publish(publish));
                 if let (Some(ticket), Some(outcome)) = (ticket, outcome) {
                     self.session.settle(ticket, outcome);
@@ -257,14 +252,14 @@ impl Connection {
             Output::Unsubscribe(packet) => {
                 let reasons = vec![Reason::SUCCESS; packet.filters.len()];
                 let answer = UnsubAck { id: packet.id, reasons, dictionary: Dictionary::EMPTY, accept: Bytes::new() };
-                self.see(Seen::Unsubscribe(packet));
+                self.see(Seen::Unsubscribe);
                 self.session.answer(Packet::UnsubAck(Box::new(answer)));
             }
             Output::Ping => {
                 self.see(Seen::Ping);
                 self.session.answer(Packet::PingResp(Ping::default()));
             }
-            Output::Notice(notice) => self.see(Seen::Notice(notice)),
+            Output::Notice(_) => self.see(Seen::Notice),
             Output::Opened(_) => self.see(Seen::Confirmed),
             Output::Closed { cause, .. } => self.see(Seen::Closed(cause)),
             Output::Refused { .. } | Output::Answered { .. } | Output::Pong(_) => {}

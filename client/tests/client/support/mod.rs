@@ -6,7 +6,7 @@ mod streams;
 pub use connection::{Act, Script};
 pub use streams::{Certificates, Transport};
 
-use candor_client::protocol::packet::{Connect, Notice, Publish, Subscribe, Unsubscribe};
+use candor_client::protocol::packet::{Connect, Publish, Subscribe};
 use candor_client::protocol::session::{Cause, Outcome, Parked, Token};
 use candor_client::{Options, Qos, Reconnect};
 use std::collections::{HashMap, VecDeque};
@@ -30,9 +30,9 @@ pub enum Seen {
     Confirmed,
     Publish(Publish),
     Subscribe(Box<Subscribe>),
-    Unsubscribe(Box<Unsubscribe>),
+    Unsubscribe,
     Ping,
-    Notice(Notice),
+    Notice,
     Settled {
         token: Token,
         outcome: Outcome,

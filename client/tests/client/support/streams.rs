@@ -2,8 +2,10 @@
 
 use candor_client::TlsOptions;
 use futures_util::{Sink, Stream};
-use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WantsServerCert;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -22,7 +24,30 @@ pub struct Certificates {
     file: Arc<PemFile>,
 }
 
+/// A client's certificate and key, in files.
+pub struct Identity {
+    chain: PemFile,
+    key: PemFile,
+}
+
+impl Identity {
+    pub fn paths(&self) -> (PathBuf, PathBuf) {
+        (self.chain.0.clone(), self.key.0.clone())
+    }
+}
+
+/// A file that goes with its owner.
 struct PemFile(PathBuf);
+
+impl PemFile {
+    fn new(pem: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("candor-test-{}-{number}.pem", std::process::id()));
+        std::fs::write(&path, pem).unwrap();
+        Self(path)
+    }
+}
 
 impl Drop for PemFile {
     fn drop(&mut self) {
@@ -58,17 +83,31 @@ impl Transport {
 
     /// TLS that knows these protocol ids.
     pub fn tls(alpn: &[&str]) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        Self::tls_with(alpn, |builder| builder.with_no_client_auth())
+    }
+
+    /// TLS for the client with the identity that is given back, and for no other.
+    pub fn tls_for_one_client(alpn: &[&str]) -> (Self, Identity) {
+        let made = rcgen::generate_simple_self_signed(vec!["device-1".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let identity = Identity { chain: PemFile::new(&made.cert.pem()), key: PemFile::new(&made.signing_key.serialize_pem()) };
+        (Self::tls_with(alpn, |builder| builder.with_client_cert_verifier(verifier)), identity)
+    }
+
+    fn tls_with(
+        alpn: &[&str],
+        clients: impl FnOnce(ConfigBuilder<ServerConfig, WantsVerifier>) -> ConfigBuilder<ServerConfig, WantsServerCert>,
+    ) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("candor-test-{}-{number}.pem", std::process::id()));
-        std::fs::write(&path, made.cert.pem()).unwrap();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let mut config = clients(builder).with_single_cert(vec![made.cert.der().clone()], key).unwrap();
         config.alpn_protocols = alpn.iter().map(|id| id.as_bytes().to_vec()).collect();
-        let certificates = Certificates { file: Arc::new(PemFile(path)) };
+        let certificates = Certificates { file: Arc::new(PemFile::new(&made.cert.pem())) };
         Self { tls: Some(TlsAcceptor::from(Arc::new(config))), certificates: Some(certificates), websocket: None }
     }
 
@@ -123,28 +162,37 @@ async fn bridge(mut socket: WebSocketStream<Box<dyn Io>>, mut far: DuplexStream)
     let mut buffer = [0; 7];
     loop {
         tokio::select! {
-            read = far.read(&mut buffer) => match read {
-                Ok(len @ 1..) => {
-                    let message = Message::Binary(bytes::Bytes::copy_from_slice(&buffer[..len]));
-                    if poll_fn(|cx| Pin::new(&mut socket).poll_ready(cx)).await.is_err()
-                        || Pin::new(&mut socket).start_send(message).is_err()
-                        || poll_fn(|cx| Pin::new(&mut socket).poll_flush(cx)).await.is_err()
-                    {
-                        return;
-                    }
+            read = far.read(&mut buffer) => {
+                let len = read.unwrap_or(0);
+                if len == 0 {
+                    return close(&mut socket).await;
                 }
-                _ => {
-                    let _ = poll_fn(|cx| Pin::new(&mut socket).poll_close(cx)).await;
+                if !send(&mut socket, &buffer[..len]).await {
                     return;
                 }
-            },
-            message = poll_fn(|cx| Pin::new(&mut socket).poll_next(cx)) => match message {
-                Some(Ok(Message::Binary(bytes))) => if far.write_all(&bytes).await.is_err() {
+            }
+            message = receive(&mut socket) => match message {
+                Some(Message::Binary(bytes)) => if far.write_all(&bytes).await.is_err() {
                     return;
                 },
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => {}
+                Some(Message::Close(_)) | None => return,
+                Some(_) => {}
             },
         }
     }
+}
+
+async fn send(socket: &mut WebSocketStream<Box<dyn Io>>, bytes: &[u8]) -> bool {
+    let message = Message::Binary(bytes::Bytes::copy_from_slice(bytes));
+    poll_fn(|cx| Pin::new(&mut *socket).poll_ready(cx)).await.is_ok()
+        && Pin::new(&mut *socket).start_send(message).is_ok()
+        && poll_fn(|cx| Pin::new(&mut *socket).poll_flush(cx)).await.is_ok()
+}
+
+async fn receive(socket: &mut WebSocketStream<Box<dyn Io>>) -> Option<Message> {
+    poll_fn(|cx| Pin::new(&mut *socket).poll_next(cx)).await?.ok()
+}
+
+async fn close(socket: &mut WebSocketStream<Box<dyn Io>>) {
+    let _ = poll_fn(|cx| Pin::new(&mut *socket).poll_close(cx)).await;
 }
