@@ -129,14 +129,14 @@ impl Session {
         if !is_due {
             return;
         }
-        let mut outcome = Outcome::of_ack(ack);
-        if qos == Qos::ExactlyOnce {
+        let Some(message) = self.outbound.finish(ack.id) else { return };
+        let outcome = match (qos, &message.committed) {
+            (Qos::ExactlyOnce, Some(committed)) => (**committed).clone(),
             // What was committed with PUBREC is not taken back: PUBCOMP only ends the exchange.
-            outcome = Outcome::accepted();
-        }
-        if let Some(message) = self.outbound.finish(ack.id) {
-            self.settled(message, outcome);
-        }
+            (Qos::ExactlyOnce, None) => Outcome::accepted(),
+            _ => Outcome::of_ack(ack),
+        };
+        self.settled(message, outcome);
     }
 
     fn settled(&mut self, message: InFlight, outcome: Outcome) {
@@ -159,6 +159,10 @@ impl Session {
                 self.settled(message, Outcome::of_ack(ack));
             }
             return;
+        }
+        if matches!(message.stage, Stage::Published | Stage::Waiting(false)) {
+            let outcome = Outcome::of_ack(ack);
+            message.committed = (outcome != Outcome::accepted()).then(|| Box::new(outcome));
         }
         match message.stage {
             Stage::Published => {

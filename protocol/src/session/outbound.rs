@@ -8,7 +8,7 @@
 //! After a connection was lost every message is `Waiting` until it is sent again, with DUP and its identifier
 //! ([MQTT-4.4.0-1]), in the order of the first sendings ([MQTT-4.6.0-1]).
 
-use super::Token;
+use super::{Outcome, Token};
 use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
 use crate::packet::message::Message;
@@ -41,6 +41,8 @@ pub struct InFlight {
     pub stage: Stage,
     /// Boxed, so that the ring of identifiers stays small.
     pub delivery: Box<Delivery>,
+    /// What PUBREC said beyond success: it is the outcome once PUBCOMP has come.
+    pub committed: Option<Box<Outcome>>,
 }
 
 /// What stands under a packet identifier.
@@ -108,7 +110,7 @@ impl Outbound {
     /// Takes a message up and gives it an identifier; the caller asked [`Outbound::credit`].
     pub fn start(&mut self, delivery: Delivery, token: Token) -> PacketId {
         self.open += 1;
-        self.push(Slot::Message(InFlight { token, stage: Stage::Published, delivery: Box::new(delivery) }))
+        self.push(Slot::Message(InFlight { token, stage: Stage::Published, delivery: Box::new(delivery), committed: None }))
     }
 
     /// Gives a request an identifier; `None`: all are in use.
