@@ -308,7 +308,7 @@ impl Session {
         let mut answers: Vec<Packet> = Vec::new();
         let in_order = self.terms.acks_in_order;
         self.inbound.settle(ticket, outcome, in_order, |pending, outcome| {
-            let ack = outcome.to_ack(pending.id, pending.wants_receipt);
+            let ack = outcome.to_ack(pending.id, &pending.asked);
             answers.push(if pending.qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) });
         });
         if self.is_open() {

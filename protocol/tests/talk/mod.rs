@@ -28,9 +28,16 @@ pub(crate) fn end(pair: &mut Pair, role: Role) -> &mut End {
 /// Hands bytes to the peer of `from` as if `from` had sent them, packet by packet.
 pub(crate) fn inject(pair: &mut Pair, from: Role, bytes: &[u8]) {
     let mut bytes = BytesMut::from(bytes);
-    while let Some(frame) = Frame::split_mut(&mut bytes, u32::MAX).unwrap() {
+    loop {
         let now_ms = pair.now_ms;
-        end(pair, from.other()).session.receive(&frame, now_ms);
+        match Frame::split_mut(&mut bytes, u32::MAX) {
+            Ok(Some(frame)) => end(pair, from.other()).session.receive(&frame, now_ms),
+            Ok(None) => return,
+            Err(error) => {
+                bytes.clear();
+                end(pair, from.other()).session.malformed(error);
+            }
+        }
         pair.drive();
     }
 }
