@@ -284,19 +284,20 @@ fn silence_closes_after_one_and_a_half_intervals_and_a_client_is_never_silent() 
 #[test]
 fn a_will_is_published_unless_the_client_took_its_leave() {
     for way in Way::ALL {
-        for leaves in [true, false] {
+        for (leaves, with_will) in [(true, false), (true, true), (false, false)] {
             let mut settings = way.settings("device-1");
             let will = Will { message: message("gone"), qos: Qos::AtLeastOnce, retain: true, dictionary: Dictionary::EMPTY };
             settings.connect.will = Some(will);
             let mut pair = Pair::new(settings, ServerPolicy::default());
             pair.drive();
             if leaves {
-                pair.client.session.leave(false);
+                pair.client.session.leave(with_will);
             } else {
                 pair.cut();
             }
             pair.drive();
-            assert_eq!(pair.server.will.is_some(), !leaves, "{way:?}");
+            assert_eq!(pair.server.will.is_some(), !leaves || with_will, "{way:?}");
+            assert_eq!(pair.client.closed, Some(if leaves { Cause::Left } else { Cause::Lost }), "{way:?}");
         }
     }
 }

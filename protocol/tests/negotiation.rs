@@ -166,10 +166,24 @@ fn messages_of_a_resumed_session_may_come_in_between() {
     )));
     assert!(matches!(heard[..], [Output::Message { .. }]));
     offering.session.settle(0, candor_protocol::session::Outcome::accepted());
-    let answered = outputs(&mut offering.session);
-    assert_eq!(sent(&answered), [&Packet::PubAck(Ack::success(PacketId::new(3).unwrap()))]);
+    assert_eq!(outputs(&mut offering.session), [], "the client is silent until it knows");
     let accept = offering.accept().to_bytes();
-    assert!(!sent(&offering.hear(&unsuback(accept))).is_empty());
+    let said = offering.hear(&unsuback(accept));
+    let [Packet::Notice(_), Packet::PubAck(ack)] = sent(&said)[..] else { panic!("{said:?}") };
+    assert_eq!(*ack, Ack::success(PacketId::new(3).unwrap()));
+}
+
+/// clause offer.timeout MUST
+/// A client MUST close a connection on which the answer to its offer has not come within the time that it gives a connection to
+/// open.
+#[test]
+fn an_answer_is_not_waited_for_for_ever() {
+    let mut offering = Offering::new();
+    let until_ms = offering.session.deadline().unwrap();
+    offering.session.tick(until_ms - 1);
+    assert_eq!(outputs(&mut offering.session), [], "no PINGREQ either");
+    offering.session.tick(until_ms);
+    assert_eq!(closed(&outputs(&mut offering.session)), Some(&Cause::Silent));
 }
 
 #[test]
@@ -256,6 +270,24 @@ fn a_server_stays_plain_until_the_confirm() {
     // A confirm that comes now comes too late: packet type 15 does not exist here.
     let confirm = Packet::Notice(Notice { reason: Reason::CONFIRM, dictionary: Dictionary::EMPTY });
     assert!(closed(&say(&mut session, Dialect::Extended, &confirm)).is_some());
+}
+
+/// clause offer.quiet MUST NOT
+/// A server that sent an accept MUST NOT send messages before the client's next packet has come: the client reads
+/// everything behind the accept as extended.
+#[test]
+fn a_server_delivers_nothing_between_its_accept_and_the_next_packet() {
+    let (mut session, _, offer) = server(ServerPolicy::default());
+    assert!(session.is_ready());
+    let heard = say(&mut session, Dialect::V311, &Packet::Unsubscribe(Box::new(offer)));
+    let [Packet::UnsubAck(answer)] = sent(&heard)[..] else { panic!("{heard:?}") };
+    session.tick(60_000);
+    assert_eq!(session.deliver(publish(), 1), Delivered::Later(publish()));
+    let hash = Accept::confirm_hash(&answer.accept);
+    let confirm = Notice { reason: Reason::CONFIRM, dictionary: Dictionary::with(property::CONFIRM_HASH, &hash) };
+    say(&mut session, Dialect::Extended, &Packet::Notice(confirm));
+    assert_eq!(session.deliver(publish(), 1), Delivered::Now(None));
+    assert!(session.terms().dialect.is_extended());
 }
 
 /// clause offer.wrong-confirm MUST

@@ -41,6 +41,8 @@ impl Session {
         match &self.phase {
             Phase::Closed => None,
             Phase::Opening(_) => Some(self.clock.opening_until_ms),
+            // A client that made an offer is silent until it knows, and it does not wait for ever.
+            Phase::Open if self.awaits_answer() => Some(self.clock.opening_until_ms),
             Phase::Open => [self.keep_alive_deadline(), self.hold_deadline()].into_iter().flatten().min(),
         }
     }
@@ -65,6 +67,11 @@ impl Session {
             Phase::Closed => {}
             Phase::Opening(_) if is_due(Some(self.clock.opening_until_ms)) => self.close(Cause::Silent),
             Phase::Opening(_) => {}
+            Phase::Open if self.awaits_answer() => {
+                if is_due(Some(self.clock.opening_until_ms)) {
+                    self.close(Cause::Silent);
+                }
+            }
             Phase::Open => {
                 if is_due(self.hold_deadline()) {
                     self.end_hold();

@@ -340,9 +340,11 @@ impl Session {
 
     /// Client: DISCONNECT, which drops the will, or publishes it when `with_will`.
     pub fn leave(&mut self, with_will: bool) {
-        if self.is_open() {
-            let reason = if with_will { Reason::DISCONNECT_WITH_WILL } else { Reason::SUCCESS };
-            self.send(Packet::Disconnect(Disconnect { reason, dictionary: Default::default() }));
+        let reason = if with_will { Reason::DISCONNECT_WITH_WILL } else { Reason::SUCCESS };
+        let packet = Packet::Disconnect(Disconnect { reason, dictionary: Default::default() });
+        // The plain dialect has the will published by ending without DISCONNECT.
+        if self.is_open() && write::fate(self.terms.dialect, self.role(), &packet) == Lowered::Frame {
+            self.send(packet);
         }
         self.close(Cause::Left);
     }
@@ -365,10 +367,11 @@ impl Session {
     }
 
     /// Hands a packet to the driver, or closes where the dialect can say it only so.
-    fn send(&mut self, mut packet: Packet) {
+    fn send(&mut self, packet: Packet) {
         if self.is_closed() {
             return;
         }
+        let Some(mut packet) = self.hold_back(packet) else { return };
         if self.terms.experiments != 0 {
             let registry = self.registry().clone();
             let context = Context { role: self.role(), terms: &self.terms };

@@ -84,16 +84,10 @@ pub(super) enum Trial {
     /// Server: the next packet may be an offer. `hold_until_ms` while deliveries wait for it.
     MayOffer { connect: Box<Connect>, frame: Frame, acceptance: Acceptance, session_present: bool, hold_until_ms: Option<u64> },
     /// Server: the accept was sent; the next packet but for one PINGREQ may be its confirm.
-    AwaitConfirm {
-        terms: Box<Terms>,
-        dictionary: Dictionary,
-        session_present: bool,
-        confirm: Bytes,
-        pinged: bool,
-        hold_until_ms: Option<u64>,
-    },
-    /// Client: CONNACK came, the answer to the offer has not.
-    AwaitAnswer { session_present: bool },
+    AwaitConfirm { terms: Box<Terms>, dictionary: Dictionary, session_present: bool, confirm: Bytes, pinged: bool },
+    /// Client: CONNACK came, the answer to the offer has not. What the client owes meanwhile, at most one acknowledgement for
+    /// each message in the server's window, is held back: it is silent until it knows.
+    AwaitAnswer { session_present: bool, held_back: Vec<Packet> },
     /// Client: the answer was no; a yes may not follow.
     Declined,
 }
@@ -224,7 +218,7 @@ impl Session {
         let believed = !settings.connect.dialect.tells_session_present() && !settings.connect.clean_session;
         let session_present = connack.session_present || believed;
         if settings.offer.is_some() && !settings.connect.dialect.is_extended() {
-            self.trial = Some(Box::new(Trial::AwaitAnswer { session_present }));
+            self.trial = Some(Box::new(Trial::AwaitAnswer { session_present, held_back: Vec::new() }));
         } else {
             self.opened(session_present, connack.dictionary, false);
         }
@@ -266,25 +260,42 @@ impl Session {
     /// Whether a negotiation keeps this end from sending messages and requests.
     pub(super) fn is_holding(&self) -> bool {
         match self.trial.as_deref() {
-            Some(Trial::AwaitAnswer { .. }) => true,
-            Some(Trial::MayOffer { hold_until_ms, .. } | Trial::AwaitConfirm { hold_until_ms, .. }) => hold_until_ms.is_some(),
+            // Behind its accept a server is silent: the client reads everything there as extended, and a packet that is on its
+            // way already would be plain.
+            Some(Trial::AwaitAnswer { .. } | Trial::AwaitConfirm { .. }) => true,
+            Some(Trial::MayOffer { hold_until_ms, .. }) => hold_until_ms.is_some(),
             Some(Trial::Declined) | None => false,
         }
     }
 
+    /// Until when the end of a negotiation is waited for.
     pub(super) fn hold_deadline(&self) -> Option<u64> {
         match self.trial.as_deref() {
-            Some(Trial::MayOffer { hold_until_ms, .. } | Trial::AwaitConfirm { hold_until_ms, .. }) => *hold_until_ms,
+            Some(Trial::MayOffer { hold_until_ms, .. }) => *hold_until_ms,
             _ => None,
         }
     }
 
-    /// Deliveries have waited long enough; an offer or confirm may still come.
+    /// Deliveries have waited long enough; an offer may still come.
     pub(super) fn end_hold(&mut self) {
-        if let Some(Trial::MayOffer { hold_until_ms, .. } | Trial::AwaitConfirm { hold_until_ms, .. }) = self.trial.as_deref_mut() {
+        if let Some(Trial::MayOffer { hold_until_ms, .. }) = self.trial.as_deref_mut() {
             *hold_until_ms = None;
         }
         self.send_again();
+    }
+
+    /// Client: whether the answer to the offer has not come.
+    pub(super) fn awaits_answer(&self) -> bool {
+        matches!(self.trial.as_deref(), Some(Trial::AwaitAnswer { .. }))
+    }
+
+    /// Keeps an acknowledgement until the answer to the offer is there; gives the packet back when none is waited for.
+    pub(super) fn hold_back(&mut self, packet: Packet) -> Option<Packet> {
+        match self.trial.as_deref_mut() {
+            Some(Trial::AwaitAnswer { held_back, .. }) if packet.kind() != Kind::Disconnect => held_back.push(packet),
+            _ => return Some(packet),
+        }
+        None
     }
 
     /// Whether `frame` may be the confirm that the server waits for.
@@ -296,31 +307,24 @@ impl Session {
     pub(super) fn receive_in_trial(&mut self, packet: Packet, frame: &Frame) -> Option<Packet> {
         let trial = *self.trial.take()?;
         match (trial, packet) {
-            (
-                Trial::MayOffer { connect, frame: connect_frame, acceptance, session_present, hold_until_ms },
-                Packet::Unsubscribe(packet),
-            ) => {
+            (Trial::MayOffer { connect, frame: connect_frame, acceptance, session_present, .. }, Packet::Unsubscribe(packet)) => {
                 let Some(offer) = Offer::of_packet(&packet, &connect.client_id, self.limits()) else {
                     self.send_again();
                     return Some(Packet::Unsubscribe(packet));
                 };
                 let transcript = TranscriptHash::of(&whole(&connect_frame), &whole(frame));
-                self.accept_offer(&connect, &acceptance, session_present, hold_until_ms, offer, transcript);
+                self.accept_offer(&connect, &acceptance, session_present, offer, transcript);
                 None
             }
-            (
-                Trial::AwaitConfirm { terms, dictionary, session_present, confirm, pinged: false, hold_until_ms },
-                Packet::PingReq(packet),
-            ) => {
-                self.trial =
-                    Some(Box::new(Trial::AwaitConfirm { terms, dictionary, session_present, confirm, pinged: true, hold_until_ms }));
+            (Trial::AwaitConfirm { terms, dictionary, session_present, confirm, pinged: false }, Packet::PingReq(packet)) => {
+                self.trial = Some(Box::new(Trial::AwaitConfirm { terms, dictionary, session_present, confirm, pinged: true }));
                 Some(Packet::PingReq(packet))
             }
             (Trial::AwaitConfirm { terms, dictionary, session_present, confirm, .. }, Packet::Notice(notice)) => {
                 self.receive_confirm(*terms, dictionary, session_present, &confirm, &notice);
                 None
             }
-            (Trial::AwaitAnswer { session_present }, packet) => self.receive_answer(session_present, packet),
+            (Trial::AwaitAnswer { session_present, held_back }, packet) => self.receive_answer(session_present, held_back, packet),
             (Trial::Declined, packet) => {
                 self.trial = Some(Box::new(Trial::Declined));
                 match packet {
@@ -344,7 +348,6 @@ impl Session {
         connect: &Connect,
         acceptance: &Acceptance,
         session_present: bool,
-        hold_until_ms: Option<u64>,
         offer: Offer,
         transcript: TranscriptHash,
     ) {
@@ -355,14 +358,7 @@ impl Session {
         let accept = Accept { nonce: offer.nonce, hash: transcript, session_present, dictionary: dictionary.clone() }.to_bytes();
         let confirm = Accept::confirm_hash(&accept);
         let answer = UnsubAck { id: OFFER_ID, reasons: Vec::new(), dictionary: Dictionary::EMPTY, accept };
-        self.trial = Some(Box::new(Trial::AwaitConfirm {
-            terms: Box::new(terms),
-            dictionary,
-            session_present,
-            confirm,
-            pinged: false,
-            hold_until_ms,
-        }));
+        self.trial = Some(Box::new(Trial::AwaitConfirm { terms: Box::new(terms), dictionary, session_present, confirm, pinged: false }));
         self.send(Packet::UnsubAck(Box::new(answer)));
     }
 
@@ -380,17 +376,18 @@ impl Session {
     }
 
     /// Client: what comes between CONNACK and the end of the negotiation.
-    fn receive_answer(&mut self, session_present: bool, packet: Packet) -> Option<Packet> {
+    fn receive_answer(&mut self, session_present: bool, held_back: Vec<Packet>, packet: Packet) -> Option<Packet> {
         match packet {
             Packet::UnsubAck(packet) if packet.id == OFFER_ID && packet.accept.is_empty() => self.declined(session_present),
             Packet::UnsubAck(packet) if packet.id == OFFER_ID => self.receive_accept(&packet.accept),
             Packet::PingResp(_) => self.declined(session_present),
             // Messages of a resumed session come in between, plain.
             packet => {
-                self.trial = Some(Box::new(Trial::AwaitAnswer { session_present }));
+                self.trial = Some(Box::new(Trial::AwaitAnswer { session_present, held_back }));
                 return Some(packet);
             }
         }
+        held_back.into_iter().for_each(|packet| self.send(packet));
         None
     }
 
