@@ -56,7 +56,8 @@ pub struct Connection {
     pub(super) is_id_assigned: bool,
     /// The CONNECT that waits for an answer.
     pub(super) connect: Option<Box<Connect>>,
-    pub(super) is_authenticated: bool,
+    /// Who the client proved to be; empty: nobody yet, or somebody anonymous.
+    pub(super) principal: Arc<str>,
     /// In the list of connections that a turn has touched.
     pub(super) is_touched: bool,
     /// Close it when everything is written.
@@ -96,7 +97,7 @@ impl Shard {
             client_id: Arc::from(""),
             is_id_assigned: false,
             connect: None,
-            is_authenticated: false,
+            principal: Arc::from(""),
             is_touched: false,
             is_closing: false,
             generation,

@@ -303,6 +303,13 @@ impl Session {
         &self.inbound
     }
 
+    /// Gives up a delivery that would be sent again, because the peer may no longer get it; its identifier is free.
+    pub fn withdraw(&mut self, id: crate::packet::PacketId) -> Option<Delivery> {
+        let message = self.outbound.finish(id)?;
+        self.send_again();
+        Some(*message.delivery)
+    }
+
     /// Settles a message that was handed on.
     pub fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
         let mut answers: Vec<Packet> = Vec::new();
