@@ -329,6 +329,17 @@ impl Client {
         }
     }
 
+    /// Subscribes to several filters with one packet; the answer.
+    pub fn subscribe_all(&mut self, filters: &[TopicFilter], qos: Qos, dictionary: Dictionary) -> Answer {
+        let token = self.next_token;
+        self.next_token += 1;
+        let items = filters.iter().map(|filter| SubscribeItem { filter: Ok(filter.clone()), qos }).collect();
+        self.session.subscribe(items, dictionary, token).unwrap();
+        self.drain();
+        self.until(|client| client.answers.iter().any(|(other, _)| *other == token));
+        self.answers.iter().find(|(other, _)| *other == token).unwrap().1.clone()
+    }
+
     pub fn unsubscribe(&mut self, filter: &str) {
         let token = self.next_token;
         self.next_token += 1;
