@@ -1,6 +1,6 @@
 //! A message inside the broker: what was published, and what the broker knows about it.
 
-use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::{Message, Qos, property};
 use std::sync::Arc;
 
@@ -20,6 +20,18 @@ pub struct Envelope {
     pub hop: Dictionary,
 }
 
+/// As [`Envelope::critical_key`].
+pub fn critical_key(message: &Message) -> Option<i64> {
+    if message.map().is_empty() {
+        return None;
+    }
+    let map = message.dictionary();
+    map.entries().find_map(|(key, _)| match key {
+        KeyRef::Number(number) if key.is_critical() => Some(number),
+        _ => None,
+    })
+}
+
 /// What the first server says about a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stamps {
@@ -27,6 +39,15 @@ pub struct Stamps {
     pub node: Option<Arc<str>>,
     /// Milliseconds since 1970.
     pub received_at_ms: u64,
+}
+
+impl Stamps {
+    /// The stamps that a message was handed out with.
+    pub fn of_hop(hop: &Dictionary) -> Option<Self> {
+        let text = |key| hop.value(key).map(|text: String| Arc::from(text));
+        let received_at_ms = hop.value(property::RECEIVED_AT)?;
+        Some(Self { publisher: text(property::PUBLISHER), node: text(property::NODE), received_at_ms })
+    }
 }
 
 impl Envelope {
@@ -46,6 +67,11 @@ impl Envelope {
     /// The same message in memory of its own: for keeping longer than the buffer it was read into.
     pub fn compact(&self) -> Self {
         Self { message: self.message.compact(), ..self.clone() }
+    }
+
+    /// The critical key of the message map, if it has one: it binds every recipient, and a plain one would not see it.
+    pub fn critical_key(&self) -> Option<i64> {
+        critical_key(&self.message)
     }
 
     /// The keys of the next hop: what is left of the expiry, and the stamps. Empty for almost every message.

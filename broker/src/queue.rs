@@ -30,6 +30,8 @@ pub struct Gap {
     pub overflow: u64,
     pub expired: u64,
     pub too_large: u64,
+    /// Messages with a key that binds their recipient, which a plain one could not be handed.
+    pub withheld: u64,
 }
 
 impl Gap {
@@ -39,8 +41,12 @@ impl Gap {
 
     /// The counts with the reason of each.
     pub fn parts(&self) -> impl Iterator<Item = (Reason, u64)> {
-        let parts =
-            [(Reason::QUEUE_OVERFLOW, self.overflow), (Reason::MESSAGE_EXPIRED, self.expired), (Reason::PACKET_TOO_LARGE, self.too_large)];
+        let parts = [
+            (Reason::QUEUE_OVERFLOW, self.overflow),
+            (Reason::MESSAGE_EXPIRED, self.expired),
+            (Reason::PACKET_TOO_LARGE, self.too_large),
+            (Reason::CRITICAL_KEY_UNKNOWN, self.withheld),
+        ];
         parts.into_iter().filter(|(_, count)| *count > 0)
     }
 }

@@ -85,6 +85,13 @@ impl Side {
         }
     }
 
+    pub const fn role(self) -> Role {
+        match self {
+            Side::Client => Role::Client,
+            Side::Server => Role::Server,
+        }
+    }
+
     pub const fn other(self) -> Side {
         match self {
             Side::Client => Side::Server,

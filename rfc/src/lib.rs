@@ -25,7 +25,6 @@ pub mod results;
 pub mod scan;
 pub mod source;
 pub mod splice;
-pub mod summary;
 pub mod table;
 pub mod target;
 pub mod tools;

@@ -4,7 +4,8 @@
 //! environment variable `CANDOR_RECORD` set to 1 it writes the file instead.
 
 use crate::clause::is_name;
-use crate::exchange::{Exchange, Side, Step};
+use crate::exchange::{Annotation, Exchange, Side, Step};
+use candor_protocol::annotate;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::sim;
 use std::path::{Path, PathBuf};
@@ -22,15 +23,21 @@ impl Recorder {
         Self { folder: folder.into(), exchange: Exchange { title: title.to_owned(), test: test.to_owned(), steps: Vec::new() } }
     }
 
-    /// What a simulated pair said so far, with times where time has passed.
+    /// What a simulated pair said so far, with what every byte means, and with times where time has passed.
     pub fn of_pair(folder: impl Into<PathBuf>, test: &str, title: &str, said: &sim::Exchange) -> Self {
         let mut recorder = Self::new(folder, test, title);
+        recorder.and_pair(said);
+        recorder
+    }
+
+    /// What a simulated pair said on a further connection; the one before it has been [`closed`](Recorder::closed).
+    pub fn and_pair(&mut self, said: &sim::Exchange) {
         let has_times = said.steps.iter().any(|step| step.at_ms > 0);
         for step in &said.steps {
-            let sent = recorder.sent(step.from.into(), step.dialect, &step.bytes);
+            let sent = self.sent(step.from.into(), step.dialect, &step.bytes);
             sent.at_ms = has_times.then_some(step.at_ms);
+            sent.annotations = meanings(step);
         }
-        recorder
     }
 
     /// A step that was written down, from 1 as the figure counts them.
@@ -74,6 +81,23 @@ impl Recorder {
         }
         compare(&path, name, &seen)
     }
+}
+
+/// What the bytes of a step mean: one annotation a field, so that every byte stands in one.
+fn meanings(step: &sim::Step) -> Vec<Annotation> {
+    let packets = annotate::packets(step.dialect, step.from, &step.bytes);
+    let leaves = packets.iter().flat_map(|packet| packet.leaves());
+    leaves
+        .filter(|leaf| !leaf.range.is_empty())
+        .map(|leaf| Annotation {
+            offset: leaf.range.start,
+            len: leaf.range.len(),
+            name: leaf.name.to_string(),
+            // A draft is ASCII but for names.
+            value: leaf.value.replace('…', "..."),
+            source: String::new(),
+        })
+        .collect()
 }
 
 fn compare(path: &Path, name: &str, seen: &str) -> Result<(), String> {

@@ -3,13 +3,22 @@
 
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder, write_text};
 use candor_protocol::packet::{
-    Durability, Message, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, TopicName, property,
+    Durability, Message, Notice, Packet, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, TopicName,
+    property,
 };
-use candor_protocol::session::{Cause, Delivery, Extended, Outcome, ServerPolicy};
-use candor_protocol::sim::{Pair, Way};
+use candor_protocol::session::{Cause, ClientSettings, Delivery, Extended, Outcome, ServerPolicy};
+use candor_protocol::sim::{Fault, Pair, Way};
 use candor_rfc::exchange::Side;
 use candor_rfc::recorder::Recorder;
 use candor_rfc::test_path;
+
+/// Settings of a session that outlives its connection.
+fn stored() -> ClientSettings {
+    let mut settings = Way::Extended.settings("sensor-7");
+    settings.connect.clean_session = false;
+    settings.connect.dictionary = Dictionary::with(property::SESSION_EXPIRY_INTERVAL, &3600);
+    settings
+}
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/exchanges");
 
@@ -167,4 +176,77 @@ fn a_critical_key_that_is_not_known_is_named() {
     assert!(!pair.client.session.is_closed());
     let recorder = Recorder::of_pair(FOLDER, test_path!(), "A Critical Key That Is Not Known", &pair.exchange);
     recorder.record("critical-key").unwrap();
+}
+
+/// A pair with a stored session whose connection is cut when the server's next packet is on its way.
+fn cut_with_an_answer_lost(qos: Qos) -> Pair {
+    let mut pair = Pair::new(stored(), policy());
+    pair.drive();
+    pair.exchange.steps.clear();
+    pair.down.set_fault(Fault::CutAfter(1));
+    pair.client.publish(reading(), qos, 1);
+    pair.drive();
+    pair
+}
+
+#[test]
+fn a_qos_1_message_whose_puback_was_lost_is_sent_again() {
+    let pair = cut_with_an_answer_lost(Qos::AtLeastOnce);
+    let mut recorder = Recorder::of_pair(FOLDER, test_path!(), "A PUBACK That Is Lost", &pair.exchange);
+    recorder.step_at(2).unwrap().note("lost with the connection");
+    recorder.closed(Side::Server, pair.server.session.terms().dialect);
+    let mut pair = pair.reconnect(stored(), policy());
+    assert_eq!(pair.client.take_outcomes(), [(1, Reason::SUCCESS)]);
+    recorder.and_pair(&pair.exchange);
+    recorder.step_at(6).unwrap().note("with DUP; at QoS 1 the server cannot tell whether it has it");
+    recorder.record("resume-qos-1").unwrap();
+}
+
+#[test]
+fn a_qos_2_message_whose_pubrec_was_lost_is_delivered_once() {
+    let mut pair = cut_with_an_answer_lost(Qos::ExactlyOnce);
+    assert_eq!(pair.server.take_messages().len(), 1);
+    let mut recorder = Recorder::of_pair(FOLDER, test_path!(), "A PUBREC That Is Lost", &pair.exchange);
+    recorder.step_at(2).unwrap().note("lost with the connection");
+    recorder.closed(Side::Server, pair.server.session.terms().dialect);
+    let mut pair = pair.reconnect(stored(), policy());
+    assert_eq!((pair.client.take_outcomes(), pair.server.take_messages()), (vec![(1, Reason::SUCCESS)], vec![]));
+    recorder.and_pair(&pair.exchange);
+    recorder.step_at(7).unwrap().note("the identifier is taken: the message is not delivered again");
+    recorder.record("resume-qos-2").unwrap();
+}
+
+#[test]
+fn a_subscriber_is_told_what_it_missed() {
+    let mut pair = open(Way::Extended);
+    let mut map = MapBuilder::new();
+    map.set(property::COUNT, &15).set(property::REASON, &u64::from(Reason::QUEUE_OVERFLOW.0));
+    pair.server.session.answer(Packet::Notice(Notice { reason: Reason::GAP, dictionary: map.finish() }));
+    pair.drive();
+    assert!(pair.client.session.is_open());
+    Recorder::of_pair(FOLDER, test_path!(), "A Gap", &pair.exchange).record("gap").unwrap();
+}
+
+#[test]
+fn the_loser_of_a_takeover_learns_it() {
+    let mut pair = open(Way::Extended);
+    let problem = Problem::titled("another connection with this client identifier took the session")
+        .retry(Retry::After { after_ms: 5000, jitter_ms: 5000 });
+    pair.server.session.refuse_connection(Refusal::new(Reason::SESSION_TAKEN_OVER, problem));
+    pair.drive();
+    assert!(matches!(pair.client.closed, Some(Cause::PeerLeft { reason: Reason::SESSION_TAKEN_OVER, .. })));
+    let mut recorder = Recorder::of_pair(FOLDER, test_path!(), "A Session That Was Taken Over", &pair.exchange);
+    recorder.closed(Side::Server, pair.server.session.terms().dialect);
+    recorder.record("takeover").unwrap();
+}
+
+#[test]
+fn a_refused_qos_0_message_is_told_by_notice() {
+    let mut pair = open(Way::Extended);
+    let mut hop = MapBuilder::new();
+    hop.set(property::TAG, &bytes::Bytes::from_static(b"job 7")).put(1001, |out| out.push(0xF5));
+    pair.client.send(Delivery { message: reading(), qos: Qos::AtMostOnce, retain: false, hop: hop.finish() }, 1);
+    pair.drive();
+    assert!(pair.client.session.is_open() && pair.server.take_messages().is_empty());
+    Recorder::of_pair(FOLDER, test_path!(), "A Refused PUBLISH of QoS 0", &pair.exchange).record("refused-qos-0").unwrap();
 }

@@ -4,5 +4,5 @@
 pub mod ledger;
 pub mod verdict;
 
-pub use ledger::Ledger;
+pub use ledger::{Ledger, Page};
 pub use verdict::Verdict;

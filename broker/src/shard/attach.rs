@@ -119,7 +119,9 @@ impl Shard {
     pub fn authenticated(&mut self, key: ConnectionKey, answer: Result<Admission, Refusal>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(connect) = connection.connect.take() else { return };
-        connection.is_authenticated = answer.as_ref().is_ok_and(|admission| !admission.principal.is_empty());
+        if let Ok(admission) = &answer {
+            connection.principal = Arc::clone(&admission.principal);
+        }
         let admitted = answer.and_then(|admission| self.check_session(key, &connect, &admission).map(|()| admission));
         match admitted {
             Ok(admission) => self.attach(key, &connect, admission),
@@ -286,7 +288,7 @@ impl Shard {
         self.touch(key);
         let Some(slot) = client else { return };
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        let rights = self.clients.get(slot).map(|client| Arc::clone(&client.rights));
+        let publisher = self.clients.get(slot).map(|client| (Arc::clone(&client.rights), Arc::clone(&client.principal)));
         if let Some(client) = self.clients.get_mut(slot) {
             client.connection = None;
             client.parked = Some(parked);
@@ -301,8 +303,8 @@ impl Shard {
             self.set_available(slot, false);
             self.keep_session(slot, expiry_s);
         }
-        if let (Some(will), Some(rights)) = (will, rights) {
-            self.publish_will(&will, &*rights);
+        if let (Some(will), Some((rights, principal))) = (will, publisher) {
+            self.publish_will(&will, &*rights, principal);
         }
     }
 
@@ -354,7 +356,7 @@ impl Shard {
     }
 
     /// The will's rights were checked when it was armed; they are checked again, since rules may have changed.
-    fn publish_will(&mut self, will: &Will, rights: &dyn Rights) {
+    fn publish_will(&mut self, will: &Will, rights: &dyn Rights, principal: Arc<str>) {
         if let Err(refusal) = rights.will(will.message.topic(), will.qos, will.retain) {
             tracing::warn!(topic = will.message.topic_str(), refusal = %refusal, "will withheld");
             return;
@@ -365,7 +367,7 @@ impl Shard {
             qos: will.qos,
             retain: will.retain,
             expires_at_ms: expiry_s.map(|seconds| self.now.unix_ms.saturating_add(1000 * seconds)),
-            stamps: None,
+            stamps: self.stamps(Some(principal)),
             hop: Dictionary::EMPTY,
         };
         self.route(envelope, None);

@@ -56,7 +56,8 @@ pub struct Connection {
     pub(super) is_id_assigned: bool,
     /// The CONNECT that waits for an answer.
     pub(super) connect: Option<Box<Connect>>,
-    pub(super) is_authenticated: bool,
+    /// Who the client proved to be; empty: nobody yet, or somebody anonymous.
+    pub(super) principal: Arc<str>,
     /// In the list of connections that a turn has touched.
     pub(super) is_touched: bool,
     /// Close it when everything is written.
@@ -101,7 +102,7 @@ impl Shard {
             client_id: Arc::from(""),
             is_id_assigned: false,
             connect: None,
-            is_authenticated: false,
+            principal: Arc::from(""),
             is_touched: false,
             is_closing: false,
             generation,
@@ -207,7 +208,7 @@ impl Shard {
 
     /// Carries out what a connection's session says.
     pub(super) fn act(&mut self, key: ConnectionKey) {
-        let mut wrote = false;
+        let (mut wrote, mut opened) = (false, false);
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return };
             let Some(output) = connection.session.poll() else { break };
@@ -223,7 +224,10 @@ impl Shard {
                 }
                 Output::Message { ticket, publish } => self.publish(key, ticket, publish),
                 Output::Connect(connect) => self.connect(key, connect),
-                Output::Opened(_) => self.opened(key),
+                Output::Opened(_) => {
+                    self.opened(key);
+                    opened = true;
+                }
                 // With the memory engine a step is kept once it is in the session.
                 Output::Record(record) => connection.session.recorded(record),
                 Output::Settled { outcome, returned, .. } => self.settled(key, &outcome, returned),
@@ -238,16 +242,18 @@ impl Shard {
         if wrote {
             self.touch(key);
         }
-        self.after(key);
+        self.after(key, opened);
     }
 
     /// A window that opened, or frames that are wanted again, let waiting things go on.
-    fn after(&mut self, key: ConnectionKey) {
+    ///
+    /// After a confirm this comes behind everything that the session has said: what it sends again goes before what waits.
+    fn after(&mut self, key: ConnectionKey, opened: bool) {
         let Some(connection) = self.connections.get(key) else { return };
-        if let Some(slot) = connection.client
-            && self.clients.get(slot).is_some_and(|client| !client.queue.is_empty())
-        {
-            self.pump(slot);
+        if let Some(slot) = connection.client {
+            if opened || self.clients.get(slot).is_some_and(|client| !client.queue.is_empty()) {
+                self.pump(slot);
+            }
         }
     }
 
@@ -260,9 +266,6 @@ impl Shard {
         let expiry_s = terms.session_expiry_s;
         if let Some(client) = slot.and_then(|slot| self.clients.get_mut(slot)) {
             client.expiry_s = expiry_s;
-        }
-        if let Some(slot) = slot {
-            self.pump(slot);
         }
     }
 

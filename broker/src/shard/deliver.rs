@@ -4,7 +4,7 @@ use super::publish::experiment_keys;
 use super::timers::Timer;
 use super::{ConnectionKey, Shard};
 use crate::feedback::Verdict;
-use crate::message::Envelope;
+use crate::message::{Envelope, Stamps, critical_key};
 use crate::out::{Out, SHARE_FROM};
 use crate::queue::Waiting;
 use bytes::BufMut;
@@ -14,6 +14,7 @@ use candor_protocol::dialect::write::{PublishFrame, publish_head};
 use candor_protocol::packet::publish::dictionary_of;
 use candor_protocol::packet::{Kind, Message, PacketId, Problem, Qos, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Admitted, Delivery, Outcome, Sending};
+use std::sync::Arc;
 
 /// How long deliveries pause after a message was released for the first time; each time in a row doubles it.
 const RELEASE_PAUSE_MS: u64 = 100;
@@ -26,6 +27,8 @@ const DELAY_MS_MAX: u64 = 3_600_000;
 pub(super) struct FrameCache {
     frames: Vec<(Form, PublishFrame)>,
     hop: Option<Dictionary>,
+    /// The critical key of the message map, once somebody asked.
+    critical: Option<Option<i64>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,7 @@ impl FrameCache {
     pub(super) fn start(&mut self) {
         self.frames.clear();
         self.hop = None;
+        self.critical = None;
     }
 
     fn frame(&mut self, form: Form, message: &Message, hop: &Dictionary) -> &PublishFrame {
@@ -78,6 +82,12 @@ impl Shard {
         }
         let terms = connection.session.terms();
         let form = Form { dialect: terms.dialect, qos, retain, experiments: terms.experiments != 0 };
+        // While a negotiation may still make the connection extended, the message waits for its end.
+        if !form.dialect.is_extended() && connection.session.is_ready() {
+            if let Some(key) = *self.frames.critical.get_or_insert_with(|| envelope.critical_key()) {
+                return self.withhold(slot, envelope.message.topic_str(), key);
+            }
+        }
         let hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
         // A message that is kept until it is acknowledged must not keep the buffer alive that it was read into.
         let kept;
@@ -100,8 +110,25 @@ impl Shard {
                 let waiting = Waiting { envelope: envelope.compact(), qos, retain, redelivery_count: 0 };
                 self.queue(slot, waiting);
             }
-            Admitted::TooLarge => self.too_large(slot, envelope.message.topic_str(), envelope.len()),
+            Admitted::TooLarge => match connection.session.admit(message, qos, retain, &without_stamps(&hop), u64::from(slot)) {
+                Admitted::Now(id) => {
+                    write_one(&mut connection.out, form, false, id, message, &without_stamps(&hop));
+                    self.touch(key);
+                }
+                _ => self.too_large(slot, envelope.message.topic_str(), envelope.len()),
+            },
         }
+    }
+
+    /// A message with a key that binds its recipients is never handed stripped to one that cannot see the key.
+    fn withhold(&mut self, slot: u32, topic: &str, key: i64) {
+        let problem = Problem::titled("the message binds its recipients to a key that the plain dialect cannot show them");
+        let refusal = Refusal::new(Reason::CRITICAL_KEY_UNKNOWN, problem.field(format!("key {key}")).retry(Retry::Changed));
+        self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::Publish, refusal, Some(topic)));
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.queue.gap.withheld += 1;
+        }
+        self.tell_gap(slot);
     }
 
     /// A message that a subscriber's maximum packet size keeps from it is a gap.
@@ -135,12 +162,21 @@ impl Shard {
             }
             let terms = connection.session.terms();
             let form = Form { dialect: terms.dialect, qos: waiting.qos, retain: waiting.retain, experiments: terms.experiments != 0 };
+            if let (false, Some(key)) = (form.dialect.is_extended(), waiting.envelope.critical_key()) {
+                self.withhold(slot, waiting.envelope.message.topic_str(), key);
+                continue;
+            }
             let mut hop = next_hop(&mut None, form, &waiting.envelope, self.now.unix_ms);
             if waiting.redelivery_count > 0 && form.dialect.is_extended() {
                 hop = MapBuilder::new().merge(&hop).set(property::REDELIVERY_COUNT, &u64::from(waiting.redelivery_count)).finish();
             }
             let message = &waiting.envelope.message;
-            match connection.session.admit(message, waiting.qos, waiting.retain, &hop, u64::from(slot)) {
+            let mut admitted = connection.session.admit(message, waiting.qos, waiting.retain, &hop, u64::from(slot));
+            if admitted == Admitted::TooLarge {
+                hop = without_stamps(&hop);
+                admitted = connection.session.admit(message, waiting.qos, waiting.retain, &hop, u64::from(slot));
+            }
+            match admitted {
                 Admitted::Now(id) => {
                     write_one(&mut connection.out, form, false, id, message, &hop);
                     self.touch(key);
@@ -184,7 +220,7 @@ impl Shard {
             qos: delivery.qos,
             retain: delivery.retain,
             expires_at_ms: expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000))),
-            stamps: None,
+            stamps: Stamps::of_hop(&delivery.hop).map(Arc::new),
             hop: experiment_keys(&delivery.hop),
         };
         client.queue.push_front(Waiting { envelope, qos: delivery.qos, retain: delivery.retain, redelivery_count });
@@ -197,6 +233,11 @@ impl Shard {
         let terms = connection.session.terms();
         let delivery = &sending.delivery;
         let form = Form { dialect: terms.dialect, qos: delivery.qos, retain: delivery.retain, experiments: terms.experiments != 0 };
+        if let (false, Some(key_number), Some(id)) = (form.dialect.is_extended(), critical_key(&delivery.message), sending.id) {
+            connection.session.withdraw(id);
+            let slot = connection.client;
+            return slot.into_iter().for_each(|slot| self.withhold(slot, delivery.message.topic_str(), key_number));
+        }
         let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
         write_one(&mut connection.out, form, sending.dup, sending.id, &delivery.message, &hop);
     }
@@ -212,6 +253,16 @@ fn next_hop(cached: &mut Option<Dictionary>, form: Form, envelope: &Envelope, un
         return plain.next_hop(unix_ms);
     }
     cached.get_or_insert_with(|| envelope.next_hop(unix_ms)).clone()
+}
+
+/// What is left of the keys of a hop where the packet would be larger than its receiver takes.
+fn without_stamps(hop: &Dictionary) -> Dictionary {
+    let mut map = MapBuilder::new();
+    map.merge(hop);
+    for key in [property::PUBLISHER.number, property::NODE.number, property::RECEIVED_AT.number, property::MESSAGE_ID.number] {
+        map.remove(key);
+    }
+    map.finish()
 }
 
 /// Writes a message for one receiver; a large payload is not copied.

@@ -127,17 +127,20 @@ impl Shard {
             expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
             hop = experiment_keys(&publish.dictionary);
         }
-        let stamps = self.settings.stamps.as_ref().map(|node| {
-            let publisher = self.clients.get(slot).map(|client| Arc::clone(&client.principal));
-            let publisher = publisher.filter(|principal| !principal.is_empty());
-            Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms })
-        });
+        let stamps = self.stamps(self.clients.get(slot).map(|client| Arc::clone(&client.principal)));
         let mut envelope =
             Envelope { message: publish.message.clone(), qos: publish.qos, retain: publish.retain, expires_at_ms, stamps, hop };
         if let Some(deadline) = self.settings.experiments.deadline(&envelope) {
             envelope.expires_at_ms = Some(envelope.expires_at_ms.map_or(deadline, |at_ms| at_ms.min(deadline)));
         }
         envelope
+    }
+
+    /// What this server says of a message from `principal`, where it says anything.
+    pub(super) fn stamps(&self, principal: Option<Arc<str>>) -> Option<Arc<Stamps>> {
+        let node = self.settings.stamps.as_ref()?;
+        let publisher = principal.filter(|principal| !principal.is_empty());
+        Some(Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms }))
     }
 
     pub(super) fn subscriber(&self, slot: u32) -> Subscriber {
@@ -155,28 +158,27 @@ impl Shard {
         shared.router().matching(envelope.message.topic(), &mut targets, &mut picks);
         let wanted = |target: &Target| !(target.subscription.no_local && Some(target.subscriber) == from);
         let count = targets.len() + picks.len();
-        reached += count;
         // A message that waits somewhere must not keep the whole buffer alive that it was read into.
         let is_shared = count > 1;
         self.frames.start();
         for (shard, members) in targets.by_shard() {
             let members = members.filter(wanted);
-            if shard == self.index {
-                members.for_each(|target| self.deliver_to(target, &envelope, is_shared));
-            } else {
-                self.cross(shard, &envelope, members);
-            }
+            reached += self.hand_on(shard, members, &envelope, is_shared);
         }
         for (shard, members) in picks.by_shard() {
             let members = members.iter().map(|pick| pick.target).filter(wanted);
-            if shard == self.index {
-                members.for_each(|target| self.deliver_to(target, &envelope, is_shared));
-            } else {
-                self.cross(shard, &envelope, members);
-            }
+            reached += self.hand_on(shard, members, &envelope, is_shared);
         }
         (self.targets, self.picks) = (targets, picks);
         reached
+    }
+
+    /// Hands a message to sessions of one shard; tells how many they are.
+    fn hand_on(&mut self, shard: u16, members: impl Iterator<Item = Target>, envelope: &Envelope, is_shared: bool) -> usize {
+        if shard == self.index {
+            return members.map(|target| self.deliver_to(target, envelope, is_shared)).count();
+        }
+        self.cross(shard, envelope, members)
     }
 
     fn deliver_to(&mut self, target: Target, envelope: &Envelope, is_shared: bool) {
@@ -185,7 +187,7 @@ impl Shard {
         self.deliver(target.subscriber.slot, envelope, qos, retain, is_shared);
     }
 
-    fn cross(&mut self, shard: u16, envelope: &Envelope, members: impl Iterator<Item = Target>) {
+    fn cross(&mut self, shard: u16, envelope: &Envelope, members: impl Iterator<Item = Target>) -> usize {
         let targets: Vec<CrossingTarget> = members
             .map(|target| CrossingTarget {
                 slot: target.subscriber.slot,
@@ -194,8 +196,11 @@ impl Shard {
             })
             .collect();
         if let (false, Some(crossings)) = (targets.is_empty(), self.effects.crossings.get_mut(usize::from(shard))) {
+            let count = targets.len();
             crossings.push(Crossing { envelope: envelope.compact(), targets });
+            return count;
         }
+        0
     }
 
     /// Keeps the message of its topic, or drops it if the payload is empty ([MQTT-3.3.1-5], [MQTT-3.3.1-10]).

@@ -4,8 +4,7 @@ use super::{ConnectionKey, Shard};
 use crate::feedback::Verdict;
 use crate::message::Envelope;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::{Kind, Message, Notice, Packet, Qos, Refusal, TopicName, property};
-use std::sync::Arc;
+use candor_protocol::packet::{Kind, Message, Notice, Packet, Qos, Reason, Refusal, TopicName, property};
 
 impl Shard {
     /// A refusal of something that came on a connection.
@@ -16,8 +15,8 @@ impl Shard {
             (Some(slot), _) => self.verdict(slot, verdict),
             (None, id) => {
                 tracing::info!(client = %id, peer = %connection.peer.address, packet = %packet, refusal = %verdict.refusal, "refused");
-                if connection.is_authenticated {
-                    self.ledger.write(&Arc::clone(id), verdict);
+                if let Some(page) = crate::feedback::Page::of(&connection.principal, id) {
+                    self.ledger.write(page, verdict);
                 }
             }
         }
@@ -30,12 +29,14 @@ impl Shard {
             client = %client.id, principal = %client.principal, packet = %verdict.packet,
             topic = verdict.topic.as_deref().unwrap_or_default(), refusal = %verdict.refusal, count = verdict.count, "verdict"
         );
-        let id = Arc::clone(&client.id);
+        let page = crate::feedback::Page::of(&client.principal, &client.id);
         // Failures of feedback create none: what does not fit the queue is dropped by the queue's own policy.
         if !client.feedback.is_empty() {
             self.tell(slot, &verdict);
         }
-        self.ledger.write(&id, verdict);
+        if let Some(page) = page {
+            self.ledger.write(page, verdict);
+        }
     }
 
     /// Sends a verdict on the session's own `$feedback/` topic, if it listens there.
@@ -54,14 +55,17 @@ impl Shard {
             stamps: None,
             hop: Dictionary::EMPTY,
         };
-        self.frames.start();
+        // This may happen while another message is handed to many: its frames are put aside.
+        let frames = std::mem::take(&mut self.frames);
         self.deliver(slot, &envelope, qos.min(Qos::AtLeastOnce), false, false);
+        self.frames = frames;
     }
 
     /// What the ledger knows about a session, for one that begins to listen.
     pub(super) fn replay_ledger(&mut self, slot: u32) {
         let Some(client) = self.clients.get(slot) else { return };
-        let verdicts: Vec<Verdict> = self.ledger.read(&client.id).cloned().collect();
+        let Some(page) = crate::feedback::Page::of(&client.principal, &client.id) else { return };
+        let verdicts: Vec<Verdict> = self.ledger.read(&page).cloned().collect();
         for verdict in verdicts {
             self.tell(slot, &verdict);
         }
@@ -79,8 +83,12 @@ impl Shard {
             if let Some(connection) = connection.and_then(|key| self.connections.get_mut(key)) {
                 let mut map = MapBuilder::new();
                 map.set(property::COUNT, &count).set(property::REASON, &u64::from(reason.0));
-                let notice = Notice { reason: candor_protocol::packet::Reason::GAP, dictionary: map.finish() };
+                let notice = Notice { reason: Reason::GAP, dictionary: map.finish() };
                 connection.session.answer(Packet::Notice(notice));
+            }
+            // What was withheld for itself has its own verdict already, with topic and problem.
+            if matches!(reason, Reason::PACKET_TOO_LARGE | Reason::CRITICAL_KEY_UNKNOWN) {
+                continue;
             }
             let mut verdict = Verdict::new(self.now.unix_ms, Kind::Publish, Refusal::bare(reason), None);
             verdict.count = count;

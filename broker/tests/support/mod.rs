@@ -146,6 +146,21 @@ pub fn with_will(mut settings: ClientSettings, topic: &str, retain: bool) -> Cli
     settings
 }
 
+/// As [`stored`], where an offer asks for the same.
+pub fn stored_everywhere(way: Way, id: &str) -> ClientSettings {
+    let mut settings = stored(way, id);
+    if let Some(offer) = &mut settings.offer {
+        offer.dictionary = Dictionary::with(property::SESSION_EXPIRY_INTERVAL, &3600);
+    }
+    settings
+}
+
+/// A client that proves who it is.
+pub fn named(mut settings: ClientSettings, name: &str) -> ClientSettings {
+    settings.connect.user_name = Some(name.to_owned());
+    settings
+}
+
 /// A client that does nothing by itself but acknowledge.
 pub struct Client {
     stream: TcpStream,
@@ -314,6 +329,17 @@ impl Client {
         }
     }
 
+    /// Subscribes to several filters with one packet; the answer.
+    pub fn subscribe_all(&mut self, filters: &[TopicFilter], qos: Qos, dictionary: Dictionary) -> Answer {
+        let token = self.next_token;
+        self.next_token += 1;
+        let items = filters.iter().map(|filter| SubscribeItem { filter: Ok(filter.clone()), qos }).collect();
+        self.session.subscribe(items, dictionary, token).unwrap();
+        self.drain();
+        self.until(|client| client.answers.iter().any(|(other, _)| *other == token));
+        self.answers.iter().find(|(other, _)| *other == token).unwrap().1.clone()
+    }
+
     pub fn unsubscribe(&mut self, filter: &str) {
         let token = self.next_token;
         self.next_token += 1;
@@ -327,6 +353,17 @@ impl Client {
         self.until(|client| client.messages.len() >= count);
         let text = |publish: Publish| format!("{} {}", publish.message.topic_str(), String::from_utf8_lossy(publish.message.payload()));
         self.messages.drain(..count).map(text).collect()
+    }
+
+    /// Sends bytes as they are.
+    pub fn write_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// A message with keys for this hop, and its outcome if it has one.
+    pub fn publish_with(&mut self, message: Message, qos: Qos, retain: bool, hop: Dictionary) -> Option<Outcome> {
+        let token = self.send(Delivery { message, qos, retain, hop });
+        (qos != Qos::AtMostOnce).then(|| self.outcome(token))
     }
 
     /// Finds that nothing has come, after everything had time to.

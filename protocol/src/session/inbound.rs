@@ -9,7 +9,10 @@
 //! Acknowledgements leave in the order of the messages where the terms demand it ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
 
 use super::{Outcome, Ticket};
+use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
+use crate::packet::property;
+use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A message that was handed on and is not settled.
@@ -18,9 +21,36 @@ pub struct Pending {
     pub ticket: Ticket,
     pub id: PacketId,
     pub qos: Qos,
-    /// The sender asked which durability is reached.
-    pub wants_receipt: bool,
+    pub asked: Asked,
     state: PendingState,
+}
+
+/// What the sender of a message wants to find in its acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Asked {
+    /// Which durability was reached.
+    pub receipt: bool,
+    /// Its own name for the message, repeated in a refusal; empty: it gave none.
+    pub tag: Bytes,
+}
+
+impl Asked {
+    pub(super) fn of(dictionary: &Dictionary) -> Self {
+        if dictionary.is_empty() {
+            return Self::default();
+        }
+        // The tag stays until the message is settled; it must not keep the buffer alive that it was read into.
+        let tag = tag_of(dictionary).map(|tag| Bytes::copy_from_slice(&tag)).unwrap_or_default();
+        Self { receipt: dictionary.value(property::RECEIPT_REQUEST).unwrap_or(false), tag }
+    }
+}
+
+/// The most bytes of a tag: it is kept until the message is settled, and repeated.
+pub(super) const TAG_LEN_MAX: usize = 32;
+
+/// The tag of a message, if it is one that may be repeated.
+pub(super) fn tag_of(dictionary: &Dictionary) -> Option<Bytes> {
+    dictionary.value(property::TAG).filter(|tag| tag.len() <= TAG_LEN_MAX)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,7 +112,7 @@ impl Inbound {
         self.taken.insert(id, Taken::Committed);
     }
 
-    pub fn arrive(&mut self, id: PacketId, qos: Qos, wants_receipt: bool) -> Arrival {
+    pub fn arrive(&mut self, id: PacketId, qos: Qos, asked: Asked) -> Arrival {
         if qos == Qos::ExactlyOnce {
             match self.taken.get(&id) {
                 None => {}
@@ -95,7 +125,7 @@ impl Inbound {
         if qos == Qos::ExactlyOnce {
             self.taken.insert(id, Taken::Pending(ticket));
         }
-        self.pending.push_back(Pending { ticket, id, qos, wants_receipt, state: PendingState::Open });
+        self.pending.push_back(Pending { ticket, id, qos, asked, state: PendingState::Open });
         Arrival::New(ticket)
     }
 
@@ -182,7 +212,7 @@ mod tests {
     fn acknowledgements_keep_the_order_where_it_is_demanded() {
         let mut inbound = Inbound::default();
         for n in 1..=3 {
-            assert_eq!(inbound.arrive(id(n), Qos::AtLeastOnce, false), Arrival::New(u64::from(n) - 1));
+            assert_eq!(inbound.arrive(id(n), Qos::AtLeastOnce, Asked::default()), Arrival::New(u64::from(n) - 1));
         }
         assert_eq!(settle(&mut inbound, 1, true), []);
         assert_eq!(settle(&mut inbound, 2, true), []);
@@ -194,7 +224,7 @@ mod tests {
     fn acknowledgements_go_at_once_where_order_is_free() {
         let mut inbound = Inbound::default();
         for n in 1..=3 {
-            inbound.arrive(id(n), Qos::AtLeastOnce, false);
+            inbound.arrive(id(n), Qos::AtLeastOnce, Asked::default());
         }
         assert_eq!(settle(&mut inbound, 1, false), [2]);
         assert_eq!(settle(&mut inbound, 1, false), []);
@@ -205,33 +235,33 @@ mod tests {
     #[test]
     fn a_qos_2_identifier_is_taken_until_it_is_released() {
         let mut inbound = Inbound::default();
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false), Arrival::New(0));
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false), Arrival::InProgress);
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::New(0));
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::InProgress);
         assert!(!inbound.release(id(7)));
         settle(&mut inbound, 0, true);
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false), Arrival::Repeated);
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::Repeated);
         assert!(inbound.release(id(7)) && inbound.released(id(7)));
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false), Arrival::New(1));
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::New(1));
     }
 
     #[test]
     fn a_refused_qos_2_message_frees_its_identifier() {
         let mut inbound = Inbound::default();
-        inbound.arrive(id(7), Qos::ExactlyOnce, false);
+        inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default());
         let refused = Outcome::refused(crate::packet::Refusal::bare(crate::packet::Reason::NOT_AUTHORIZED));
         inbound.settle(0, refused, true, |_, _| {});
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false), Arrival::New(1));
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::New(1));
     }
 
     #[test]
     fn an_unsettled_qos_2_message_survives_the_connection() {
         let mut inbound = Inbound::default();
-        inbound.arrive(id(1), Qos::AtLeastOnce, false);
-        inbound.arrive(id(2), Qos::ExactlyOnce, false);
+        inbound.arrive(id(1), Qos::AtLeastOnce, Asked::default());
+        inbound.arrive(id(2), Qos::ExactlyOnce, Asked::default());
         inbound.disconnect();
         assert_eq!(inbound.open(), 1);
-        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, false), Arrival::InProgress);
+        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, Asked::default()), Arrival::InProgress);
         assert_eq!(settle(&mut inbound, 1, true), [2]);
-        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, false), Arrival::Repeated);
+        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, Asked::default()), Arrival::Repeated);
     }
 }

@@ -303,12 +303,19 @@ impl Session {
         &self.inbound
     }
 
+    /// Gives up a delivery that would be sent again, because the peer may no longer get it; its identifier is free.
+    pub fn withdraw(&mut self, id: crate::packet::PacketId) -> Option<Delivery> {
+        let message = self.outbound.finish(id)?;
+        self.send_again();
+        Some(*message.delivery)
+    }
+
     /// Settles a message that was handed on.
     pub fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
         let mut answers: Vec<Packet> = Vec::new();
         let in_order = self.terms.acks_in_order;
         self.inbound.settle(ticket, outcome, in_order, |pending, outcome| {
-            let ack = outcome.to_ack(pending.id, pending.wants_receipt);
+            let ack = outcome.to_ack(pending.id, &pending.asked);
             answers.push(if pending.qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) });
         });
         if self.is_open() {

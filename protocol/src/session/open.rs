@@ -1,7 +1,7 @@
 //! The packets of an open connection. What may come at all is decided here; each packet then goes to its concern.
 
-use super::inbound::Arrival;
-use super::outbound::{InFlight, Stage, Taken};
+use super::inbound::{Arrival, Asked, TAG_LEN_MAX, tag_of};
+use super::outbound::{InFlight, Stage};
 use super::{Answer, Cause, Outcome, Output, Record, Session, Side};
 use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
@@ -57,6 +57,7 @@ impl Session {
         if !packet.dictionary().is_empty() {
             let registry = self.registry();
             check_keys(packet.kind(), self.role().other(), packet.dictionary(), &|number| registry.key(experiments, number))?;
+            check_tag(packet.dictionary())?;
         }
         if experiments != 0 {
             let registry = self.registry().clone();
@@ -78,15 +79,16 @@ impl Session {
         self.outputs.push_back(Output::Refused { kind: packet.kind(), refusal: refusal.clone() });
         let problem = Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary());
         match packet {
-            Packet::Publish(Publish { qos: Qos::AtMostOnce, message, .. }) => {
+            Packet::Publish(Publish { qos: Qos::AtMostOnce, message, dictionary, .. }) => {
                 if self.role() == Role::Server {
                     let mut map = crate::codec::dictionary::MapBuilder::new();
                     map.merge(&problem).set(property::TOPIC, &message.topic_str().to_owned());
+                    map.set_some(property::TAG, tag_of(&dictionary).as_ref());
                     self.send(Packet::Notice(crate::packet::Notice { reason: refusal.reason, dictionary: map.finish() }));
                 }
             }
-            Packet::Publish(Publish { qos, id: Some(id), .. }) => {
-                let ack = Outcome::refused(refusal).to_ack(id, false);
+            Packet::Publish(Publish { qos, id: Some(id), dictionary, .. }) => {
+                let ack = Outcome::refused(refusal).to_ack(id, &Asked::of(&dictionary));
                 self.send(if qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) });
             }
             Packet::Subscribe(packet) => {
@@ -113,8 +115,7 @@ impl Session {
             let problem = Problem::titled("more messages were sent at once than agreed").field("receive-maximum").limit(window, window + 1);
             return self.refuse_connection(Refusal::new(Reason::RECEIVE_MAXIMUM_EXCEEDED, problem.retry(Retry::Changed)));
         }
-        let wants_receipt = publish.dictionary.value(property::RECEIPT_REQUEST).unwrap_or(false);
-        match self.inbound.arrive(id, publish.qos, wants_receipt) {
+        match self.inbound.arrive(id, publish.qos, Asked::of(&publish.dictionary)) {
             Arrival::New(ticket) => self.outputs.push_back(Output::Message { ticket: Some(ticket), publish }),
             Arrival::Repeated => self.send(Packet::PubRec(Ack::success(id))),
             Arrival::InProgress => {}
@@ -129,14 +130,14 @@ impl Session {
         if !is_due {
             return;
         }
-        let outcome = match qos {
+        let Some(message) = self.outbound.finish(ack.id) else { return };
+        let outcome = match (qos, &message.committed) {
+            (Qos::ExactlyOnce, Some(committed)) => (**committed).clone(),
             // What was committed with PUBREC is not taken back: PUBCOMP only ends the exchange.
-            Qos::ExactlyOnce => Outcome { reason: message.taken.reason, receipt: message.taken.receipt, ..Outcome::accepted() },
+            (Qos::ExactlyOnce, None) => Outcome::accepted(),
             _ => Outcome::of_ack(ack),
         };
-        if let Some(message) = self.outbound.finish(ack.id) {
-            self.settled(message, outcome);
-        }
+        self.settled(message, outcome);
     }
 
     fn settled(&mut self, message: InFlight, outcome: Outcome) {
@@ -160,9 +161,9 @@ impl Session {
             }
             return;
         }
-        if message.stage != Stage::Received {
-            let Outcome { reason, receipt, .. } = Outcome::of_ack(ack);
-            message.taken = Taken { reason, receipt };
+        if matches!(message.stage, Stage::Published | Stage::Waiting(false)) {
+            let outcome = Outcome::of_ack(ack);
+            message.committed = (outcome != Outcome::accepted()).then(|| Box::new(outcome));
         }
         match message.stage {
             Stage::Published => {
@@ -231,5 +232,15 @@ impl Session {
         if self.is_ready() {
             self.send(Packet::PingReq(Default::default()));
         }
+    }
+}
+
+fn check_tag(dictionary: &Dictionary) -> Result<(), Refusal> {
+    match dictionary.value(property::TAG) {
+        Some(tag) if tag.len() > TAG_LEN_MAX => {
+            let problem = Problem::titled("the tag is longer than a tag may be").field("tag").limit(TAG_LEN_MAX as u64, tag.len() as u64);
+            Err(Refusal::new(Reason::KEY_NOT_ALLOWED, problem.retry(Retry::Never)))
+        }
+        _ => Ok(()),
     }
 }

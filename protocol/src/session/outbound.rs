@@ -8,11 +8,10 @@
 //! After a connection was lost every message is `Waiting` until it is sent again, with DUP and its identifier
 //! ([MQTT-4.4.0-1]), in the order of the first sendings ([MQTT-4.6.0-1]).
 
-use super::Token;
+use super::{Outcome, Token};
 use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
 use crate::packet::message::Message;
-use crate::packet::{Durability, Reason};
 use std::collections::VecDeque;
 
 /// A message for the peer, with what is said of it on this hop.
@@ -40,21 +39,10 @@ pub enum Stage {
 pub struct InFlight {
     pub token: Token,
     pub stage: Stage,
-    /// QoS 2: what PUBREC said, for the outcome that PUBCOMP ends with.
-    pub taken: Taken,
     /// Boxed, so that the ring of identifiers stays small.
     pub delivery: Box<Delivery>,
-}
-
-/// What a peer said of a QoS 2 message when it took it over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Taken {
-    pub reason: Reason,
-    pub receipt: Option<Durability>,
-}
-
-impl Taken {
-    const UNSAID: Taken = Taken { reason: Reason::SUCCESS, receipt: None };
+    /// What PUBREC said beyond success: it is the outcome once PUBCOMP has come.
+    pub committed: Option<Box<Outcome>>,
 }
 
 /// What stands under a packet identifier.
@@ -122,7 +110,7 @@ impl Outbound {
     /// Takes a message up and gives it an identifier; the caller asked [`Outbound::credit`].
     pub fn start(&mut self, delivery: Delivery, token: Token) -> PacketId {
         self.open += 1;
-        self.push(Slot::Message(InFlight { token, stage: Stage::Published, taken: Taken::UNSAID, delivery: Box::new(delivery) }))
+        self.push(Slot::Message(InFlight { token, stage: Stage::Published, delivery: Box::new(delivery), committed: None }))
     }
 
     /// Gives a request an identifier; `None`: all are in use.

@@ -1,5 +1,6 @@
 //! What goes out of a session, and the values that go in with an answer.
 
+use super::inbound::Asked;
 use super::outbound::Delivery;
 use crate::codec::dictionary::{Dictionary, MapBuilder};
 use crate::codec::error::Malformed;
@@ -56,12 +57,15 @@ impl Outcome {
         self.reason.is_error().then(|| Refusal { reason: self.reason, problem: self.problem.clone().unwrap_or_default() })
     }
 
-    pub(super) fn to_ack(&self, id: PacketId, wants_receipt: bool) -> Ack {
+    pub(super) fn to_ack(&self, id: PacketId, asked: &Asked) -> Ack {
         let mut map = MapBuilder::new();
         if let Some(problem) = &self.problem {
             map.set(property::PROBLEM, &problem.to_dictionary());
         }
-        if let (true, Some(receipt)) = (wants_receipt, self.receipt) {
+        if self.reason.is_error() && !asked.tag.is_empty() {
+            map.set(property::TAG, &asked.tag);
+        }
+        if let (true, Some(receipt)) = (asked.receipt, self.receipt) {
             map.set(property::RECEIPT, &(receipt as u64));
         }
         map.set_some(property::DELAY, self.delay_ms.as_ref());

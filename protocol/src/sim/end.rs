@@ -92,12 +92,13 @@ impl End {
 
     /// Takes every output of the session; tells whether there was one.
     pub(super) fn drain(&mut self, now_ms: u64, role: Role, pipe: &mut Pipe, exchange: &mut Exchange) -> bool {
-        let mut moved = self.flush_queue(now_ms, role, pipe, exchange);
+        let mut moved = false;
+        // The drain law: what the session says already goes before anything new.
         while let Some(output) = self.session.poll() {
             moved = true;
             self.act(output, now_ms, role, pipe, exchange);
         }
-        moved
+        moved | self.flush_queue(now_ms, role, pipe, exchange)
     }
 
     fn flush_queue(&mut self, now_ms: u64, role: Role, pipe: &mut Pipe, exchange: &mut Exchange) -> bool {
