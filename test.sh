@@ -10,4 +10,4 @@ cargo fmt --all --check
 cargo clippy --workspace --lib --bins --quiet -- -D warnings
 cargo test --workspace --quiet --doc
 cargo build --workspace --bins --quiet
-cargo test --workspace --all-targets "$@"
+cargo test --workspace --lib --bins --tests "$@"
