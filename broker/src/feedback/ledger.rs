@@ -59,12 +59,12 @@ impl Ledger {
         }
         let page = self.pages.entry(page).or_insert_with(|| Written { verdicts: VecDeque::new(), at: 0 });
         page.at = self.clock;
-        if let Some(last) = page.verdicts.back_mut() {
-            if (last.packet, &last.refusal, &last.topic) == (verdict.packet, &verdict.refusal, &verdict.topic) {
-                last.count += verdict.count;
-                last.unix_ms = verdict.unix_ms;
-                return;
-            }
+        if let Some(last) = page.verdicts.back_mut()
+            && (last.packet, &last.refusal, &last.topic) == (verdict.packet, &verdict.refusal, &verdict.topic)
+        {
+            last.count += verdict.count;
+            last.unix_ms = verdict.unix_ms;
+            return;
         }
         if page.verdicts.len() == self.limits.verdicts_max {
             page.verdicts.pop_front();

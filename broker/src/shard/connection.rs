@@ -250,10 +250,10 @@ impl Shard {
     /// After a confirm this comes behind everything that the session has said: what it sends again goes before what waits.
     fn after(&mut self, key: ConnectionKey, opened: bool) {
         let Some(connection) = self.connections.get(key) else { return };
-        if let Some(slot) = connection.client {
-            if opened || self.clients.get(slot).is_some_and(|client| !client.queue.is_empty()) {
-                self.pump(slot);
-            }
+        if let Some(slot) = connection.client
+            && (opened || self.clients.get(slot).is_some_and(|client| !client.queue.is_empty()))
+        {
+            self.pump(slot);
         }
     }
 

@@ -83,10 +83,11 @@ impl Shard {
         let terms = connection.session.terms();
         let form = Form { dialect: terms.dialect, qos, retain, experiments: terms.experiments != 0 };
         // While a negotiation may still make the connection extended, the message waits for its end.
-        if !form.dialect.is_extended() && connection.session.is_ready() {
-            if let Some(key) = *self.frames.critical.get_or_insert_with(|| envelope.critical_key()) {
-                return self.withhold(slot, envelope.message.topic_str(), key);
-            }
+        if !form.dialect.is_extended()
+            && connection.session.is_ready()
+            && let Some(key) = *self.frames.critical.get_or_insert_with(|| envelope.critical_key())
+        {
+            return self.withhold(slot, envelope.message.topic_str(), key);
         }
         let hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
         // A message that is kept until it is acknowledged must not keep the buffer alive that it was read into.
