@@ -12,4 +12,5 @@ pub mod queue;
 pub mod router;
 pub mod shard;
 pub mod start;
+pub mod store;
 pub mod transport;

@@ -5,7 +5,7 @@ use candor_protocol::packet::{Message, Qos, property};
 use std::sync::Arc;
 
 /// A message on its way from its publisher to queues and connections. A clone shares everything.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     pub message: Message,
     /// As it was published.

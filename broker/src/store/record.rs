@@ -1,0 +1,159 @@
+//! What can be kept: one record is one step that must survive.
+
+use crate::message::Envelope;
+use crate::router::Subscription;
+use candor_protocol::packet::{PacketId, Qos, Reason, TopicFilter};
+use candor_protocol::session::SessionState;
+use std::sync::Arc;
+
+/// Names a session for as long as it lives, over restarts; never given to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionNumber(pub u64);
+
+/// Names a message that is kept, once, whoever is owed it; never given to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageNumber(pub u64);
+
+/// How one session is owed a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    pub session: SessionNumber,
+    pub qos: Qos,
+    pub retain: bool,
+}
+
+/// A principal under one of its client identifiers: whose will it is, or whose verdicts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Whose {
+    pub principal: Arc<str>,
+    pub client_id: Arc<str>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Record {
+    /// A session begins.
+    SessionBegun {
+        session: SessionNumber,
+        client_id: Arc<str>,
+        principal: Arc<str>,
+        incarnation: u64,
+    },
+    /// A connection holds the session, with this expiry in seconds (`u32::MAX`: never).
+    SessionAttached {
+        session: SessionNumber,
+        expiry_s: u32,
+    },
+    /// Its connection is gone; it ends at this time, in milliseconds since 1970 (`None`: never).
+    SessionParked {
+        session: SessionNumber,
+        expires_at_ms: Option<u64>,
+        was_extended: bool,
+    },
+    /// It is gone with all that was owed to it. Why is remembered for its client, unless it is [`SessionState::New`]: the client
+    /// wanted it so.
+    SessionEnded {
+        session: SessionNumber,
+        why: SessionState,
+        unix_ms: u64,
+    },
+    /// The client has been told why its session is gone.
+    EndTold {
+        client_id: Arc<str>,
+    },
+
+    Subscribed {
+        session: SessionNumber,
+        filter: TopicFilter,
+        subscription: Subscription,
+    },
+    Unsubscribed {
+        session: SessionNumber,
+        filter: TopicFilter,
+    },
+
+    /// A message, once, with all sessions that are owed it so far. A message that nothing refers to after its batch is not kept.
+    Message {
+        message: MessageNumber,
+        envelope: Envelope,
+        owed: Vec<Owed>,
+    },
+    /// A message that is kept already is owed to one more session: a retained one, or one that another member released.
+    OwedToo {
+        message: MessageNumber,
+        owed: Owed,
+    },
+    /// The message was, or will be, sent under this identifier.
+    Sent {
+        session: SessionNumber,
+        message: MessageNumber,
+        id: PacketId,
+    },
+    /// PUBREC came for it: only PUBREL is owed.
+    Received {
+        session: SessionNumber,
+        message: MessageNumber,
+    },
+    /// It was not taken and comes again, before everything else: its identifier is free.
+    Returned {
+        session: SessionNumber,
+        message: MessageNumber,
+        redelivery_count: u32,
+    },
+    /// The session is owed it no more: it was acknowledged, or rejected.
+    Settled {
+        session: SessionNumber,
+        message: MessageNumber,
+    },
+    /// The session is owed it no more, and has to be told so.
+    Dropped {
+        session: SessionNumber,
+        message: MessageNumber,
+        reason: Reason,
+    },
+    /// The session was told of everything that was dropped so far.
+    GapTold {
+        session: SessionNumber,
+    },
+
+    /// From the client: this QoS 2 identifier is taken.
+    Taken {
+        session: SessionNumber,
+        id: PacketId,
+    },
+    /// From the client: PUBREL came for it.
+    Released {
+        session: SessionNumber,
+        id: PacketId,
+    },
+
+    /// The message is the retained one of its topic, if no higher version is. Versions are given out under the lock of the
+    /// retained messages, so that shards that race here end as they do there.
+    Retained {
+        message: MessageNumber,
+        version: u64,
+    },
+    /// The topic has no retained message, if no higher version has.
+    RetainedCleared {
+        topic: Arc<[u8]>,
+        version: u64,
+    },
+
+    /// A connection of this client has a will: the message, in the place of an earlier one.
+    WillArmed {
+        owner: WillOwner,
+        message: MessageNumber,
+    },
+    /// It was published, or is not to be.
+    WillDisarmed {
+        client_id: Arc<str>,
+    },
+
+    /// A verdict on a client's traffic, as the ledger keeps it; the bytes are the ledger's own form.
+    Verdict {
+        principal: Arc<str>,
+        client_id: Arc<str>,
+        verdict: Arc<[u8]>,
+    },
+}
