@@ -142,7 +142,7 @@ pub enum Record {
 
     /// A connection of this client has a will: the message, in the place of an earlier one.
     WillArmed {
-        owner: WillOwner,
+        whose: Whose,
         message: MessageNumber,
     },
     /// It was published, or is not to be.
@@ -152,8 +152,7 @@ pub enum Record {
 
     /// A verdict on a client's traffic, as the ledger keeps it; the bytes are the ledger's own form.
     Verdict {
-        principal: Arc<str>,
-        client_id: Arc<str>,
+        whose: Whose,
         verdict: Arc<[u8]>,
     },
 }
