@@ -92,7 +92,7 @@ impl Shard {
         if std::mem::replace(&mut self.is_releasing, true) {
             return;
         }
-        while let Some((then, reached)) = self.keeper.next() {
+        while let Some((then, reached)) = self.keeper.take_due() {
             self.go_on(then, reached);
         }
         self.is_releasing = false;

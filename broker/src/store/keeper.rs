@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  keep(record) --> the turn's batch --take_batch--> engine --receipt--> receive --.
-//!  then(what waits) --> waiting, by turn ----------------------------------------+--> next: carried out, in order
+//!  then(what waits) --> waiting, by turn ----------------------------------------+--> take_due: carried out, in order
 //!  now(what waits for nothing) --------------------------------------------------'
 //! ```
 //! The shard says the same whatever keeps its records. Where they live and die with the process there is nothing to write down:
@@ -112,7 +112,7 @@ impl<T> Keeper<T> {
 
     /// The next thing that waits no more, with what was reached.
     #[inline]
-    pub fn next(&mut self) -> Option<(T, Reached)> {
+    pub fn take_due(&mut self) -> Option<(T, Reached)> {
         self.due.pop_front().map(|(reached, then)| (then, reached))
     }
 
@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn due(keeper: &mut Keeper<u32>) -> Vec<(u32, Reached)> {
-        std::iter::from_fn(|| keeper.next()).collect()
+        std::iter::from_fn(|| keeper.take_due()).collect()
     }
 
     #[test]
