@@ -52,7 +52,7 @@ impl Broker {
             bind_for_all(listener, &mut sockets, &mut urls)?;
         }
         let settings = Arc::new(setup.settings);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(settings.shards));
         let clock = Clock::start();
         let mut broker = Self { urls, shards: Vec::new(), threads: Vec::new() };
         for (index, ((mesh, parcels), sockets)) in mesh::mesh(shards).into_iter().zip(sockets).enumerate() {

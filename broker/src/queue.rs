@@ -3,6 +3,7 @@
 
 use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
+use crate::store::MessageNumber;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use std::collections::VecDeque;
 
@@ -22,6 +23,8 @@ pub struct Waiting {
     pub retain: bool,
     /// How many times it was handed out before.
     pub redelivery_count: u32,
+    /// The number under which it is kept for the session.
+    pub message: Option<MessageNumber>,
 }
 
 /// What was dropped since the subscriber was last told.
@@ -68,11 +71,23 @@ pub struct Queue {
     limits: QueueLimits,
     /// What was dropped and has not been told.
     pub gap: Gap,
+    /// What was dropped of what is kept, for the store.
+    dropped: Vec<(MessageNumber, Reason)>,
 }
 
 impl Queue {
     pub fn new(limits: QueueLimits) -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, limits, gap: Gap::default() }
+        Self { waiting: VecDeque::new(), bytes: 0, limits, gap: Gap::default(), dropped: Vec::new() }
+    }
+
+    /// What was dropped of what is kept, since this was last asked.
+    pub fn take_dropped(&mut self) -> Vec<(MessageNumber, Reason)> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    fn overflow(&mut self, message: Option<MessageNumber>) {
+        self.gap.overflow += 1;
+        self.dropped.extend(message.map(|message| (message, Reason::QUEUE_OVERFLOW)));
     }
 
     pub fn len(&self) -> usize {
@@ -91,20 +106,21 @@ impl Queue {
     pub fn push(&mut self, waiting: Waiting, extensions: &QueueExtensions) -> Pushed {
         let len = waiting.envelope.len();
         if len > self.limits.bytes_max || self.limits.len_max == 0 {
-            self.gap.overflow += 1;
+            self.overflow(waiting.message);
             return Pushed::DroppedNewest;
         }
         if !extensions.is_empty() && extensions.admit(&waiting.envelope, QueueView { len: self.len(), bytes: self.bytes }).is_err() {
-            self.gap.overflow += 1;
+            self.overflow(waiting.message);
             return Pushed::DroppedNewest;
         }
         let mut pushed = Pushed::Kept;
         while self.waiting.len() >= self.limits.len_max || self.bytes + len > self.limits.bytes_max {
-            self.gap.overflow += 1;
             if self.limits.overflow != Overflow::DropOldest {
+                self.overflow(waiting.message);
                 return Pushed::DroppedNewest;
             }
-            self.pop_front();
+            let oldest = self.pop_front();
+            self.overflow(oldest.and_then(|oldest| oldest.message));
             pushed = Pushed::DroppedOldest;
         }
         self.bytes += len;
@@ -132,6 +148,7 @@ impl Queue {
                 return Some(waiting);
             }
             self.gap.expired += 1;
+            self.dropped.extend(waiting.message.map(|message| (message, Reason::MESSAGE_EXPIRED)));
         }
     }
 
@@ -163,7 +180,7 @@ mod tests {
     fn waiting(payload: &str, expires_at_ms: Option<u64>) -> Waiting {
         let message = Message::publish("t", payload).unwrap();
         let envelope = Envelope { message, qos: Qos::AtLeastOnce, retain: false, expires_at_ms, stamps: None, hop: Dictionary::EMPTY };
-        Waiting { envelope, qos: Qos::AtLeastOnce, retain: false, redelivery_count: 0 }
+        Waiting { envelope, qos: Qos::AtLeastOnce, retain: false, redelivery_count: 0, message: None }
     }
 
     fn drain(queue: &mut Queue, unix_ms: u64) -> Vec<String> {

@@ -85,6 +85,8 @@ pub struct Core {
     /// The buffer that sockets are read into, one after the other.
     read_buffer: BytesMut,
     touched: Vec<ConnectionKey>,
+    /// Connections were not read after the last turn.
+    was_held_back: bool,
     is_stopping: bool,
 }
 
@@ -127,6 +129,7 @@ impl Core {
             is_turn_due: false,
             read_buffer: BytesMut::new(),
             touched: Vec::new(),
+            was_held_back: false,
             is_stopping: false,
         }
     }
@@ -167,9 +170,9 @@ impl Core {
         self.sockets.get_mut(key)?.take()
     }
 
-    /// Whether connections should be read: not while a batch for another shard waits for room.
+    /// Whether connections should be read: not while a batch for another shard waits for room, or too much waits for receipts.
     fn is_held_back(&self) -> bool {
-        self.mesh.is_full()
+        self.mesh.is_full() || self.shard.is_full()
     }
 }
 

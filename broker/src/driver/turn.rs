@@ -81,7 +81,6 @@ impl Core {
     /// Ends the turn: one write per touched connection, one batch per other shard. What has to be verified is returned.
     fn end_turn(&mut self, cx: &mut Context<'_>) -> Vec<(ConnectionKey, Answer)> {
         self.open_turn().end_turn();
-        let was_held_back = self.is_held_back();
         let mut jobs = Vec::new();
         // Answers that come at once, and rooms that a write makes, touch connections again: a few rounds settle it.
         for _ in 0..8 {
@@ -92,8 +91,11 @@ impl Core {
                 break;
             }
         }
+        // No engine has a thread yet: what keeps records is in the shard.
+        let _ = self.shard.take_batch();
         self.send_crossings(cx);
-        if was_held_back && !self.is_held_back() {
+        let is_held_back = self.is_held_back();
+        if std::mem::replace(&mut self.was_held_back, is_held_back) && !is_held_back {
             self.sockets.iter().flatten().filter_map(|socket| socket.waker.as_ref()).for_each(std::task::Waker::wake_by_ref);
         }
         self.is_turn_open = false;

@@ -3,6 +3,7 @@
 use super::{ConnectionKey, Rights};
 use crate::queue::Queue;
 use crate::router::Subscription;
+use crate::store::SessionNumber;
 use candor_protocol::packet::{Qos, TopicFilter};
 use candor_protocol::session::Parked;
 use std::collections::{HashMap, VecDeque};
@@ -25,8 +26,10 @@ pub struct Client {
     pub rights: Arc<dyn Rights>,
     /// 8 random bytes that name this life of the session.
     pub incarnation: u64,
+    /// Under which it is kept; `None`: it is not.
+    pub number: Option<SessionNumber>,
     pub connection: Option<ConnectionKey>,
-    /// What waits for the next connection; there exactly when there is none.
+    /// What waits for the next connection; there when there is none, or when the one that is there was not accepted yet.
     pub parked: Option<Parked>,
     pub queue: Queue,
     pub subscriptions: HashMap<TopicFilter, Subscription, foldhash::fast::RandomState>,
@@ -39,6 +42,12 @@ pub struct Client {
     pub expires_at_ms: Option<u64>,
     /// Deliveries wait until then, because the client released one.
     pub paused_until_ms: u64,
+    /// Messages of the client that were not handed on yet: later ones must not overtake them.
+    pub held_back: u32,
+    /// Deliveries at QoS 2 that have an identifier and may not leave yet: others of a lower QoS must not overtake them.
+    pub unsent: u32,
+    /// A will of its connection is kept.
+    pub has_will: bool,
     /// How many deliveries in a row the client released.
     pub releases: u32,
     /// Tells a deadline of this session from one of another that had the same slot.
@@ -49,5 +58,10 @@ impl Client {
     /// Whether messages above QoS 0 are kept for it while it is away.
     pub fn is_durable(&self) -> bool {
         self.expiry_s > 0
+    }
+
+    /// Whether a delivery of this QoS may leave before those that wait for their receipt.
+    pub fn may_follow(&self, qos: Qos) -> bool {
+        self.unsent == 0 || qos == Qos::ExactlyOnce
     }
 }

@@ -7,10 +7,21 @@ use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
 use std::fmt;
 use std::sync::Arc;
 
+/// What keeps the records of a broker.
+#[derive(Debug, Clone, Default)]
+pub enum Storage {
+    /// Nothing: what is kept lives and ends with the process.
+    #[default]
+    Memory,
+    /// As in memory, with receipts that come so many turns later: for tests of what has to wait.
+    Late { turns: u64 },
+}
+
 /// The values that hold for all of a broker's shards.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub shards: u16,
+    pub storage: Storage,
     pub queue: QueueLimits,
     pub ledger: LedgerLimits,
     /// The most bytes that wait to be written to one connection before its messages wait in its queue.
@@ -33,6 +44,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             shards: 1,
+            storage: Storage::default(),
             queue: QueueLimits { len_max: 10_000, bytes_max: 16 * 1024 * 1024, overflow: Overflow::DropOldest },
             ledger: LedgerLimits::default(),
             out_bytes_max: 256 * 1024,

@@ -21,9 +21,11 @@
 //! | what can be kept | [`record`] |
 //! | what records add up to: sessions, queues, retained messages, wills | [`state`] |
 
+pub mod keeper;
 pub mod record;
 pub mod state;
 
+pub use keeper::{Keeper, Reached};
 pub use record::{MessageNumber, Record, SessionNumber};
 
 use crate::message::Envelope;

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
 use candor_broker::driver::{Answer as Identity, Authenticate};
-use candor_broker::shard::{Admission, ListenerSettings, Peer, Rights, Settings};
+use candor_broker::shard::{Admission, ListenerSettings, Peer, Rights, Settings, Storage};
 use candor_broker::transport::bind::BindOptions;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::codec::frame::Frame;
@@ -395,14 +395,21 @@ impl Client {
     }
 }
 
-/// Each way, and one and three shards.
+/// What keeps the records of the brokers that tests run on.
+pub fn storages() -> [Storage; 2] {
+    [Storage::Memory, Storage::Late { turns: 3 }]
+}
+
+/// Each way, one and three shards, and whatever keeps what is owed.
 pub fn everywhere(test: impl Fn(&TestBroker, Way)) {
-    for shards in [1, 3] {
-        let broker = TestBroker::start(shards);
-        for way in Way::ALL {
-            test(&broker, way);
+    for storage in storages() {
+        for shards in [1, 3] {
+            let broker = TestBroker::with(Settings { shards, storage: storage.clone(), ..Settings::default() }, policy(), false);
+            for way in Way::ALL {
+                test(&broker, way);
+            }
+            broker.stop();
         }
-        broker.stop();
     }
 }
 

@@ -1,0 +1,244 @@
+//! A message that was taken: to the store, to the retained messages, and to all who get it.
+
+use super::keeping::{HeldBack, Then};
+use super::{Crossing, CrossingTarget, RetainedMessage, Shard};
+use crate::message::Envelope;
+use crate::router::{Pick, Picks, Subscriber, Target, Targets};
+use crate::store::record::Owed;
+use crate::store::{MessageNumber, Record};
+use candor_protocol::packet::{PacketId, Qos};
+use std::sync::Arc;
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Routed {
+    /// How many get it, the store of retained messages included.
+    pub reached: usize,
+    /// Something was kept for it that its acknowledgement waits for.
+    pub is_kept: bool,
+}
+
+/// Under which numbers a message is kept.
+#[derive(Debug, Default)]
+struct Numbers {
+    message: Option<MessageNumber>,
+    /// A session that gets it once more, as a member of a group, is owed it under one more number: by the place of the pick.
+    again: Vec<(usize, MessageNumber)>,
+    is_kept: bool,
+}
+
+impl Numbers {
+    fn of_pick(&self, at: usize) -> Option<MessageNumber> {
+        self.again.iter().find(|(pick, _)| *pick == at).map(|(_, number)| *number).or(self.message)
+    }
+}
+
+/// Who gets a message, as the router found them.
+struct Matched<'a> {
+    envelope: &'a Envelope,
+    from: Option<Subscriber>,
+    targets: &'a Targets,
+    picks: &'a Picks,
+}
+
+impl Matched<'_> {
+    fn wants(&self, target: &Target) -> bool {
+        !(target.subscription.no_local && Some(target.subscriber) == self.from)
+    }
+
+    fn target(&self, target: Target, message: Option<MessageNumber>) -> CrossingTarget {
+        CrossingTarget {
+            slot: target.subscriber.slot,
+            qos: self.envelope.qos.min(target.subscription.qos),
+            retain: self.envelope.retain && target.subscription.retain_as_published,
+            message,
+        }
+    }
+
+    fn members(&self, members: impl Iterator<Item = Target>, numbers: &Numbers) -> impl Iterator<Item = CrossingTarget> {
+        members.filter(|target| self.wants(target)).map(|target| self.target(target, numbers.message))
+    }
+
+    /// `at`: the place of the first of these picks.
+    fn picked(&self, picks: &[Pick], at: usize, numbers: &Numbers) -> impl Iterator<Item = CrossingTarget> {
+        let picks = picks.iter().enumerate().map(move |(n, pick)| (at + n, pick.target));
+        picks.filter(|(_, target)| self.wants(target)).map(|(at, target)| self.target(target, numbers.of_pick(at)))
+    }
+}
+
+impl Shard {
+    /// Keeps a message where it has to be, stores it if it is to be retained, and hands it to all who get it, or holds it back
+    /// until it may be. `from`: the publisher's session; `taken`: its QoS 2 identifier.
+    pub(super) fn route(&mut self, envelope: Envelope, from: Option<u32>, taken: Option<PacketId>) -> Routed {
+        let shared = Arc::clone(&self.shared);
+        let keeps = self.keeper.keeps();
+        let number = (keeps && envelope.retain && !envelope.message.payload().is_empty()).then(|| shared.next_message());
+        let retained = envelope.retain.then(|| self.retain(&envelope, number));
+        let (mut targets, mut picks) = (std::mem::take(&mut self.targets), std::mem::take(&mut self.picks));
+        shared.router().matching(envelope.message.topic(), &mut targets, &mut picks);
+        let from_subscriber = from.map(|slot| self.subscriber(slot));
+        let matched = Matched { envelope: &envelope, from: from_subscriber, targets: &targets, picks: &picks };
+        let mut numbers = Numbers::default();
+        if keeps {
+            numbers = self.keep_message(&matched, number);
+            if let Some(version) = retained {
+                self.keeper.keep(match numbers.message.filter(|_| number.is_some()) {
+                    Some(message) => Record::Retained { message, version },
+                    None => Record::RetainedCleared { topic: envelope.message.topic().into(), version },
+                });
+                numbers.is_kept = true;
+            }
+            let publisher = from.and_then(|slot| self.clients.get(slot)?.number);
+            if let (Some(session), Some(id)) = (publisher, taken) {
+                self.keeper.keep(Record::Taken { session, id });
+                numbers.is_kept = true;
+            }
+        }
+        let must_wait = numbers.is_kept && envelope.qos == Qos::ExactlyOnce;
+        let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
+        let handed = if must_wait || must_follow {
+            let by_shard = self.collect(&matched, &numbers);
+            self.hold_back(&envelope, from, by_shard)
+        } else {
+            self.hand_on_all(&matched, &numbers)
+        };
+        (self.targets, self.picks) = (targets, picks);
+        let is_retained = envelope.retain && !envelope.message.payload().is_empty();
+        Routed { reached: handed + usize::from(is_retained), is_kept: numbers.is_kept }
+    }
+
+    /// Keeps a message for all sessions that are owed it, whatever their shards, and for its topic if it has a number already.
+    fn keep_message(&mut self, matched: &Matched<'_>, number: Option<MessageNumber>) -> Numbers {
+        let mut numbers = Numbers { message: number, ..Numbers::default() };
+        let mut owed: Vec<Owed> = Vec::new();
+        let mut again = Vec::new();
+        let owes = |target: &Target| {
+            let session = self.shared.session(target.subscriber).filter(|_| matched.wants(target))?;
+            let CrossingTarget { qos, retain, .. } = matched.target(*target, None);
+            (qos != Qos::AtMostOnce).then_some(Owed { session, qos, retain })
+        };
+        if matched.envelope.qos != Qos::AtMostOnce {
+            owed.extend(matched.targets.iter().filter_map(|target| owes(&target)));
+            for (at, pick) in matched.picks.as_slice().iter().enumerate() {
+                let Some(one) = owes(&pick.target) else { continue };
+                match owed.iter().any(|other| other.session == one.session) {
+                    true => again.push((at, one)),
+                    false => owed.push(one),
+                }
+            }
+        }
+        if owed.is_empty() && number.is_none() {
+            return numbers;
+        }
+        let envelope = matched.envelope.compact();
+        for (at, one) in again {
+            let message = self.shared.next_message();
+            numbers.again.push((at, message));
+            self.keeper.keep(Record::Message { message, envelope: envelope.clone(), owed: vec![one] });
+        }
+        let message = number.unwrap_or_else(|| self.shared.next_message());
+        (numbers.message, numbers.is_kept) = (Some(message), true);
+        self.keeper.keep(Record::Message { message, envelope, owed });
+        numbers
+    }
+
+    /// Hands a message to all who get it; tells how many they are.
+    fn hand_on_all(&mut self, matched: &Matched<'_>, numbers: &Numbers) -> usize {
+        let is_shared = matched.targets.len() + matched.picks.len() > 1;
+        let (mut reached, mut at) = (0, 0);
+        self.frames.start();
+        for (shard, members) in matched.targets.by_shard() {
+            reached += self.hand_on(shard, matched.members(members, numbers), matched.envelope, is_shared);
+        }
+        for (shard, picks) in matched.picks.by_shard() {
+            reached += self.hand_on(shard, matched.picked(picks, at, numbers), matched.envelope, is_shared);
+            at += picks.len();
+        }
+        reached
+    }
+
+    fn collect(&self, matched: &Matched<'_>, numbers: &Numbers) -> Vec<(u16, Vec<CrossingTarget>)> {
+        let mut by_shard = Vec::new();
+        let mut at = 0;
+        for (shard, members) in matched.targets.by_shard() {
+            by_shard.push((shard, matched.members(members, numbers).collect()));
+        }
+        for (shard, picks) in matched.picks.by_shard() {
+            by_shard.push((shard, matched.picked(picks, at, numbers).collect()));
+            at += picks.len();
+        }
+        by_shard
+    }
+
+    /// Holds a message back until everything that was kept has its receipt; tells how many will get it.
+    fn hold_back(&mut self, envelope: &Envelope, from: Option<u32>, targets: Vec<(u16, Vec<CrossingTarget>)>) -> usize {
+        let count = targets.iter().map(|(_, targets)| targets.len()).sum();
+        if count == 0 {
+            return 0;
+        }
+        if let Some(client) = from.and_then(|slot| self.clients.get_mut(slot)) {
+            client.held_back += 1;
+        }
+        let from = from.and_then(|slot| self.life(slot));
+        self.keeper.then(Then::Deliver(Box::new(HeldBack { envelope: envelope.compact(), from, targets })));
+        count
+    }
+
+    /// A message that was held back may go, or was not kept and must not.
+    pub(super) fn hand_out(&mut self, held: HeldBack, is_kept: bool) {
+        if let Some(from) = held.from
+            && let Some(client) = self.clients.get_mut(from.slot).filter(|client| client.incarnation == from.life)
+        {
+            client.held_back -= 1;
+        }
+        let HeldBack { envelope, targets, .. } = held;
+        // Below QoS 2 nothing was promised that was not kept: it only had to wait its turn.
+        if !is_kept && envelope.qos == Qos::ExactlyOnce {
+            return self.give_up(&targets);
+        }
+        let is_shared = targets.iter().map(|(_, targets)| targets.len()).sum::<usize>() > 1;
+        self.frames.start();
+        for (shard, targets) in targets {
+            self.hand_on(shard, targets.into_iter(), &envelope, is_shared);
+        }
+    }
+
+    /// The publisher is told that its message was not taken: if a record of it is found one day after all, nobody is owed it.
+    fn give_up(&mut self, targets: &[(u16, Vec<CrossingTarget>)]) {
+        for (shard, targets) in targets {
+            for target in targets {
+                let session = self.shared.session(Subscriber { shard: *shard, slot: target.slot });
+                if let (Some(session), Some(message)) = (session, target.message) {
+                    self.keeper.keep(Record::Settled { session, message });
+                }
+            }
+        }
+    }
+
+    /// Hands a message to sessions of one shard; tells how many they are.
+    fn hand_on(&mut self, shard: u16, members: impl Iterator<Item = CrossingTarget>, envelope: &Envelope, is_shared: bool) -> usize {
+        if shard == self.index {
+            return members.map(|target| self.deliver(&target, envelope, is_shared)).count();
+        }
+        let targets: Vec<CrossingTarget> = members.collect();
+        if let (false, Some(crossings)) = (targets.is_empty(), self.effects.crossings.get_mut(usize::from(shard))) {
+            let count = targets.len();
+            crossings.push(Crossing { envelope: envelope.compact(), targets });
+            return count;
+        }
+        0
+    }
+
+    /// Keeps the message of its topic, or drops it if the payload is empty ([MQTT-3.3.1-5], [MQTT-3.3.1-10]); the version that
+    /// the topic has now.
+    fn retain(&mut self, envelope: &Envelope, message: Option<MessageNumber>) -> u64 {
+        let shared = Arc::clone(&self.shared);
+        let mut retained = shared.retained_mut();
+        if envelope.message.payload().is_empty() {
+            retained.remove(envelope.message.topic());
+        } else {
+            retained.set(RetainedMessage { envelope: envelope.compact(), message });
+        }
+        shared.next_version()
+    }
+}
