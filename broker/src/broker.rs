@@ -106,7 +106,8 @@ fn bind_for_all(listener: &ListenerSetup, sockets: &mut [Vec<(TcpListener, Liste
             urls.push(url.to_string());
         }
         for socket in bound {
-            let listener = Listener { settings: Arc::clone(&listener.settings), scheme: url.scheme, tls: listener.tls.clone() };
+            let (settings, tls) = (Arc::clone(&listener.settings), listener.tls.clone());
+            let listener = Listener { settings, scheme: url.scheme, path: url.path.as_str().into(), tls };
             shard.push((socket, listener));
         }
     }

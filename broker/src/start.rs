@@ -10,7 +10,7 @@ use crate::shard::{ListenerSettings, Settings};
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
 use crate::transport::tls::{TlsOptions, TlsSettings, TlsVersion};
-use crate::transport::url::ListenUrl;
+use crate::transport::url::Host;
 use candor_protocol::codec::dictionary::Limits;
 use candor_protocol::packet::{Durability, Profile};
 use candor_protocol::session::{Extended, ServerPolicy};
@@ -42,18 +42,14 @@ pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authen
     for listener in &config.listeners {
         let policy = policy(config, listener, registry.clone());
         let settings = ListenerSettings {
-            name: listener.address.to_string(),
+            name: listener.url.to_string(),
             policy: Arc::new(policy),
             acknowledges_refused: listener.refused_publish_plain == RefusedPublish::AcknowledgeAndDrop,
             disclosure: listener.disclosure,
             authenticate: authenticate(listener),
         };
-        // The path of a WebSocket listener is for its clients; nothing is bound to it.
-        let bound = listener.address.to_string();
-        let bound = bound.strip_suffix(&listener.address.path).unwrap_or(&bound);
-        let url: ListenUrl = bound.parse().map_err(|error| StartError(format!("listener {}: {error}", listener.address)))?;
         let bind = BindOptions { send_buffer_bytes: config.send_buffer.map(|bytes| bytes as usize), ..BindOptions::default() };
-        listeners.push(ListenerSetup { url, settings: Arc::new(settings), tls: tls(listener)?, bind });
+        listeners.push(ListenerSetup { url: listener.url.clone(), settings: Arc::new(settings), tls: tls(listener)?, bind });
     }
     Ok(Setup { listeners, settings: settings(config, experiments) })
 }
@@ -116,7 +112,7 @@ fn policy(config: &Config, listener: &Listener, registry: candor_protocol::exten
 
 fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
     let Some(tls) = &listener.tls else { return Ok(None) };
-    let failed = |error: &dyn std::fmt::Display| StartError(format!("listener {}: {error}", listener.address));
+    let failed = |error: &dyn std::fmt::Display| StartError(format!("listener {}: {error}", listener.url));
     let mut options = match &tls.identity {
         Identity::Files { cert, key } => TlsOptions {
             certificate: cert.clone(),
@@ -126,7 +122,11 @@ fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
             tls_min: TlsVersion::default(),
         },
         Identity::Development { dir } => {
-            let names = [listener.address.host.clone()];
+            // A certificate names an IPv6 address without the brackets that a URL needs.
+            let names = [match &listener.url.host {
+                Host::V6(address) => address.to_string(),
+                host => host.to_string(),
+            }];
             let made = development::prepare(dir, &names, SystemTime::now()).map_err(|error| failed(&error))?;
             tracing::warn!("{made}");
             made.options()
