@@ -20,6 +20,7 @@
 //! | a message to one client: now, or in its queue | [`deliver`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
 //! | refusals and losses | [`verdicts`] |
+//! | rules that changed | [`review`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
@@ -28,6 +29,7 @@ pub mod client;
 pub mod connection;
 pub mod deliver;
 pub mod publish;
+pub mod review;
 pub mod settings;
 pub mod slots;
 pub mod subscribe;
