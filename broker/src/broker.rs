@@ -85,6 +85,15 @@ impl Broker {
         Ok(())
     }
 
+    /// What clients may do has changed: every shard asks again, ends the connections of those who would not be let in any
+    /// more, and ends subscriptions that would be refused.
+    pub async fn review_rights(&self) {
+        for shard in &self.shards {
+            // A shard that has ended has no clients.
+            let _ = shard.send(Parcel::RightsChanged).await;
+        }
+    }
+
     /// Whether a shard has ended although nobody told it to.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)

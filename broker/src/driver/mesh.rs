@@ -16,6 +16,8 @@ const BATCHES_MAX: usize = 256;
 pub enum Parcel {
     Messages(Vec<Crossing>),
     Connection(Box<Travelling>),
+    /// Rules have changed: what clients may do is asked again.
+    RightsChanged,
     /// The broker ends.
     Stop,
 }

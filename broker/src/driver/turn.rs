@@ -32,6 +32,7 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
             match parcels.poll_recv(cx) {
                 Poll::Ready(Some(Parcel::Messages(crossings))) => core.borrow_mut().open_turn().receive_crossings(crossings),
                 Poll::Ready(Some(Parcel::Connection(travelling))) => unpack(&core, *travelling),
+                Poll::Ready(Some(Parcel::RightsChanged)) => core.borrow_mut().open_turn().review_rights(),
                 Poll::Ready(Some(Parcel::Stop) | None) => core.borrow_mut().stop(),
                 Poll::Pending => break,
             }

@@ -23,6 +23,7 @@
 //! | what waits until it is kept | [`keeping`], over [`crate::store::keeper`] |
 //! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
+//! | rules that changed | [`review`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
@@ -32,6 +33,7 @@ pub mod connection;
 pub mod deliver;
 mod keeping;
 pub mod publish;
+pub mod review;
 pub mod roll;
 mod route;
 pub mod settings;
