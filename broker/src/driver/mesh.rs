@@ -2,7 +2,8 @@
 //! its sockets until there is room; what it has already read waits here.
 
 use super::Socket;
-use crate::shard::{Crossing, Moved};
+use crate::shard::{Crossing, Fetched, Moved};
+use crate::store::Receipt;
 use crate::transport::Transport;
 use bytes::BytesMut;
 use std::task::{Context, Poll};
@@ -16,6 +17,10 @@ const BATCHES_MAX: usize = 256;
 pub enum Parcel {
     Messages(Vec<Crossing>),
     Connection(Box<Travelling>),
+    /// From the engine: what became of what was kept.
+    Receipt(Receipt),
+    /// From the engine: messages that were asked for.
+    Fetched(Fetched),
     /// The broker ends.
     Stop,
 }

@@ -6,7 +6,6 @@ use super::keeping::{Accept, Life, Then, not_kept};
 use super::timers::Timer;
 use super::{ConnectionKey, Rights, Shard};
 use crate::message::Envelope;
-use crate::queue::Queue;
 use crate::store::Record;
 use crate::store::record::Whose;
 use bytes::{Bytes, BytesMut};
@@ -48,7 +47,7 @@ pub struct Ended {
 const ENDED_MAX: usize = 10_000;
 
 impl Ended {
-    fn note(&mut self, id: Arc<str>, state: SessionState) {
+    pub(super) fn note(&mut self, id: Arc<str>, state: SessionState) {
         if self.reasons.insert(Arc::clone(&id), state).is_none() {
             self.order.push_back(id);
             if self.order.len() > ENDED_MAX
@@ -257,27 +256,8 @@ impl Shard {
 
     fn new_client(&mut self, id: Arc<str>, admission: &Admission) -> u32 {
         let incarnation = self.random.draw();
-        let client = Client {
-            id: Arc::clone(&id),
-            principal: Arc::clone(&admission.principal),
-            rights: Arc::clone(&admission.rights),
-            incarnation,
-            number: None,
-            connection: None,
-            parked: None,
-            queue: Queue::new(self.settings.queue),
-            subscriptions: HashMap::default(),
-            replays: VecDeque::new(),
-            feedback: Vec::new(),
-            expiry_s: 0,
-            expires_at_ms: None,
-            generation: 0,
-            paused_until_ms: 0,
-            held_back: 0,
-            unsent: 0,
-            has_will: false,
-            releases: 0,
-        };
+        let (principal, rights) = (Arc::clone(&admission.principal), Arc::clone(&admission.rights));
+        let client = Client::new(Arc::clone(&id), principal, rights, incarnation, self.settings.queue);
         let slot = self.clients.insert(client, self.now.ms);
         self.directory.insert(id, slot);
         slot
@@ -344,6 +324,7 @@ impl Shard {
         } else {
             self.set_available(slot, false);
             self.keep_session(slot, expiry_s, was_extended);
+            self.unload(slot);
         }
         if let Some(will) = will {
             self.publish_will(&will, &*rights, principal);
@@ -396,7 +377,7 @@ impl Shard {
     }
 
     /// Tells shared groups whether a member can be handed messages at once.
-    fn set_available(&mut self, slot: u32, available: bool) {
+    pub(super) fn set_available(&mut self, slot: u32, available: bool) {
         let subscriber = self.subscriber(slot);
         let Some(client) = self.clients.get(slot) else { return };
         if client.subscriptions.keys().any(|filter| filter.group().is_some()) {

@@ -3,6 +3,7 @@
 use crate::experiment::QueueExtensions;
 use crate::feedback::ledger::LedgerLimits;
 use crate::queue::QueueLimits;
+use crate::store::{Engine, StoreError};
 use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,15 @@ pub enum Storage {
     Memory,
     /// As in memory, with receipts that come so many turns later: for tests of what has to wait.
     Late { turns: u64 },
+    /// An engine, opened when the broker starts.
+    Engine(Arc<dyn OpenEngine>),
+}
+
+/// Opens an engine.
+pub trait OpenEngine: fmt::Debug + Send + Sync {
+    /// # Errors
+    /// The store cannot be opened, or is not what was written; the text says which file, and what to do.
+    fn open(&self) -> Result<Box<dyn Engine>, StoreError>;
 }
 
 /// The values that hold for all of a broker's shards.
