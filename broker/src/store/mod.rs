@@ -20,9 +20,16 @@
 //! | --- | --- |
 //! | what can be kept | [`record`] |
 //! | what records add up to: sessions, queues, retained messages, wills | [`state`] |
+//! | an engine that keeps nothing over a restart | [`memory`] |
+//! | what every engine must pass | [`suite`] |
 
+pub mod memory;
 pub mod record;
 pub mod state;
+pub mod suite;
+
+#[cfg(test)]
+mod samples;
 
 pub use record::{MessageNumber, Record, SessionNumber};
 
