@@ -20,10 +20,18 @@
 //! | --- | --- |
 //! | what can be kept | [`record`] |
 //! | what records add up to: sessions, queues, retained messages, wills | [`state`] |
+//! | what of a shard waits for a receipt | [`keeper`] |
+//! | an engine that keeps nothing over a restart | [`memory`] |
+//! | what every engine must pass | [`suite`] |
 
 pub mod keeper;
+pub mod memory;
 pub mod record;
 pub mod state;
+pub mod suite;
+
+#[cfg(test)]
+mod samples;
 
 pub use keeper::{Keeper, Reached};
 pub use record::{MessageNumber, Record, SessionNumber};
