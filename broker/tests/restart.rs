@@ -4,7 +4,7 @@ mod support;
 
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::{Durability, Message, Qos, Reason, TopicName, property};
+use candor_protocol::packet::{Durability, Message, Profile, Qos, Reason, TopicName, property};
 use candor_protocol::session::{Parked, ServerPolicy, SessionState};
 use candor_protocol::sim::Way;
 use support::store::TestStore;
@@ -32,6 +32,13 @@ fn over_a_restart(test: impl Fn(&TestStore, Way, [u16; 2])) {
 
 fn state(client: &Client) -> Option<SessionState> {
     client.opened.as_ref().unwrap().dictionary.value(property::SESSION_STATE).and_then(SessionState::of_number)
+}
+
+/// What the `n`th notice says of the profile now in force.
+fn promised(client: &Client, n: usize) -> Durability {
+    let notice = &client.notices[n];
+    assert_eq!(notice.reason, Reason::PROFILE_CHANGED);
+    Profile::of_dictionary(&notice.dictionary.value(property::PROFILE).unwrap()).durability
 }
 
 #[test]
@@ -196,9 +203,12 @@ fn the_life_of_a_session_is_told_truthfully_after_a_restart() {
     };
     let broker = start(&store, 3);
     for way in [Way::Extended, Way::Offer] {
-        broker.connect_with(settings(way, &format!("short {way:?}"), 1)).drop_connection();
-        broker.connect_with(settings(way, &format!("long {way:?}"), 3600)).drop_connection();
-        broker.connect_with(settings(way, &format!("none {way:?}"), 0)).drop_connection();
+        for (name, seconds) in [("short", 1), ("long", 3600), ("none", 0)] {
+            let mut client = broker.connect_with(settings(way, &format!("{name} {way:?}"), seconds));
+            // A round trip: what was agreed is known at both ends.
+            client.subscribe("life", Qos::AtLeastOnce);
+            client.drop_connection();
+        }
     }
     broker.stop();
     // Time itself is what is tested: a second passes while no broker runs.
@@ -263,6 +273,7 @@ fn while_the_store_keeps_nothing_what_has_to_be_kept_is_refused_and_the_rest_goe
         let parked = sleeper.drop_connection();
         let mut publisher = broker.connect(way, "publisher");
         publisher.publish("owed", "kept", Qos::AtLeastOnce);
+        let mut observer = broker.connect(Way::Extended, "observer");
         store.fail(true);
         for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
             let token = publisher.start_publish("owed", "not kept", qos, false);
@@ -275,6 +286,11 @@ fn while_the_store_keeps_nothing_what_has_to_be_kept_is_refused_and_the_rest_goe
                 publisher = broker.connect(way, "publisher");
             }
         }
+        observer.until(|client| !client.notices.is_empty());
+        assert_eq!(promised(&observer, 0), Durability::None, "an extended client is told what can be kept now");
+        if way.is_extended() {
+            assert_eq!(promised(&publisher, 0), Durability::None, "before it is refused anything");
+        }
         // Nobody who is owed anything: nothing has to be kept.
         let mut transient = broker.connect(way, "transient");
         transient.subscribe("free", Qos::ExactlyOnce);
@@ -286,6 +302,8 @@ fn while_the_store_keeps_nothing_what_has_to_be_kept_is_refused_and_the_rest_goe
         // It is tried again, and all is as before.
         let mut publisher = broker.connect(Way::Extended, "prober");
         while publisher.publish("owed", "kept again", Qos::AtLeastOnce).unwrap().refusal().is_some() {}
+        observer.until(|client| client.notices.len() == 2);
+        assert_eq!(promised(&observer, 1), Durability::Disk);
         let mut sleeper = Client::resume(&broker.address, stored_everywhere(way, "sleeper"), parked);
         assert_eq!(sleeper.expect(2), ["owed kept", "owed kept again"], "{way:?}");
         sleeper.expect_nothing();

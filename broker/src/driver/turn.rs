@@ -33,6 +33,7 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
             match parcels.poll_recv(cx) {
                 Poll::Ready(Some(Parcel::Messages(crossings))) => core.borrow_mut().open_turn().receive_crossings(crossings),
                 Poll::Ready(Some(Parcel::Connection(travelling))) => unpack(&core, *travelling),
+                Poll::Ready(Some(Parcel::Room)) => core.borrow_mut().open_turn().look_for_room(),
                 Poll::Ready(Some(Parcel::Receipt(receipt))) => core.borrow_mut().open_turn().receive_receipt(&receipt),
                 Poll::Ready(Some(Parcel::Fetched(fetched))) => core.borrow_mut().open_turn().receive_fetched(fetched),
                 Poll::Ready(Some(Parcel::Stop) | None) => core.borrow_mut().stop(),
@@ -48,7 +49,7 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
         if core.is_stopping && !core.is_batch_held && core.sockets.iter().all(Option::is_none) {
             return Poll::Ready(());
         }
-        if core.shard.has_more() {
+        if core.shard.has_more() || core.shard.has_effects() {
             core.wake_turn();
         }
         match core.shard.deadline() {
@@ -86,13 +87,18 @@ impl Core {
         self.open_turn().end_turn();
         let mut jobs = Vec::new();
         // Answers that come at once, and rooms that a write makes, touch connections again: a few rounds settle it.
+        let mut has_room = false;
         for _ in 0..8 {
+            has_room |= self.shard.take_room();
             self.answer_clients(&mut jobs);
             self.flush_touched();
             self.move_connections();
             if !self.shard.has_effects() && self.touched.is_empty() {
                 break;
             }
+        }
+        if has_room | self.shard.take_room() {
+            self.mesh.send_room(usize::from(self.shard.index()));
         }
         if self.send_records(cx) {
             self.send_crossings();

@@ -28,6 +28,8 @@ pub struct Client {
     pub incarnation: u64,
     /// Under which it is kept; `None`: it is not.
     pub number: Option<SessionNumber>,
+    /// The store has it, under its number.
+    pub is_begun: bool,
     pub connection: Option<ConnectionKey>,
     /// What waits for the next connection; there when there is none, or when the one that is there was not accepted yet.
     pub parked: Option<Parked>,
@@ -65,6 +67,7 @@ impl Client {
             rights,
             incarnation,
             number: None,
+            is_begun: false,
             connection: None,
             parked: None,
             queue: Queue::new(limits),

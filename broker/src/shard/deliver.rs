@@ -168,6 +168,7 @@ impl Shard {
         client.queue.push(waiting, &self.settings.experiments);
         self.keep_dropped(target.slot);
         self.unload(target.slot);
+        self.note_room(target.slot);
     }
 
     /// What a queue has dropped is owed no more.
@@ -268,12 +269,14 @@ impl Shard {
                 }
                 Admitted::Later => {
                     client.queue.push_front(waiting);
-                    return self.keep_dropped(slot);
+                    self.keep_dropped(slot);
+                    return self.note_room(slot);
                 }
                 Admitted::TooLarge => self.too_large(slot, message.topic_str(), message.len(), waiting.message),
             }
         }
         self.keep_dropped(slot);
+        self.note_room(slot);
         self.tell_gap(slot);
         if self.clients.get(slot).is_some_and(|client| client.queue.is_empty() && !client.replays.is_empty()) {
             self.continue_replay(slot);

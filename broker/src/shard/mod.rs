@@ -23,6 +23,7 @@
 //! | what an earlier process owed | [`restore`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
 //! | what waits until it is kept | [`keeping`], over [`crate::store::keeper`] |
+//! | full queues, where publishers learn of them | [`room`] |
 //! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
 //! | the sessions by slot | [`slots`] |
@@ -37,6 +38,7 @@ mod keeping;
 pub mod publish;
 pub mod restore;
 pub mod roll;
+mod room;
 mod route;
 pub mod settings;
 pub mod shared;
@@ -130,6 +132,10 @@ pub struct Shard {
     is_releasing: bool,
     /// Steps that could not be kept, and are when anything can.
     stalled: Vec<Then>,
+    /// Acknowledgements that wait for room in queues.
+    held: Vec<room::Held>,
+    /// A queue that was full is not any more.
+    has_room: bool,
     /// What is asked of the engine.
     fetching: VecDeque<Fetching>,
 }
@@ -182,6 +188,8 @@ impl Shard {
             keeper,
             is_releasing: false,
             stalled: Vec::new(),
+            held: Vec::new(),
+            has_room: false,
             fetching: VecDeque::new(),
         }
     }

@@ -139,6 +139,7 @@ impl Shard {
         }
         self.keep_dropped(slot);
         self.unload(slot);
+        self.note_room(slot);
     }
 
     /// A session whose time was over before the process began, or that was to end with its connection.
@@ -157,6 +158,7 @@ impl Shard {
         queue.gap = Gap::of_parts(session.gap.iter().map(|(reason, count)| (Reason(*reason), *count)));
         let client = Client {
             number: Some(number),
+            is_begun: true,
             parked: Some(parked),
             queue,
             subscriptions: session.subscriptions.iter().map(|(filter, subscription)| (filter.clone(), *subscription)).collect(),
@@ -210,7 +212,8 @@ impl Shard {
         for (whose, envelope) in std::mem::take(&mut legacy.wills) {
             tracing::info!(client = %whose.client_id, topic = envelope.message.topic_str(), "will of a client that the last process lost");
             self.keeper.keep(Record::WillDisarmed { client_id: whose.client_id });
-            self.route(envelope, None, None);
+            // A will has no publisher to be refused.
+            let _ = self.route(envelope, None, None);
         }
         self.release();
     }
