@@ -23,6 +23,11 @@
 //! | an engine that keeps nothing over a restart | [`memory`] |
 //! | what every engine must pass | [`suite`] |
 
+pub mod codec;
+pub mod embedded;
+pub mod files;
+pub mod inspect;
+mod log;
 pub mod memory;
 pub mod record;
 pub mod state;
