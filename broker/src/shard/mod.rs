@@ -51,7 +51,7 @@ pub use attach::{Admission, Moved};
 pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
 pub use fetch::{Fetched, Fetching};
-pub use settings::{OpenEngine, Rights, Settings, Storage};
+pub use settings::{Rights, Settings, Storage};
 pub use shared::{RetainedMessage, Shared};
 
 use crate::feedback::Ledger;

@@ -3,7 +3,7 @@
 use crate::experiment::QueueExtensions;
 use crate::feedback::ledger::LedgerLimits;
 use crate::queue::QueueLimits;
-use crate::store::{Engine, StoreError};
+use crate::store::OpenEngine;
 use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
 use std::fmt;
 use std::sync::Arc;
@@ -18,13 +18,6 @@ pub enum Storage {
     Late { turns: u64 },
     /// An engine, opened when the broker starts.
     Engine(Arc<dyn OpenEngine>),
-}
-
-/// Opens an engine.
-pub trait OpenEngine: fmt::Debug + Send + Sync {
-    /// # Errors
-    /// The store cannot be opened, or is not what was written; the text says which file, and what to do.
-    fn open(&self) -> Result<Box<dyn Engine>, StoreError>;
 }
 
 /// The values that hold for all of a broker's shards.

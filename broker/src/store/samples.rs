@@ -1,5 +1,6 @@
 //! Records for tests, drawn so that they meet: few sessions, messages, topics and clients.
 
+use super::Batch;
 use super::record::{MessageNumber, Owed, Record, SessionNumber, Whose};
 use crate::message::{Envelope, Stamps};
 use crate::router::Subscription;
@@ -134,4 +135,24 @@ pub(super) fn histories(len_max: usize) -> impl Strategy<Value = Vec<Vec<Record>
         }
         groups
     })
+}
+
+/// What [`histories`] draws for a seed, each group cut into batches of one or two records.
+pub(super) fn history_of(seed: u64, len_max: usize) -> Vec<Vec<Batch>> {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let groups = histories(len_max).new_tree(&mut runner).unwrap().current();
+    let mut turn = 0;
+    let mut batch = |records: &[Record]| {
+        turn += 1;
+        Batch { shard: 0, turn, records: records.to_vec() }
+    };
+    groups.iter().map(|group| group.chunks(1 + turn_len(seed)).map(&mut batch).collect()).collect()
+}
+
+fn turn_len(seed: u64) -> usize {
+    (seed % 3) as usize
 }

@@ -1,10 +1,10 @@
 //! A store that outlives a broker in this process, and that fails when a test wants it to.
 
 use candor_broker::message::Envelope;
-use candor_broker::shard::{OpenEngine, Storage};
+use candor_broker::shard::Storage;
 use candor_broker::store::memory::Memory;
 use candor_broker::store::state::State;
-use candor_broker::store::{Batch, Engine, MessageNumber, StoreError, Usage};
+use candor_broker::store::{Batch, Engine, MessageNumber, OpenEngine, StoreError, Usage};
 use candor_protocol::packet::Durability;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -107,6 +107,11 @@ impl State {
         self.replaying || self.references.contains_key(&message)
     }
 
+    /// The topic of a message that is a will.
+    pub(in crate::store) fn will_topic(&self, message: MessageNumber) -> Option<&Arc<[u8]>> {
+        self.will_topics.get(&message)
+    }
+
     fn is_newer(&self, topic: &[u8], version: u64) -> bool {
         self.retained.get(topic).is_none_or(|(_, other)| version > *other)
     }

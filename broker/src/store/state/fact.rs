@@ -54,6 +54,11 @@ impl State {
         std::iter::once(Fact::Numbers(self.numbers())).chain(sessions).chain(retained).chain(wills).chain(ended).chain(pages)
     }
 
+    pub(in crate::store) fn session_fact(&self, session: SessionNumber) -> Option<Fact> {
+        let kept = Box::new(self.sessions.get(&session)?.clone());
+        Some(Fact::Session { session, kept })
+    }
+
     pub(in crate::store) fn verdicts_of(&self, whose: &Whose) -> Option<Fact> {
         Some(Fact::Verdicts { whose: whose.clone(), verdicts: self.verdicts.get(whose)?.clone() })
     }
