@@ -1,16 +1,45 @@
 //! Users and rights as the driver and the shards ask for them.
 
-use crate::auth::{Access, AdmissionJob, Admitted, Connecting, Credentials, Rights};
+use crate::auth::{Access, AdmissionJob, Admitted, Connecting, Credentials, Method, Principal, Rights};
 use crate::config::listener::Anonymous;
 use crate::driver::{Answer, Authenticate};
 use crate::shard::{self, Admission, Peer};
 use candor_protocol::packet::{Connect, Qos, Refusal, TopicFilter};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// The access that is in force. A reload puts another in its place, and every client asks that one from its next packet on.
+#[derive(Debug, Default)]
+pub struct Current {
+    access: RwLock<Arc<Access>>,
+    /// Counts the replacements.
+    generation: AtomicU64,
+}
+
+impl Current {
+    pub fn new(access: Access) -> Self {
+        Self { access: RwLock::new(Arc::new(access)), generation: AtomicU64::new(0) }
+    }
+
+    pub fn get(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn replace(&self, access: Access) {
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+        // Behind the access: whoever sees the new number finds what it counts.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}
 
 /// The door of one listener.
 #[derive(Debug)]
 pub struct Door {
-    pub access: Arc<Access>,
+    pub access: Arc<Current>,
     pub anonymous: Anonymous,
 }
 
@@ -23,28 +52,89 @@ impl Authenticate for Door {
             peer_is_loopback: peer.address.ip().to_canonical().is_loopback(),
             tls_name: peer.tls_client_name.as_deref(),
         };
-        match self.access.connect(credentials, self.anonymous) {
-            Connecting::Decided(answer) => Answer::Now(answer.map(admission)),
-            Connecting::Verify(job) => Answer::Later(Box::new(move || AdmissionJob::run(job).map(admission))),
+        // Before the access is read: what comes of one that is replaced meanwhile is asked again.
+        let generation = self.access.generation();
+        match self.access.get().connect(credentials, self.anonymous) {
+            Connecting::Decided(answer) => Answer::Now(answer.map(|admitted| admission(admitted, client_id, &self.access, generation))),
+            Connecting::Verify(job) => {
+                let (client_id, current) = (client_id.to_owned(), Arc::clone(&self.access));
+                let admit = move |admitted| admission(admitted, &client_id, &current, generation);
+                Answer::Later(Box::new(move || AdmissionJob::run(job).map(admit)))
+            }
         }
     }
 }
 
-fn admission(admitted: Admitted) -> Admission {
+fn admission(admitted: Admitted, client_id: &str, current: &Arc<Current>, generation: u64) -> Admission {
     let principal = admitted.principal.user().unwrap_or_default().into();
-    Admission { principal, rights: admitted.rights }
+    let rights = LiveRights {
+        current: Arc::clone(current),
+        principal: admitted.principal,
+        method: admitted.method,
+        client_id: client_id.into(),
+        first: admitted.rights,
+        first_generation: generation,
+        later: Mutex::new(None),
+    };
+    Admission { principal, rights: Arc::new(rights) }
 }
 
-impl shard::Rights for Rights {
+/// The rights of one client under the access that is in force whenever they are asked.
+#[derive(Debug)]
+struct LiveRights {
+    current: Arc<Current>,
+    principal: Principal,
+    method: Method,
+    client_id: Box<str>,
+    /// Asked without a lock for as long as nothing was reloaded since the client connected.
+    first: Arc<Rights>,
+    first_generation: u64,
+    later: Mutex<Option<Later>>,
+}
+
+/// What a later access gives to the client, and which one that was.
+#[derive(Debug)]
+struct Later {
+    generation: u64,
+    rights: Result<Arc<Rights>, Refusal>,
+}
+
+impl LiveRights {
+    fn ask<T>(&self, question: impl FnOnce(&Rights) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let generation = self.current.generation();
+        if generation == self.first_generation {
+            return question(&self.first);
+        }
+        question(&*self.later(generation)?)
+    }
+
+    fn later(&self, generation: u64) -> Result<Arc<Rights>, Refusal> {
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*later {
+            Some(later) if later.generation == generation => later.rights.clone(),
+            _ => {
+                let rights = self.current.get().again(&self.principal, self.method, &self.client_id);
+                *later = Some(Later { generation, rights: rights.clone() });
+                rights
+            }
+        }
+    }
+}
+
+impl shard::Rights for LiveRights {
     fn publish(&self, topic: &[u8], qos: Qos, retain: bool) -> Result<(), Refusal> {
-        Rights::publish(self, topic, qos, retain).map(|_| ())
+        self.ask(|rights| rights.publish(topic, qos, retain).map(drop))
     }
 
     fn will(&self, topic: &[u8], qos: Qos, retain: bool) -> Result<(), Refusal> {
-        Rights::will(self, topic, qos, retain).map(|_| ())
+        self.ask(|rights| rights.will(topic, qos, retain).map(drop))
     }
 
     fn subscribe(&self, filter: &TopicFilter) -> Result<Qos, Refusal> {
-        Rights::subscribe(self, filter).map(|grant| grant.qos_max)
+        self.ask(|rights| rights.subscribe(filter).map(|grant| grant.qos_max))
+    }
+
+    fn stay(&self) -> Result<(), Refusal> {
+        self.ask(|_| Ok(()))
     }
 }

@@ -110,6 +110,15 @@ impl Broker {
         Ok(())
     }
 
+    /// What clients may do has changed: every shard asks again, ends the connections of those who would not be let in any
+    /// more, and ends subscriptions that would be refused.
+    pub async fn review_rights(&self) {
+        for shard in &self.shards {
+            // A shard that has ended has no clients.
+            let _ = shard.send(Parcel::RightsChanged).await;
+        }
+    }
+
     /// Whether a shard has ended although nobody told it to.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
@@ -155,7 +164,8 @@ fn bind_for_all(listener: &ListenerSetup, sockets: &mut [Vec<(TcpListener, Liste
             urls.push(url.to_string());
         }
         for socket in bound {
-            let listener = Listener { settings: Arc::clone(&listener.settings), scheme: url.scheme, tls: listener.tls.clone() };
+            let (settings, tls) = (Arc::clone(&listener.settings), listener.tls.clone());
+            let listener = Listener { settings, scheme: url.scheme, path: url.path.as_str().into(), tls };
             shard.push((socket, listener));
         }
     }

@@ -9,6 +9,7 @@ pub mod feedback;
 pub mod message;
 pub mod out;
 pub mod queue;
+pub mod reload;
 pub mod router;
 pub mod shard;
 pub mod start;

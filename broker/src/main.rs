@@ -1,17 +1,20 @@
 //! `candor-broker`: reads its configuration, serves until it is told to stop.
 
-use candor_broker::access::Door;
+use candor_broker::access::{Current, Door};
 use candor_broker::auth::{self, Access, passwd};
 use candor_broker::broker::{Broker, Setup};
 use candor_broker::config::command::{self, Invocation, USAGE};
+use candor_broker::config::listener::Listener;
 use candor_broker::config::resolve::Loaded;
 use candor_broker::config::{Available, LogFormat};
+use candor_broker::driver::Authenticate;
+use candor_broker::reload::Reload;
 use candor_broker::start::StartError;
 use candor_broker::{experiment, start};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// An address cannot be listened on.
 const CANNOT_LISTEN: u8 = 4;
@@ -75,11 +78,15 @@ fn check_all(loaded: &Loaded) -> ExitCode {
     }
 }
 
-fn setup(loaded: &Loaded) -> Result<Setup, StartError> {
+fn setup(loaded: &Loaded) -> Result<(Setup, Reload), StartError> {
     let (access, warnings) = Access::load(&loaded.config.access, None).map_err(|found| StartError(found.to_string()))?;
     eprint!("{warnings}");
-    let access = Arc::new(access);
-    start::setup(&loaded.config, &|listener| Arc::new(Door { access: Arc::clone(&access), anonymous: listener.anonymous }))
+    let access = Arc::new(Current::new(access));
+    let door =
+        |listener: &Listener| -> Arc<dyn Authenticate> { Arc::new(Door { access: Arc::clone(&access), anonymous: listener.anonymous }) };
+    let setup = start::setup(&loaded.config, &door)?;
+    let reload = Reload::new(loaded.config.access.clone(), access, &setup);
+    Ok((setup, reload))
 }
 
 fn serve(loaded: &Loaded) -> ExitCode {
@@ -87,9 +94,16 @@ fn serve(loaded: &Loaded) -> ExitCode {
     if let Err(error) = log(loaded) {
         return fail(USAGE, &error);
     }
-    let setup = match setup(loaded) {
-        Ok(setup) => setup,
+    let (setup, reload) = match setup(loaded) {
+        Ok(ready) => ready,
         Err(error) => return fail(USAGE, &error),
+    };
+    // Before the first word to whoever started it: a signal that comes at once must find its listener.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ready = runtime.and_then(|runtime| runtime.block_on(async { Signals::listen() }).map(|signals| (runtime, signals)));
+    let (runtime, signals) = match ready {
+        Ok(ready) => ready,
+        Err(error) => return fail(OTHER, &error),
     };
     let broker = match Broker::start(setup) {
         Ok(broker) => broker,
@@ -102,7 +116,7 @@ fn serve(loaded: &Loaded) -> ExitCode {
     }
     let _ = out.flush();
     drop(out);
-    match wait_for_the_end(&broker) {
+    match runtime.block_on(wait_for_the_end(&broker, &reload, signals)) {
         Ok(()) => {}
         Err(error) => return fail(OTHER, &error),
     }
@@ -112,25 +126,48 @@ fn serve(loaded: &Loaded) -> ExitCode {
     }
 }
 
-/// Until SIGTERM or SIGINT, or until a shard ends by itself.
-fn wait_for_the_end(broker: &Broker) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = look.tick() => {
-                    if broker.has_failed() {
-                        return Err(std::io::Error::other("a shard ended although nobody told it to; its last log lines say why"));
-                    }
+/// The signals that the broker listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let [terminate, interrupt, hang_up] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up? })
+    }
+}
+
+/// Until SIGTERM or SIGINT, or until a shard ends by itself. SIGHUP reloads.
+async fn wait_for_the_end(broker: &Broker, reload: &Reload, mut signals: Signals) -> std::io::Result<()> {
+    let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hang_up.recv() => reload_files(broker, reload).await,
+            _ = look.tick() => {
+                if broker.has_failed() {
+                    return Err(std::io::Error::other("a shard ended although nobody told it to; its last log lines say why"));
                 }
             }
         }
-        tracing::info!("ending");
-        Ok(())
-    })
+    }
+    tracing::info!("ending");
+    Ok(())
+}
+
+async fn reload_files(broker: &Broker, reload: &Reload) {
+    match reload.run() {
+        Ok(done) => {
+            for warning in done.warnings.iter() {
+                tracing::warn!("{warning}");
+            }
+            broker.review_rights().await;
+            tracing::info!(users = done.users, rules = done.rules, certificates = done.certificates, "reloaded");
+        }
+        Err(wrong) => tracing::error!("not reloaded, everything stays as it was: {wrong}"),
+    }
 }

@@ -6,11 +6,12 @@ use crate::config::{Config, EphemeralSession};
 use crate::driver::Authenticate;
 use crate::experiment;
 use crate::queue::QueueLimits;
-use crate::shard::{ListenerSettings, Settings};
+use crate::shard::{ListenerSettings, Settings, Storage};
+use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
 use crate::transport::tls::{TlsOptions, TlsSettings, TlsVersion};
-use crate::transport::url::ListenUrl;
+use crate::transport::url::Host;
 use candor_protocol::codec::dictionary::Limits;
 use candor_protocol::packet::{Durability, Profile};
 use candor_protocol::session::{Extended, ServerPolicy};
@@ -30,7 +31,7 @@ impl std::fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// The durabilities that an engine of this build proves.
-pub const DURABILITIES: &[Durability] = &[Durability::None, Durability::Memory];
+pub const DURABILITIES: &[Durability] = &[Durability::None, Durability::Memory, Durability::Disk];
 
 /// Puts the parts together. Nothing is bound or started yet; certificates are read, or made.
 ///
@@ -42,18 +43,14 @@ pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authen
     for listener in &config.listeners {
         let policy = policy(config, listener, registry.clone());
         let settings = ListenerSettings {
-            name: listener.address.to_string(),
+            name: listener.url.to_string(),
             policy: Arc::new(policy),
             acknowledges_refused: listener.refused_publish_plain == RefusedPublish::AcknowledgeAndDrop,
             disclosure: listener.disclosure,
             authenticate: authenticate(listener),
         };
-        // The path of a WebSocket listener is for its clients; nothing is bound to it.
-        let bound = listener.address.to_string();
-        let bound = bound.strip_suffix(&listener.address.path).unwrap_or(&bound);
-        let url: ListenUrl = bound.parse().map_err(|error| StartError(format!("listener {}: {error}", listener.address)))?;
         let bind = BindOptions { send_buffer_bytes: config.send_buffer.map(|bytes| bytes as usize), ..BindOptions::default() };
-        listeners.push(ListenerSetup { url, settings: Arc::new(settings), tls: tls(listener)?, bind });
+        listeners.push(ListenerSetup { url: listener.url.clone(), settings: Arc::new(settings), tls: tls(listener)?, bind });
     }
     Ok(Setup { listeners, settings: settings(config, experiments) })
 }
@@ -62,6 +59,7 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
     let limits = &config.limits;
     Settings {
         shards: config.threads.clamp(1, u32::from(u16::MAX)) as u16,
+        storage: storage(&config.storage),
         queue: QueueLimits {
             len_max: limits.queue_length_max as usize,
             bytes_max: usize::try_from(limits.queue_bytes_max).unwrap_or(usize::MAX),
@@ -74,6 +72,14 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         connections_max: limits.connections_max as usize,
         experiments,
         ..Settings::default()
+    }
+}
+
+/// What keeps what the configuration promises; the configuration was checked for a folder where it needs one.
+fn storage(storage: &crate::config::Storage) -> Storage {
+    match &storage.data_dir {
+        Some(path) if storage.durability >= Durability::Disk => Storage::Engine(Arc::new(DataDir { path: path.clone() })),
+        _ => Storage::Memory,
     }
 }
 
@@ -116,7 +122,7 @@ fn policy(config: &Config, listener: &Listener, registry: candor_protocol::exten
 
 fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
     let Some(tls) = &listener.tls else { return Ok(None) };
-    let failed = |error: &dyn std::fmt::Display| StartError(format!("listener {}: {error}", listener.address));
+    let failed = |error: &dyn std::fmt::Display| StartError(format!("listener {}: {error}", listener.url));
     let mut options = match &tls.identity {
         Identity::Files { cert, key } => TlsOptions {
             certificate: cert.clone(),
@@ -126,7 +132,11 @@ fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
             tls_min: TlsVersion::default(),
         },
         Identity::Development { dir } => {
-            let names = [listener.address.host.clone()];
+            // A certificate names an IPv6 address without the brackets that a URL needs.
+            let names = [match &listener.url.host {
+                Host::V6(address) => address.to_string(),
+                host => host.to_string(),
+            }];
             let made = development::prepare(dir, &names, SystemTime::now()).map_err(|error| failed(&error))?;
             tracing::warn!("{made}");
             made.options()

@@ -55,6 +55,9 @@
 
 mod address;
 mod agreement;
+// Readiness and process figures are Linux's own.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub mod bench;
 mod client;
 #[cfg(feature = "cli")]
 pub mod command;

@@ -1,10 +1,11 @@
 //! Whether values that are right by themselves fit together, and what `--check` prints.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Origin, nearest};
-use super::listener::{Address, Anonymous, Identity, Listener, RefusedPublish, Tls, TlsMin, TlsOptions};
+use super::listener::{Anonymous, Identity, Listener, RefusedPublish, Tls, TlsMin, TlsOptions};
 use super::machine;
 use super::resolve::{Build, Candidate, Loaded};
 use super::{Available, duration, size};
+use crate::transport::url::ListenUrl;
 use candor_protocol::packet::profile::Durability;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,12 +15,12 @@ use std::path::Path;
 /// Completes one listener, or reports why it cannot be served.
 pub(super) fn listener(candidate: &Candidate, build: &mut Build) -> Option<Listener> {
     let mut found = Diagnostics::default();
-    let address = candidate.address.clone();
-    let tls = match address.scheme.is_tls() {
+    let url = candidate.url.clone();
+    let tls = match url.scheme.is_tls() {
         true => tls(candidate, build, &mut found),
         false => {
             for own in candidate.own.iter().filter(|own| own.option.name.starts_with("tls_")) {
-                let what = format!("{} has no effect: {}:// is not TLS", own.option.name, address.scheme.name());
+                let what = format!("{} has no effect: {}:// is not TLS", own.option.name, url.scheme.name());
                 found.push(Diagnostic::warning(own.origin.clone(), what));
             }
             None
@@ -30,7 +31,7 @@ pub(super) fn listener(candidate: &Candidate, build: &mut Build) -> Option<Liste
     build.found.extend(found);
     let policy = &candidate.policy;
     good.then_some(Listener {
-        address,
+        url,
         anonymous: policy.anonymous,
         disclosure: policy.disclosure,
         extended: policy.extended,
@@ -53,7 +54,7 @@ fn tls(candidate: &Candidate, build: &Build, found: &mut Diagnostics) -> Option<
         (Some(_), None, None) => return tell(found, at("tls_cert"), "tls_cert without tls_key", "both, or neither"),
         (None, Some(_), None) => return tell(found, at("tls_key"), "tls_key without tls_cert", "both, or neither"),
         (None, None, None) => {
-            let what = format!("{} has no certificate", candidate.address);
+            let what = format!("{} has no certificate", candidate.url);
             return tell(found, candidate.origin.clone(), &what, "tls_cert and tls_key, or tls_development for trying out");
         }
         _ => {
@@ -106,7 +107,7 @@ fn pem(path: &Path, origin: Origin, kind: &str) -> Diagnostics {
 
 /// Who can be admitted on a listener: nobody is an error, everybody is told.
 fn admits(candidate: &Candidate, tls: Option<&Tls>, build: &Build, found: &mut Diagnostics) {
-    let (address, anonymous) = (&candidate.address, candidate.policy.anonymous);
+    let (url, anonymous) = (&candidate.url, candidate.policy.anonymous);
     let passwords = build.draft.config.access.password_file.is_some();
     let credentials = passwords || tls.is_some_and(|tls| tls.client_ca.is_some());
     let mut at = candidate.origin_of("anonymous", build);
@@ -115,24 +116,24 @@ fn admits(candidate: &Candidate, tls: Option<&Tls>, build: &Build, found: &mut D
     }
     match anonymous {
         Anonymous::Never if !credentials => {
-            let what = format!("nobody can connect to {address}: anonymous clients never may, and there is no way to be known");
+            let what = format!("nobody can connect to {url}: anonymous clients never may, and there is no way to be known");
             found.push(
                 Diagnostic::error(at, what)
                     .allowed("a password_file, a tls_client_ca on a TLS listener, or anonymous = \"loopback\" or \"always\""),
             );
         }
-        Anonymous::Loopback if !credentials && !address.is_loopback() => {
-            let what = format!("only clients of this machine can connect to {address}");
+        Anonymous::Loopback if !credentials && !url.is_loopback() => {
+            let what = format!("only clients of this machine can connect to {url}");
             found.push(Diagnostic::warning(at, what).help("name a password_file, or let everybody in with anonymous = \"always\""));
         }
-        Anonymous::Always if !address.is_loopback() => {
-            found.push(Diagnostic::warning(at, format!("everybody who reaches {address} is served without credentials")));
+        Anonymous::Always if !url.is_loopback() => {
+            found.push(Diagnostic::warning(at, format!("everybody who reaches {url} is served without credentials")));
         }
         _ => {}
     }
-    if passwords && !address.scheme.is_tls() && !address.is_loopback() {
-        let what = format!("passwords cross the network in the clear to {address}");
-        let scheme = if address.scheme.is_websocket() { "wss" } else { "mqtts" };
+    if passwords && !url.scheme.is_tls() && !url.is_loopback() {
+        let what = format!("passwords cross the network in the clear to {url}");
+        let scheme = if url.scheme.is_websocket() { "wss" } else { "mqtts" };
         found.push(Diagnostic::warning(candidate.origin.clone(), what).help(format!("{scheme}:// encrypts them")));
     }
 }
@@ -161,11 +162,11 @@ fn addresses(build: &Build, candidates: &[Candidate], found: &mut Diagnostics) {
     if candidates.is_empty() && !build.found.has_errors() {
         found.push(Diagnostic::error(build.origin("listen"), "nothing is served: there is no listener").allowed("one listener or more"));
     }
-    let place = |address: &Address| (address.host.clone(), address.port);
+    let place = |url: &ListenUrl| (url.host.clone(), url.port);
     for (n, candidate) in candidates.iter().enumerate() {
-        let twin = candidates[..n].iter().find(|earlier| place(&earlier.address) == place(&candidate.address));
-        if let (Some(twin), true) = (twin, candidate.address.port != 0) {
-            let what = format!("{} and {} are at the same place", candidate.address, twin.address);
+        let twin = candidates[..n].iter().find(|earlier| place(&earlier.url) == place(&candidate.url));
+        if let (Some(twin), true) = (twin, candidate.url.port != 0) {
+            let what = format!("{} and {} are at the same place", candidate.url, twin.url);
             found.push(
                 Diagnostic::error(candidate.origin.clone(), what).allowed("a host and port for one listener, port 0 for any free one"),
             );
@@ -241,7 +242,7 @@ pub fn report(loaded: &Loaded) -> String {
     let mut out = String::new();
     let word = |text: &dyn std::fmt::Debug| format!("{text:?}").to_lowercase();
     for listener in &loaded.config.listeners {
-        let _ = write!(out, "listener {}", listener.address);
+        let _ = write!(out, "listener {}", listener.url);
         let _ = write!(out, "  anonymous {}", word(&listener.anonymous));
         let _ = write!(out, ", extended {}, disclosure {}", word(&listener.extended), word(&listener.disclosure));
         if listener.refused_publish_plain == RefusedPublish::AcknowledgeAndDrop {

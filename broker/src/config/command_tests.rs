@@ -40,7 +40,7 @@ fn a_misspelt_flag_is_answered_with_the_right_one() {
 #[test]
 fn wrong_values_of_flags_are_told_together() {
     insta::assert_snapshot!(refused(&["--threads", "0", "--overflow", "drop", "--memory-limit", "10M", "--listen", "tcp://x", "--send-window", "-1"]), @r#"
-    --listen: `tcp://x` has the scheme `tcp`
+    --listen: `tcp://x` is not the URL of a listener: scheme "tcp" is not known; use mqtt, mqtts, ws or wss
       allowed: mqtt://HOST:PORT, mqtts://HOST:PORT, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; IPv6 in brackets; port 0: any free one
     --send-window: `-1` is negative
       allowed: a whole number, 1 to 65535

@@ -3,9 +3,10 @@
 use super::diagnostic::{Diagnostic, Diagnostics, Origin, nearest};
 use super::document::{self, Report, type_name};
 use super::kind::{Kind, Wrong, shown};
-use super::listener::{self, Address};
+use super::listener;
 use super::option::{OPTIONS, OptionInfo, Scope, named};
 use super::source::Source;
+use crate::transport::url::{self, ListenUrl};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -29,7 +30,7 @@ pub struct Written {
 /// A `[[listener]]` section.
 #[derive(Debug, Clone)]
 pub struct Section {
-    pub address: Address,
+    pub url: ListenUrl,
     pub origin: Origin,
     pub written: Vec<Written>,
 }
@@ -107,19 +108,19 @@ fn section(report: &mut Report, table: &DeTable<'_>, header: Range<usize>) -> Op
             found => report.push(key.span(), |at| unknown_in_section(name, found, at)),
         }
     }
-    let Some(url) = table.get(URL) else {
-        report.push_missing(header, |at| Diagnostic::error(at, "this listener has no url").allowed(listener::FORM));
+    let Some(text) = table.get(URL) else {
+        report.push_missing(header, |at| Diagnostic::error(at, "this listener has no url").allowed(url::FORM));
         return None;
     };
-    let wrong = |what: String| Wrong { what, allowed: listener::FORM.into(), help: None };
-    let address = match url.get_ref().as_str() {
-        Some(text) => Address::parse(text).map_err(|what| wrong(format!("url: {} {what}", shown(text)))),
-        None => Err(wrong(format!("url: this is {}", type_name(url.get_ref())))),
+    let wrong = |what: String| Wrong { what, allowed: url::FORM.into(), help: None };
+    let url = match text.get_ref().as_str() {
+        Some(text) => listener::parse_url(text).map_err(|what| wrong(format!("url: {} {what}", shown(text)))),
+        None => Err(wrong(format!("url: this is {}", type_name(text.get_ref())))),
     };
-    match address {
-        Ok(address) => Some(Section { address, origin: report.origin(url.span()), written: settings }),
+    match url {
+        Ok(url) => Some(Section { url, origin: report.origin(text.span()), written: settings }),
         Err(wrong) => {
-            report.push(url.span(), |at| wrong.at(at));
+            report.push(text.span(), |at| wrong.at(at));
             None
         }
     }

@@ -24,9 +24,10 @@ pub mod resolve;
 pub mod size;
 pub mod source;
 
+use crate::transport::url::ListenUrl;
 use candor_protocol::packet::profile::{Durability, Overflow};
 use diagnostic::Origin;
-use listener::{Address, Listener, Policy};
+use listener::{Listener, Policy};
 use std::path::PathBuf;
 
 /// Everything that can be set, resolved once into typed values. Pieces of it are passed down; nobody reads it as a whole.
@@ -162,7 +163,7 @@ pub struct Draft {
     pub(crate) config: Config,
     /// What holds for every listener that does not say otherwise.
     pub(crate) policy: Policy,
-    pub(crate) listen: Vec<(Address, Origin)>,
+    pub(crate) listen: Vec<(ListenUrl, Origin)>,
     pub(crate) experiments: Vec<(String, Origin)>,
     pub(crate) config_file: Option<PathBuf>,
     pub(crate) check: bool,

@@ -2,8 +2,9 @@
 //! table of defaults are all read from it.
 
 use super::kind::{Choice, Kind};
-use super::listener::{self, Address, Anonymous, Disclosure, Extended, RefusedPublish, TlsMin};
+use super::listener::{self, Anonymous, Disclosure, Extended, RefusedPublish, TlsMin};
 use super::{EphemeralSession, LogFormat, machine, size};
+use crate::transport::url;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
 use candor_protocol::packet::profile::{Durability, Overflow};
 
@@ -131,13 +132,13 @@ pub static OPTIONS: &[OptionInfo] = &[
         "listen",
         SERVED,
         List {
-            form: listener::FORM,
-            check: |text| Address::parse(text).map(drop),
+            form: url::FORM,
+            check: |text| listener::parse_url(text).map(drop),
             clear: |d| d.listen.clear(),
-            add: |d, text, origin| d.listen.extend(Address::parse(text).map(|address| (address, origin))),
+            add: |d, text, origin| d.listen.extend(listener::parse_url(text).map(|url| (url, origin))),
         },
         Text("mqtt://127.0.0.1:1883"),
-        "Where clients are served; may be given several times.",
+        "Where clients are served; may be given several times; a WebSocket without a path is served at /mqtt and /.",
     )
     .why("Only this machine reaches it: who opens a broker to others says so."),
     row(

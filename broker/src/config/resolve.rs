@@ -4,10 +4,11 @@ use super::check;
 use super::diagnostic::{Diagnostics, Origin};
 use super::file::{self, File, Written};
 use super::kind::Kind;
-use super::listener::{Address, Listener, Policy};
+use super::listener::{Listener, Policy};
 use super::option::{DefaultValue, OPTIONS, OptionInfo, Scope, named};
 use super::source::Source;
 use super::{Available, Config, Draft};
+use crate::transport::url::ListenUrl;
 use std::path::Path;
 
 /// A configuration, with where each value came from and what is doubtful about it.
@@ -53,7 +54,7 @@ pub fn resolve(flags: &[Written], source: Option<&Source>, available: &Available
 /// A listener before it is checked.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
-    pub(super) address: Address,
+    pub(super) url: ListenUrl,
     pub(super) policy: Policy,
     pub(super) origin: Origin,
     /// What its own section sets.
@@ -147,15 +148,15 @@ impl Build {
     /// The listeners: those of `listen` under the policy of the server, and those of the sections under their own.
     fn candidates(&mut self, file: &File, folder: &Path, by_flag: bool) -> Vec<Candidate> {
         let server = self.draft.policy.clone();
-        let plain = |(address, origin)| Candidate { address, policy: server.clone(), origin, own: Vec::new() };
+        let plain = |(url, origin)| Candidate { url, policy: server.clone(), origin, own: Vec::new() };
         let mut all: Vec<Candidate> = self.draft.listen.iter().cloned().map(plain).collect();
         for section in &file.sections {
             self.draft.policy = server.clone();
             // They are tried even where flags replace the sections: a wrong line is wrong.
             let refused = section.written.iter().filter(|written| !self.try_set(written, folder)).count();
             if refused == 0 && !by_flag {
-                let (address, origin, own) = (section.address.clone(), section.origin.clone(), section.written.clone());
-                all.push(Candidate { address, policy: self.draft.policy.clone(), origin, own });
+                let (url, origin, own) = (section.url.clone(), section.origin.clone(), section.written.clone());
+                all.push(Candidate { url, policy: self.draft.policy.clone(), origin, own });
             }
         }
         self.draft.policy = server;

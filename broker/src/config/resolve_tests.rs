@@ -25,7 +25,7 @@ fn nothing_said_is_a_server_for_this_machine() {
     let loaded = resolve(&[], None, &Available::default()).unwrap();
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     let config = loaded.config;
-    let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
+    let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.url.to_string()).collect();
     assert_eq!(listeners, ["mqtt://127.0.0.1:1883"]);
     assert_eq!(config.listeners[0].anonymous, Anonymous::Loopback);
     assert_eq!(config.storage.durability, Durability::Memory);
@@ -119,7 +119,7 @@ colour = "blue"
        |
     11 | check = true
        | ^^^^^
-    etc/candor.toml:12:36: listen: `http://x` has the scheme `http`
+    etc/candor.toml:12:36: listen: `http://x` is not the URL of a listener: scheme "http" is not known; use mqtt, mqtts, ws or wss
        |
     12 | listen = ["mqtt://127.0.0.1:1883", "http://x", 7]
        |                                    ^^^^^^^^^^
@@ -202,7 +202,7 @@ fn flags_for_listeners_replace_the_sections_but_not_the_search_for_errors() {
     let good = Source::new("x", "[[listener]]\nurl = \"mqtt://127.0.0.1:1\"\n");
     let flags = [flag("listen", "ws://127.0.0.1:0"), flag("listen", "mqtt://127.0.0.1:0")];
     let config = resolve(&flags, Some(&good), &Available::default()).unwrap().config;
-    assert_eq!(config.listeners.iter().map(|l| l.address.to_string()).collect::<Vec<_>>(), ["ws://127.0.0.1:0/mqtt", "mqtt://127.0.0.1:0"]);
+    assert_eq!(config.listeners.iter().map(|l| l.url.to_string()).collect::<Vec<_>>(), ["ws://127.0.0.1:0/mqtt", "mqtt://127.0.0.1:0"]);
     let bad = Source::new("x", "[[listener]]\nurl = \"mqtt://127.0.0.1:1\"\ntls_min = \"1.1\"\n");
     let found = resolve(&flags, Some(&bad), &Available::default()).unwrap_err().to_string();
     assert!(found.starts_with("x:3:11: tls_min: `1.1` is not one of the choices"), "{found}");
@@ -431,7 +431,7 @@ proptest::proptest! {
             proptest::prop_assert!(!found.contains('\0'));
             let _ = crate::auth::rules::Rules::parse(&source).map_err(|found| found.to_string());
             let _ = crate::auth::password::Passwords::parse(&source, None).map_err(|found| found.to_string());
-            let _ = Address::parse(text);
+            let _ = crate::config::listener::parse_url(text);
             let _ = (crate::config::size::parse(text), crate::config::duration::parse(text));
         }
     }

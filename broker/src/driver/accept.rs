@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 pub struct Listener {
     pub settings: Arc<ListenerSettings>,
     pub scheme: Scheme,
+    /// The path of a WebSocket.
+    pub path: Arc<str>,
     pub tls: Option<Arc<TlsSettings>>,
 }
 
@@ -29,6 +31,7 @@ pub async fn accept(core: SharedCore, socket: TcpListener, listener: Listener) {
                 }
                 match Transport::accept(listener.scheme, listener.tls.as_deref(), Limits::DEFAULT) {
                     Ok(transport) => {
+                        let transport = transport.at_path(&listener.path);
                         let peer = Peer { address, tls_client_name: None };
                         serve::start(&core, stream, peer, Arc::clone(&listener.settings), transport);
                     }

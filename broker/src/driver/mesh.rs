@@ -23,6 +23,8 @@ pub enum Parcel {
     Receipt(Receipt),
     /// From the engine: messages that were asked for.
     Fetched(Fetched),
+    /// Rules have changed: what clients may do is asked again.
+    RightsChanged,
     /// The broker ends.
     Stop,
 }

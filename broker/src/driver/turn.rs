@@ -36,6 +36,7 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
                 Poll::Ready(Some(Parcel::Room)) => core.borrow_mut().open_turn().look_for_room(),
                 Poll::Ready(Some(Parcel::Receipt(receipt))) => core.borrow_mut().open_turn().receive_receipt(&receipt),
                 Poll::Ready(Some(Parcel::Fetched(fetched))) => core.borrow_mut().open_turn().receive_fetched(fetched),
+                Poll::Ready(Some(Parcel::RightsChanged)) => core.borrow_mut().open_turn().review_rights(),
                 Poll::Ready(Some(Parcel::Stop) | None) => core.borrow_mut().stop(),
                 Poll::Pending => break,
             }

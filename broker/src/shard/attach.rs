@@ -207,6 +207,7 @@ impl Shard {
         client.expires_at_ms = None;
         client.generation = self.random.draw();
         client.rights = admission.rights;
+        let is_restored = std::mem::take(&mut client.is_restored);
         let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
         let server_time_ms = self.now.unix_ms;
         let expiry_s = self.session_expiry_s(key, connect);
@@ -217,6 +218,9 @@ impl Shard {
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
         let acceptance = Acceptance { state, incarnation, assigned_client_id, server_time_ms };
+        if is_restored {
+            self.review_subscriptions(slot);
+        }
         let is_attached = self.keep_attached(slot, expiry_s);
         let is_armed = self.keep_will(slot, connect);
         let Some(of) = self.life(slot) else { return };

@@ -30,6 +30,8 @@ pub struct Client {
     pub number: Option<SessionNumber>,
     /// The store has it, under its number.
     pub is_begun: bool,
+    /// It is from an earlier process, and its client has not come back yet.
+    pub is_restored: bool,
     pub connection: Option<ConnectionKey>,
     /// What waits for the next connection; there when there is none, or when the one that is there was not accepted yet.
     pub parked: Option<Parked>,
@@ -68,6 +70,7 @@ impl Client {
             incarnation,
             number: None,
             is_begun: false,
+            is_restored: false,
             connection: None,
             parked: None,
             queue: Queue::new(limits),

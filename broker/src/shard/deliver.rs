@@ -12,8 +12,7 @@ use crate::store::{MessageNumber, Record, SessionNumber};
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::Dialect;
-use candor_protocol::dialect::write::{PublishFrame, publish_head};
-use candor_protocol::packet::publish::dictionary_of;
+use candor_protocol::dialect::write::{PublishFrame, message_head};
 use candor_protocol::packet::{Kind, Message, PacketId, Problem, Qos, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Admitted, Delivery, Outcome, Sending, Token};
 use std::sync::Arc;
@@ -368,15 +367,13 @@ fn without_stamps(hop: &Dictionary) -> Dictionary {
 
 /// Writes a message for one receiver; a large payload is not copied.
 fn write_one(out: &mut Out, form: Form, dup: bool, id: Option<PacketId>, message: &Message, hop: &Dictionary) {
-    let dictionary = if form.dialect.is_extended() { dictionary_of(message, hop) } else { Dictionary::EMPTY };
     let first = 0x30 | u8::from(dup) << 3 | (form.qos as u8) << 1 | u8::from(form.retain);
     let tail = out.tail();
     // The head is written first: it makes room for the whole packet only if the payload follows in place.
+    message_head(form.dialect, first, id, message, hop, tail);
     if message.payload().len() < SHARE_FROM {
-        publish_head(form.dialect, first, id, message, &dictionary, tail);
         tail.put_slice(message.payload());
     } else {
-        publish_head(form.dialect, first, id, message, &dictionary, tail);
         out.share(message.payload_bytes());
     }
 }

@@ -26,6 +26,7 @@
 //! | full queues, where publishers learn of them | [`room`] |
 //! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
+//! | rules that changed | [`review`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
@@ -37,6 +38,7 @@ mod fetch;
 mod keeping;
 pub mod publish;
 pub mod restore;
+pub mod review;
 pub mod roll;
 mod room;
 mod route;

@@ -6,6 +6,7 @@ use super::{ConnectionKey, Shard};
 use crate::message::{Envelope, Stamps};
 use crate::router::Subscriber;
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
+use candor_protocol::packet::publish::MessageOnly;
 use candor_protocol::packet::{Durability, Kind, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Outcome, Ticket};
 use std::sync::Arc;
@@ -66,7 +67,7 @@ impl Shard {
             let problem = Problem::titled("this server keeps no retained messages").field("retain").retry(Retry::Never);
             return Err(Refusal::new(Reason::RETAIN_NOT_SUPPORTED, problem));
         }
-        if !publish.dictionary.is_empty() {
+        if has_hop_keys(publish) {
             let minimum = publish.dictionary.value(property::MINIMUM_DURABILITY);
             if let Some(minimum) = minimum.filter(|minimum| *minimum > profile.durability as u64) {
                 let problem = Problem::titled("the server cannot keep the message as durably as it must be")
@@ -128,7 +129,7 @@ impl Shard {
 
     fn envelope(&self, slot: u32, publish: &Publish) -> Envelope {
         let (mut expires_at_ms, mut hop) = (None, Dictionary::EMPTY);
-        if !publish.dictionary.is_empty() {
+        if has_hop_keys(publish) {
             let expiry_s = publish.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
             expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
             hop = experiment_keys(&publish.dictionary);
@@ -152,6 +153,11 @@ impl Shard {
     pub(super) fn subscriber(&self, slot: u32) -> Subscriber {
         Subscriber { shard: self.index, slot }
     }
+}
+
+/// Whether the dictionary holds keys that concern this hop.
+fn has_hop_keys(publish: &Publish) -> bool {
+    !publish.dictionary.is_empty() && !MessageOnly::is(&publish.dictionary)
 }
 
 /// The keys of experiments, which travel on where they are in force; everything else concerned this hop alone.

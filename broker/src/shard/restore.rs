@@ -25,17 +25,18 @@ pub struct Legacy {
     wills: Vec<(Whose, Envelope)>,
 }
 
-/// A principal that has not come back since the process began. Nothing is asked of its rights before it has: they come with it.
+/// A principal that has not come back since the process began: nobody knows its rights. Its subscriptions stay in force until it
+/// comes, and are looked at then.
 #[derive(Debug)]
 struct Absent;
 
 impl Rights for Absent {
     fn publish(&self, _: &[u8], _: Qos, _: bool) -> Result<(), Refusal> {
-        Err(Refusal::bare(Reason::NOT_AUTHORIZED))
+        Ok(())
     }
 
     fn subscribe(&self, _: &TopicFilter) -> Result<Qos, Refusal> {
-        Err(Refusal::bare(Reason::NOT_AUTHORIZED))
+        Ok(Qos::ExactlyOnce)
     }
 }
 
@@ -159,6 +160,7 @@ impl Shard {
         let client = Client {
             number: Some(number),
             is_begun: true,
+            is_restored: true,
             parked: Some(parked),
             queue,
             subscriptions: session.subscriptions.iter().map(|(filter, subscription)| (filter.clone(), *subscription)).collect(),

@@ -79,4 +79,12 @@ pub trait Rights: fmt::Debug + Send + Sync {
     /// # Errors
     /// The refusal names the rule.
     fn subscribe(&self, filter: &TopicFilter) -> Result<Qos, Refusal>;
+
+    /// Whether the client would still be let in.
+    ///
+    /// # Errors
+    /// Why not.
+    fn stay(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
 }

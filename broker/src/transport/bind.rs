@@ -174,7 +174,7 @@ mod tests {
         let error = bound(&format!("ws://127.0.0.1:{port}"), &BindOptions::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let text = error.to_string();
-        assert!(text.starts_with(&format!("cannot listen on ws://127.0.0.1:{port}: the address is in use")), "{text}");
+        assert!(text.starts_with(&format!("cannot listen on ws://127.0.0.1:{port}/mqtt: the address is in use")), "{text}");
         assert!(text.contains("choose another port"), "{text}");
     }
 

@@ -39,6 +39,7 @@ pub use tls::{TlsListener, TlsSettings, TlsVersion};
 pub use url::{ListenUrl, Scheme};
 
 use bytes::BytesMut;
+use std::sync::Arc;
 use tls::Tls;
 use websocket::WebSocket;
 
@@ -123,7 +124,7 @@ struct WebSocketTls {
 }
 
 impl Transport {
-    /// The transport of a connection just accepted on a listener of this scheme.
+    /// The transport of a connection just accepted on a listener of this scheme; a WebSocket of any path.
     ///
     /// # Errors
     /// The TLS library refuses a new connection; `tls` is `None` and the scheme needs it.
@@ -139,6 +140,16 @@ impl Transport {
                 websocket: WebSocket::new(scheme, limits),
             })),
         }))
+    }
+
+    /// Lets a WebSocket be opened by requests for this path alone (see [`url`]); elsewhere it has no meaning.
+    pub fn at_path(mut self, path: &Arc<str>) -> Self {
+        match &mut self.0 {
+            Layers::Tcp | Layers::Tls(_) => {}
+            Layers::WebSocket(websocket) => websocket.serve_at(path),
+            Layers::WebSocketTls(both) => both.websocket.serve_at(path),
+        }
+        self
     }
 
     /// The transport of plain TCP, which passes bytes through.

@@ -9,10 +9,20 @@
 //!
 //! The first two ports are registered for MQTT; 8083 and 8084 are what MQTT brokers commonly use, since 80 and 443 need
 //! privileges and belong to a web server. Port 0 asks the system for any free port.
+//!
+//! A WebSocket URL may have a path, `/mqtt` if it has none. The opening request must name it; where it is `/mqtt`, `/` is
+//! taken too, because these are the two that clients use.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+/// What is taken as the URL of a listener, in words.
+pub const FORM: &str =
+    "mqtt://HOST:PORT, mqtts://HOST:PORT, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; IPv6 in brackets; port 0: any free one";
+
+/// The path of a WebSocket URL that names none.
+pub const DEFAULT_PATH: &str = "/mqtt";
 
 /// How MQTT travels on a listener's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,18 +91,31 @@ impl fmt::Display for Host {
     }
 }
 
-/// The URL of a listener. Its text always has the port: `mqtt://127.0.0.1:1883`.
+/// The URL of a listener. Its text always has the port, and the path of a WebSocket: `ws://127.0.0.1:8083/mqtt`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListenUrl {
     pub scheme: Scheme,
     pub host: Host,
     /// 0: any free port.
     pub port: u16,
+    /// The path of the request that opens a WebSocket, with its leading `/`; empty without WebSocket.
+    pub path: String,
 }
 
 impl fmt::Display for ListenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", self.scheme, self.host, self.port)
+        write!(f, "{}://{}:{}{}", self.scheme, self.host, self.port, self.path)
+    }
+}
+
+impl ListenUrl {
+    /// Whether only this machine reaches it, as far as the host tells: a loopback address, or the name `localhost`.
+    pub fn is_loopback(&self) -> bool {
+        match &self.host {
+            Host::V4(address) => address.is_loopback(),
+            Host::V6(address) => IpAddr::V6(*address).to_canonical().is_loopback(),
+            Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
+        }
     }
 }
 
@@ -124,8 +147,12 @@ pub enum UrlProblem {
     BadV6,
     /// The port is not a number of 0 to 65,535.
     BadPort,
-    /// A path, query or fragment.
+    /// A path on a listener without WebSocket.
     Path,
+    /// A path with a character that no URL may hold.
+    BadPath,
+    /// A query or a fragment.
+    Query,
 }
 
 impl FromStr for ListenUrl {
@@ -139,17 +166,29 @@ impl FromStr for ListenUrl {
 
         let start = scheme_end + 3;
         let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
-        // A lone slash is what many programs add of themselves; anything more would look as if it had an effect.
-        if !matches!(&url[end..], "" | "/") {
-            return Err(bad(end..url.len(), UrlProblem::Path));
-        }
+        let path = parse_path(scheme, &url[end..]).map_err(|(at, problem)| bad(end + at..url.len(), problem))?;
         if let Some(at) = url[start..end].rfind('@') {
             return Err(bad(start..start + at + 1, UrlProblem::UserInfo));
         }
         let (host_end, port) = split_port(&url[start..end]).map_err(|(at, problem)| bad(start + at.start..start + at.end, problem))?;
         let host = &url[start..start + host_end];
         let host = parse_host(host).map_err(|problem| bad(start..start + host.len(), problem))?;
-        Ok(Self { scheme, host, port: port.unwrap_or(scheme.default_port()) })
+        Ok(Self { scheme, host, port: port.unwrap_or(scheme.default_port()), path })
+    }
+}
+
+/// The path, from what stands behind the port; an error says from where on it is wrong.
+fn parse_path(scheme: Scheme, text: &str) -> Result<String, (usize, UrlProblem)> {
+    if let Some(at) = text.find(['?', '#']) {
+        return Err((at, UrlProblem::Query));
+    }
+    match (scheme.is_websocket(), text) {
+        // A lone slash is what many programs add of themselves; anything more would look as if it had an effect.
+        (true, "" | "/") => Ok(DEFAULT_PATH.to_owned()),
+        (false, "" | "/") => Ok(String::new()),
+        (false, _) => Err((0, UrlProblem::Path)),
+        (true, path) if path.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(path.to_owned()),
+        (true, _) => Err((0, UrlProblem::BadPath)),
     }
 }
 
@@ -193,15 +232,19 @@ fn parse_host(host: &str) -> Result<Host, UrlProblem> {
     Ok(Host::Name(host.to_owned()))
 }
 
-impl fmt::Display for BadUrl {
+impl BadUrl {
+    /// What is wrong and what to do, without the URL itself: for a message that shows it in its own way.
+    pub fn cause(&self) -> impl fmt::Display + '_ {
+        Cause(self)
+    }
+}
+
+struct Cause<'a>(&'a BadUrl);
+
+impl fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = self.url.get(self.at.clone()).unwrap_or_default();
-        match self.problem {
-            // What stands there may be a password, and this text goes to a log.
-            UrlProblem::UserInfo => write!(f, "{:?} is not the URL of a listener: ", self.url.replacen(place, "***@", 1))?,
-            _ => write!(f, "{:?} is not the URL of a listener: ", self.url)?,
-        }
-        match self.problem {
+        let place = self.0.url.get(self.0.at.clone()).unwrap_or_default();
+        match self.0.problem {
             UrlProblem::NoScheme => {
                 write!(f, "it has no scheme; write mqtt://, mqtts://, ws:// or wss:// in front, as in mqtt://127.0.0.1:1883")
             }
@@ -222,10 +265,22 @@ impl fmt::Display for BadUrl {
             UrlProblem::BadPort => {
                 write!(f, "port {place:?} is not a number of 0 to 65535; 0 asks for any free port, none means the default")
             }
-            UrlProblem::Path => {
-                write!(f, "a listener takes no path, query or fragment (found {place:?}); leave it out: ")?;
-                write!(f, "WebSocket clients may use any path")
+            UrlProblem::Path => write!(f, "only ws:// and wss:// have a path (found {place:?}); leave it out"),
+            UrlProblem::BadPath => write!(f, "path {place:?} has a character that no URL may hold; use letters, digits and /"),
+            UrlProblem::Query => write!(f, "a listener takes no query or fragment (found {place:?}); leave it out"),
+        }
+    }
+}
+
+impl fmt::Display for BadUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problem {
+            // What stands there may be a password, and this text goes to a log.
+            UrlProblem::UserInfo => {
+                let place = self.url.get(self.at.clone()).unwrap_or_default();
+                write!(f, "{:?} is not the URL of a listener: {}", self.url.replacen(place, "***@", 1), self.cause())
             }
+            _ => write!(f, "{:?} is not the URL of a listener: {}", self.url, self.cause()),
         }
     }
 }
@@ -250,12 +305,13 @@ mod tests {
         for (url, text) in [
             ("mqtt://localhost", "mqtt://localhost:1883"),
             ("mqtts://localhost", "mqtts://localhost:8883"),
-            ("ws://localhost", "ws://localhost:8083"),
-            ("wss://localhost/", "wss://localhost:8084"),
+            ("ws://localhost", "ws://localhost:8083/mqtt"),
+            ("wss://localhost/", "wss://localhost:8084/mqtt"),
+            ("ws://h:0/live/x", "ws://h:0/live/x"),
             ("MQTT://0.0.0.0:0", "mqtt://0.0.0.0:0"),
             ("mqtt://[::1]", "mqtt://[::1]:1883"),
             ("mqtts://[::]:65535", "mqtts://[::]:65535"),
-            ("ws://my-host_1.example.org:80", "ws://my-host_1.example.org:80"),
+            ("ws://my-host_1.example.org:80", "ws://my-host_1.example.org:80/mqtt"),
         ] {
             assert_eq!(parsed(url).to_string(), text);
             assert_eq!(parsed(text), parsed(url), "the text of a URL is that URL");
@@ -274,6 +330,7 @@ mod tests {
             ("mqtt://", UrlProblem::NoHost, "", "0.0.0.0 or [::]"),
             ("mqtt://*:1883", UrlProblem::BadHost, "*", "0.0.0.0 or [::]"),
             ("mqtt://127.0.0.256", UrlProblem::BadHost, "127.0.0.256", "address"),
+            ("mqtt://a\0b", UrlProblem::BadHost, "a\0b", "letters"),
             ("mqtt://bröker", UrlProblem::BadHost, "bröker", "letters"),
             ("mqtt://::1:1883", UrlProblem::BadV6, "::1:1883", "[::1]:1883"),
             ("mqtt://[::1", UrlProblem::BadV6, "[::1", "[::1]:1883"),
@@ -283,8 +340,10 @@ mod tests {
             ("mqtt://localhost:65536", UrlProblem::BadPort, "65536", "0 to 65535"),
             ("mqtt://localhost:+1", UrlProblem::BadPort, "+1", "0 to 65535"),
             ("mqtt://[::1]1883", UrlProblem::BadPort, "1883", "0 to 65535"),
-            ("ws://localhost:8083/mqtt", UrlProblem::Path, "/mqtt", "leave it out"),
-            ("mqtt://localhost?tls", UrlProblem::Path, "?tls", "leave it out"),
+            ("mqtt://localhost:1883/mqtt", UrlProblem::Path, "/mqtt", "only ws:// and wss://"),
+            ("ws://localhost/a b", UrlProblem::BadPath, "/a b", "letters"),
+            ("ws://localhost/a?b", UrlProblem::Query, "?b", "leave it out"),
+            ("mqtt://localhost?tls", UrlProblem::Query, "?tls", "leave it out"),
         ] {
             let (found, at, text) = refused(url);
             assert_eq!((found, at.as_str()), (problem, place), "{url}");
@@ -297,5 +356,20 @@ mod tests {
     fn a_password_in_a_url_is_not_repeated() {
         let (.., text) = refused("mqtt://ann:secret@localhost");
         assert!(text.starts_with("\"mqtt://***@localhost\" is not"), "{text}");
+    }
+
+    #[test]
+    fn loopback_is_told_from_the_host() {
+        for (host, loopback) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("localhost", true),
+            ("0.0.0.0", false),
+            ("[::]", false),
+        ] {
+            assert_eq!(parsed(&format!("mqtt://{host}")).is_loopback(), loopback, "{host}");
+        }
     }
 }

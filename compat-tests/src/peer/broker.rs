@@ -207,7 +207,7 @@ fn port_was_taken(stop: &Stop) -> bool {
 fn listening(lines: &VecDeque<String>) -> BTreeMap<Transport, u16> {
     let endpoint = |line: &String| {
         let (scheme, rest) = line.strip_prefix("listening ")?.split_once("://")?;
-        let port = rest.trim_end_matches('/').rsplit_once(':')?.1.parse().ok()?;
+        let port = rest.split('/').next()?.rsplit_once(':')?.1.parse().ok()?;
         Some((Transport::of_scheme(scheme)?, port))
     };
     lines.iter().filter_map(endpoint).collect()
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_lines_of_a_ready_broker_give_its_ports() {
-        let lines = ["starting", "listening mqtt://127.0.0.1:1883", "listening wss://127.0.0.1:443/"];
+        let lines = ["starting", "listening mqtt://127.0.0.1:1883", "listening wss://127.0.0.1:443/mqtt"];
         let found = listening(&lines.iter().map(|line| (*line).to_owned()).collect());
         assert_eq!(found, BTreeMap::from([(Transport::Tcp, 1883), (Transport::SecureWebSocket, 443)]));
     }

@@ -12,7 +12,7 @@ mod settings;
 
 pub use failure::TlsFailure;
 pub use files::{TlsFile, TlsSettingsError};
-pub use settings::{BadTlsVersion, TlsHandshakes, TlsListener, TlsOptions, TlsSettings, TlsVersion};
+pub use settings::{BadTlsVersion, Prepared, TlsHandshakes, TlsListener, TlsOptions, TlsSettings, TlsVersion};
 
 use super::detect::{FIRST_BYTES_MIN, Mismatch, Spoken, detect};
 use super::error::TransportError;

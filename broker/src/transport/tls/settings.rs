@@ -125,6 +125,11 @@ struct Loaded {
     certificate_expires_s: Option<i64>,
 }
 
+/// Files that were read and are good, and are not in force yet.
+#[derive(Debug)]
+#[must_use = "what is not installed has no effect"]
+pub struct Prepared(Loaded);
+
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     full: AtomicU64,
@@ -170,8 +175,21 @@ impl TlsSettings {
     /// # Errors
     /// As [`TlsSettings::load`]; what was in force stays so.
     pub fn reload(&self) -> Result<(), TlsSettingsError> {
-        let options = self.loaded().options.clone();
-        self.replace(options)
+        self.prepare().map(|prepared| self.install(prepared))
+    }
+
+    /// Reads the files again without changing anything, for [`TlsSettings::install`].
+    ///
+    /// # Errors
+    /// As [`TlsSettings::load`].
+    pub fn prepare(&self) -> Result<Prepared, TlsSettingsError> {
+        let loaded = self.loaded();
+        Loaded::new(loaded.options.clone(), Some(&loaded)).map(Prepared)
+    }
+
+    /// Puts in force what was prepared, for connections from now on.
+    pub fn install(&self, prepared: Prepared) {
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(prepared.0);
     }
 
     /// As [`TlsSettings::reload`], with other options.
@@ -180,7 +198,7 @@ impl TlsSettings {
     /// As [`TlsSettings::load`]; what was in force stays so.
     pub fn replace(&self, options: TlsOptions) -> Result<(), TlsSettingsError> {
         let loaded = Loaded::new(options, Some(&*self.loaded()))?;
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+        self.install(Prepared(loaded));
         Ok(())
     }
 

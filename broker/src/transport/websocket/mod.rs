@@ -16,6 +16,7 @@ use super::url::Scheme;
 use super::{Limits, Progress};
 use bytes::BytesMut;
 use frame::{FrameReader, Reading};
+use std::sync::Arc;
 use tungstenite::protocol::frame::coding::CloseCode;
 use upgrade::{RequestReader, Subprotocol};
 
@@ -50,6 +51,13 @@ enum Phase {
 impl WebSocket {
     pub(super) fn new(scheme: Scheme, limits: Limits) -> Self {
         Self { scheme, limits, subprotocol: None, phase: Phase::Opening(RequestReader::default()) }
+    }
+
+    /// Only requests for this path open it.
+    pub(super) fn serve_at(&mut self, path: &Arc<str>) {
+        if let Phase::Opening(request) = &mut self.phase {
+            request.serve_at(path);
+        }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {

@@ -1,9 +1,10 @@
 //! The HTTP request that opens a WebSocket (RFC 6455, section 4) and its answer.
 
-use crate::transport::http;
+use crate::transport::{http, url};
 use bytes::{BufMut, BytesMut};
 use candor_protocol::dialect::{ALPN, ALPN_PLAIN};
 use std::fmt;
+use std::sync::Arc;
 use tungstenite::error::{Error as LibraryError, ProtocolError};
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::{Request, create_response, write_response};
@@ -54,6 +55,8 @@ pub enum BadUpgrade {
     Version,
     /// Sec-WebSocket-Key is missing or is not 16 bytes in base64.
     Key,
+    /// Another path than the listener's.
+    Path { asked: String, served: Arc<str> },
     /// None of our subprotocols is offered ([MQTT-6.0.0-3]).
     NoSubprotocol { offered: Option<String> },
 }
@@ -64,6 +67,7 @@ impl BadUpgrade {
         match self {
             Self::TooLarge { .. } => (431, "Request Header Fields Too Large"),
             Self::Method => (405, "Method Not Allowed"),
+            Self::Path { .. } => (404, "Not Found"),
             Self::NotWebSocket | Self::Version => (426, "Upgrade Required"),
             Self::NotHttp(_) | Self::Key | Self::NoSubprotocol { .. } => (400, "Bad Request"),
         }
@@ -91,6 +95,10 @@ impl fmt::Display for BadUpgrade {
             ),
             Self::Version => write!(f, "Sec-WebSocket-Version must be 13"),
             Self::Key => write!(f, "Sec-WebSocket-Key must be 16 bytes in base64"),
+            Self::Path { asked, served } => {
+                write!(f, "there is no MQTT at the path {asked:?}; this listener serves it at {served:?}")?;
+                if **served == *url::DEFAULT_PATH { write!(f, " and at \"/\"") } else { Ok(()) }
+            }
             Self::NoSubprotocol { offered } => {
                 let [extended, mqtt, old] = Subprotocol::ALL.map(Subprotocol::name);
                 match offered {
@@ -109,9 +117,16 @@ pub(super) struct RequestReader {
     /// How many bytes have been searched for the end of the head.
     searched: usize,
     looked_early: bool,
+    /// The path that is served; `None`: any.
+    path: Option<Arc<str>>,
 }
 
 impl RequestReader {
+    /// Only this path is served.
+    pub(super) fn serve_at(&mut self, path: &Arc<str>) {
+        self.path = Some(Arc::clone(path));
+    }
+
     /// Looks at all that has been received. With the whole request there, the answer is appended to `output`, and how
     /// long the request was is returned. `None`: more is needed.
     ///
@@ -147,11 +162,20 @@ impl RequestReader {
         };
         let (len, request) = Request::try_parse(&input[..end]).map_err(why)?.ok_or_else(|| BadUpgrade::NotHttp("it has no end".into()))?;
         let mut response = create_response(&request).map_err(why)?;
+        if let Some(served) = self.path.as_ref().filter(|served| !is_served(served, request.uri().path())) {
+            return Err(BadUpgrade::Path { asked: shortened(request.uri().path()), served: Arc::clone(served) });
+        }
         let subprotocol = choose(&request)?;
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol.name()));
         write_response(output.writer(), &response).map_err(why)?;
         Ok(Some((len, subprotocol)))
     }
+}
+
+/// Whether a request for the path `asked` is for what is served at `served`. A query says nothing here, and where nobody
+/// chose another path, clients that name none are taken too.
+fn is_served(served: &str, asked: &str) -> bool {
+    asked == served || (served == url::DEFAULT_PATH && asked == "/")
 }
 
 /// Where the head ends: behind an empty line. Bare line feeds are taken, as the parser takes them.
@@ -281,6 +305,35 @@ mod tests {
             assert!(body.contains(said), "{body}");
             assert!(head.contains(&format!("Content-Length: {}\r\nConnection: close", body.len())), "{head}");
         }
+    }
+
+    #[test]
+    fn the_path_must_be_the_listeners_and_the_default_one_may_be_left_out() {
+        let at = |served: &str, asked: &str| {
+            let mut reader = RequestReader::default();
+            reader.serve_at(&served.into());
+            let text = String::from_utf8(offering(&["Sec-WebSocket-Protocol: mqtt"])).unwrap().replace("/any/path?really", asked);
+            let mut output = BytesMut::new();
+            let outcome = reader.read(text.as_bytes(), BYTES_MAX, &mut output);
+            (outcome.is_ok(), String::from_utf8(output.to_vec()).unwrap())
+        };
+        for (served, asked, taken) in [
+            ("/mqtt", "/mqtt", true),
+            ("/mqtt", "/", true),
+            ("/mqtt", "/mqtt?token=1", true),
+            ("/mqtt", "http://broker.example/mqtt", true),
+            ("/mqtt", "/mqtt2", false),
+            ("/mqtt", "/live/mqtt", false),
+            ("/live", "/live", true),
+            ("/live", "/", false),
+            ("/live", "/mqtt", false),
+        ] {
+            let (is_taken, answer) = at(served, asked);
+            assert_eq!(is_taken, taken, "{asked} at {served}: {answer}");
+            assert_eq!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), !taken, "{answer}");
+        }
+        assert!(at("/live", "/x").1.contains("there is no MQTT at the path \"/x\"; this listener serves it at \"/live\"\n"));
+        assert!(at("/mqtt", "/x").1.contains("serves it at \"/mqtt\" and at \"/\"\n"));
     }
 
     #[test]

@@ -1,0 +1,46 @@
+//! After new rules came: who may not stay, and which subscriptions may not.
+
+use super::Shard;
+use crate::feedback::Verdict;
+use candor_protocol::packet::{Kind, Refusal, TopicFilter};
+
+impl Shard {
+    /// Asks the rights of every session again. A connection that would not be let in any more is ended; a subscription that
+    /// would be refused now ends with a verdict, since messages that its client may not read would go on to it otherwise.
+    pub fn review_rights(&mut self) {
+        let slots: Vec<u32> = self.directory.values().copied().collect();
+        for slot in slots {
+            let Some(client) = self.clients.get(slot) else { continue };
+            if let Err(refusal) = client.rights.stay() {
+                self.send_away(slot, refusal);
+                continue;
+            }
+            self.review_subscriptions(slot);
+        }
+    }
+
+    pub(super) fn review_subscriptions(&mut self, slot: u32) {
+        let Some(client) = self.clients.get(slot) else { return };
+        let filters = client.subscriptions.keys();
+        let lost: Vec<(TopicFilter, Refusal)> =
+            filters.filter_map(|filter| Some((filter.clone(), client.rights.subscribe(filter).err()?))).collect();
+        for (filter, refusal) in lost {
+            self.lose_subscription(slot, &filter, refusal);
+        }
+    }
+
+    fn send_away(&mut self, slot: u32, refusal: Refusal) {
+        let Some(key) = self.clients.get(slot).and_then(|client| client.connection) else { return };
+        self.verdict_on_connection(key, Kind::Disconnect, &refusal, None);
+        if let Some(connection) = self.connections.get_mut(key) {
+            let disclosed = connection.listener.disclosed(&refusal);
+            connection.session.refuse_connection(disclosed);
+        }
+        self.act(key);
+    }
+
+    fn lose_subscription(&mut self, slot: u32, filter: &TopicFilter, refusal: Refusal) {
+        self.forget_subscription(slot, filter);
+        self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::Subscribe, refusal, Some(filter.as_str())));
+    }
+}
