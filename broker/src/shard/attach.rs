@@ -6,9 +6,8 @@ use super::keeping::{Accept, Life, Then, not_kept};
 use super::timers::Timer;
 use super::{ConnectionKey, Rights, Shard};
 use crate::message::Envelope;
-use crate::queue::Queue;
-use crate::store::Record;
 use crate::store::record::Whose;
+use crate::store::{Record, SessionNumber};
 use bytes::{Bytes, BytesMut};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Connect, Kind, Problem, Reason, Refusal, Retry, Will, property};
@@ -48,7 +47,7 @@ pub struct Ended {
 const ENDED_MAX: usize = 10_000;
 
 impl Ended {
-    fn note(&mut self, id: Arc<str>, state: SessionState) {
+    pub(super) fn note(&mut self, id: Arc<str>, state: SessionState) {
         if self.reasons.insert(Arc::clone(&id), state).is_none() {
             self.order.push_back(id);
             if self.order.len() > ENDED_MAX
@@ -208,6 +207,7 @@ impl Shard {
         client.expires_at_ms = None;
         client.generation = self.random.draw();
         client.rights = admission.rights;
+        let is_restored = std::mem::take(&mut client.is_restored);
         let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
         let server_time_ms = self.now.unix_ms;
         let expiry_s = self.session_expiry_s(key, connect);
@@ -218,6 +218,9 @@ impl Shard {
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
         let acceptance = Acceptance { state, incarnation, assigned_client_id, server_time_ms };
+        if is_restored {
+            self.review_subscriptions(slot);
+        }
         let is_attached = self.keep_attached(slot, expiry_s);
         let is_armed = self.keep_will(slot, connect);
         let Some(of) = self.life(slot) else { return };
@@ -241,6 +244,7 @@ impl Shard {
             self.verdict_on_connection(key, Kind::Connect, &refusal, None);
             return self.drain(key);
         }
+        client.is_begun = client.number.is_some();
         let state = acceptance.state;
         let parked = client.parked.take().filter(|_| state == SessionState::Resumed);
         connection.session.accept(acceptance, parked, self.now.ms);
@@ -257,27 +261,8 @@ impl Shard {
 
     fn new_client(&mut self, id: Arc<str>, admission: &Admission) -> u32 {
         let incarnation = self.random.draw();
-        let client = Client {
-            id: Arc::clone(&id),
-            principal: Arc::clone(&admission.principal),
-            rights: Arc::clone(&admission.rights),
-            incarnation,
-            number: None,
-            connection: None,
-            parked: None,
-            queue: Queue::new(self.settings.queue),
-            subscriptions: HashMap::default(),
-            replays: VecDeque::new(),
-            feedback: Vec::new(),
-            expiry_s: 0,
-            expires_at_ms: None,
-            generation: 0,
-            paused_until_ms: 0,
-            held_back: 0,
-            unsent: 0,
-            has_will: false,
-            releases: 0,
-        };
+        let (principal, rights) = (Arc::clone(&admission.principal), Arc::clone(&admission.rights));
+        let client = Client::new(Arc::clone(&id), principal, rights, incarnation, self.settings.queue);
         let slot = self.clients.insert(client, self.now.ms);
         self.directory.insert(id, slot);
         slot
@@ -344,6 +329,8 @@ impl Shard {
         } else {
             self.set_available(slot, false);
             self.keep_session(slot, expiry_s, was_extended);
+            self.unload(slot);
+            self.note_room(slot);
         }
         if let Some(will) = will {
             self.publish_will(&will, &*rights, principal);
@@ -382,6 +369,7 @@ impl Shard {
             self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
         }
         if let Some(roll) = self.shared.roll(self.index) {
+            self.has_room |= roll.is_full(slot);
             roll.clear(slot);
         }
         if client.subscriptions.is_empty() {
@@ -396,7 +384,7 @@ impl Shard {
     }
 
     /// Tells shared groups whether a member can be handed messages at once.
-    fn set_available(&mut self, slot: u32, available: bool) {
+    pub(super) fn set_available(&mut self, slot: u32, available: bool) {
         let subscriber = self.subscriber(slot);
         let Some(client) = self.clients.get(slot) else { return };
         if client.subscriptions.keys().any(|filter| filter.group().is_some()) {
@@ -416,7 +404,8 @@ impl Shard {
         let expiry_s = will.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
         let expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
         let envelope = Envelope { expires_at_ms, ..self.will_envelope(will, principal) };
-        self.route(envelope, None, None);
+        // A will has no publisher to be refused.
+        let _ = self.route(envelope, None, None);
     }
 
     fn will_envelope(&self, will: &Will, principal: Arc<str>) -> Envelope {
@@ -434,27 +423,59 @@ impl Shard {
     /// anything was kept.
     pub(super) fn keep_attached(&mut self, slot: u32, expiry_s: u32) -> bool {
         let Some(client) = self.clients.get_mut(slot).filter(|_| self.keeper.keeps()) else { return false };
-        if client.number.is_none() && expiry_s == 0 {
-            return false;
-        }
         let session = match client.number {
             Some(session) => session,
+            None if expiry_s == 0 => return false,
             None => {
                 let session = self.shared.next_session();
                 client.number = Some(session);
-                let (client_id, principal, incarnation) = (Arc::clone(&client.id), Arc::clone(&client.principal), client.incarnation);
-                self.keeper.keep(Record::SessionBegun { session, client_id, principal, incarnation });
-                for (filter, subscription) in &client.subscriptions {
-                    self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription: *subscription });
-                }
                 if let Some(roll) = self.shared.roll(self.index) {
                     roll.set_session(slot, Some(session));
                 }
+                self.keep_begun(slot, session);
                 session
             }
         };
         self.keeper.keep(Record::SessionAttached { session, expiry_s });
         true
+    }
+
+    fn keep_begun(&mut self, slot: u32, session: SessionNumber) {
+        let Some(client) = self.clients.get(slot) else { return };
+        let (client_id, principal, incarnation) = (Arc::clone(&client.id), Arc::clone(&client.principal), client.incarnation);
+        self.keeper.keep(Record::SessionBegun { session, client_id, principal, incarnation });
+        for (filter, subscription) in &client.subscriptions {
+            self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription: *subscription });
+        }
+    }
+
+    /// A session that its client knows of already was attached, or begun, in the store, or was not.
+    pub(super) fn attached(&mut self, of: Life, is_kept: bool) {
+        let Some(client) = self.clients.get_mut(of.slot).filter(|client| client.incarnation == of.life) else { return };
+        client.is_begun |= is_kept;
+        if is_kept {
+            return;
+        }
+        if !client.is_begun {
+            // Nobody may believe that something is kept for it: until it can begin anew, it is as one that is not kept.
+            client.number = None;
+            if let Some(roll) = self.shared.roll(self.index) {
+                roll.set_session(of.slot, None);
+            }
+        }
+        self.stalled.push(Then::Attached { of });
+    }
+
+    /// The store keeps again.
+    pub(super) fn attach_again(&mut self, of: Life) {
+        let Some(client) = self.clients.get(of.slot).filter(|client| client.incarnation == of.life) else { return };
+        let (expiry_s, was_extended) = (client.expiry_s, client.parked.as_ref().map(|parked| parked.was_extended));
+        if self.keep_attached(of.slot, expiry_s) {
+            self.keeper.then(Then::Attached { of });
+        }
+        if let Some(was_extended) = was_extended {
+            self.keep_session(of.slot, expiry_s, was_extended);
+        }
     }
 
     /// Keeps the will of a connection that begins, so that it is published should the process end before the connection does.

@@ -1,5 +1,6 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
+use super::keeping::Then;
 use super::{ConnectionKey, Shard};
 use crate::config::listener::Disclosure;
 use crate::driver::Authenticate;
@@ -273,7 +274,9 @@ impl Shard {
             if let Some(client) = self.clients.get_mut(slot) {
                 client.expiry_s = expiry_s;
             }
-            self.keep_attached(slot, expiry_s);
+            if let (true, Some(of)) = (self.keep_attached(slot, expiry_s), self.life(slot)) {
+                self.keeper.then(Then::Attached { of });
+            }
         }
     }
 

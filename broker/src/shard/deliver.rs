@@ -7,7 +7,7 @@ use super::{ConnectionKey, CrossingTarget, Shard};
 use crate::feedback::Verdict;
 use crate::message::{Envelope, Stamps, critical_key};
 use crate::out::{Out, SHARE_FROM};
-use crate::queue::Waiting;
+use crate::queue::{Popped, Waiting};
 use crate::store::{MessageNumber, Record, SessionNumber};
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
@@ -166,10 +166,12 @@ impl Shard {
         let waiting = Waiting { envelope: envelope.compact(), qos: target.qos, retain: target.retain, redelivery_count: 0, message };
         client.queue.push(waiting, &self.settings.experiments);
         self.keep_dropped(target.slot);
+        self.unload(target.slot);
+        self.note_room(target.slot);
     }
 
     /// What a queue has dropped is owed no more.
-    fn keep_dropped(&mut self, slot: u32) {
+    pub(super) fn keep_dropped(&mut self, slot: u32) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Some(session) = client.number else { return };
         for (message, reason) in client.queue.take_dropped() {
@@ -221,7 +223,14 @@ impl Shard {
             if is_paused || !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
                 return;
             }
-            let Some(waiting) = client.queue.pop(self.now.unix_ms) else { break };
+            let waiting = match client.queue.pop(self.now.unix_ms) {
+                Some(Popped::Message(waiting)) => *waiting,
+                Some(Popped::Stored) => {
+                    self.fetch(slot);
+                    break;
+                }
+                None => break,
+            };
             let has_credit = waiting.qos == Qos::AtMostOnce || connection.session.credit() > 0;
             if !has_credit || !client.may_follow(waiting.qos) {
                 client.queue.push_front(waiting);
@@ -259,12 +268,14 @@ impl Shard {
                 }
                 Admitted::Later => {
                     client.queue.push_front(waiting);
-                    return self.keep_dropped(slot);
+                    self.keep_dropped(slot);
+                    return self.note_room(slot);
                 }
                 Admitted::TooLarge => self.too_large(slot, message.topic_str(), message.len(), waiting.message),
             }
         }
         self.keep_dropped(slot);
+        self.note_room(slot);
         self.tell_gap(slot);
         if self.clients.get(slot).is_some_and(|client| client.queue.is_empty() && !client.replays.is_empty()) {
             self.continue_replay(slot);

@@ -3,8 +3,8 @@
 use super::{ConnectionKey, CrossingTarget, Shard};
 use crate::message::Envelope;
 use crate::store::{MessageNumber, Reached, Receipt, Record};
-use candor_protocol::codec::dictionary::MapBuilder;
-use candor_protocol::packet::{Durability, Packet, PacketId, Problem, Reason, Refusal, Retry, TopicFilter, property};
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Reason, Refusal, Retry, TopicFilter, property};
 use candor_protocol::session::{Acceptance, Outcome, Record as Step, Ticket, Token};
 
 /// A session, whatever connection it has by the time that something is due to it.
@@ -26,6 +26,8 @@ pub(super) enum Then {
     Publish { slot: u32, generation: u64, id: PacketId },
     /// A message that is delivered only when it is as durable as promised, or that must not overtake one.
     Deliver(Box<HeldBack>),
+    /// Nothing: a session that its client knows of already begins, or is held differently.
+    Attached { of: Life },
     /// SUBACK or UNSUBACK, and what follows it.
     Answer(Box<Answer>),
     /// CONNACK of a session that is kept.
@@ -73,17 +75,35 @@ impl Shard {
     pub fn receive_receipt(&mut self, receipt: &Receipt) {
         let was_kept = self.keeper.failure().is_none();
         self.keeper.receive(receipt);
-        match (was_kept, self.keeper.failure()) {
-            (true, Some(error)) => tracing::error!(shard = self.index, error = %error, "nothing is kept; what has to be is refused"),
-            (false, None) => {
-                tracing::warn!(shard = self.index, "the store keeps again");
-                for then in std::mem::take(&mut self.stalled) {
-                    self.keep_again(then);
-                }
+        let is_kept = self.keeper.failure().is_none();
+        if was_kept != is_kept {
+            // Before anything is said under the other guarantee.
+            self.tell_guarantee(is_kept);
+        }
+        if is_kept {
+            for then in std::mem::take(&mut self.stalled) {
+                self.keep_again(then);
             }
-            _ => {}
         }
         self.release();
+    }
+
+    /// Tells every extended client what the server can keep now.
+    fn tell_guarantee(&mut self, is_kept: bool) {
+        let keys: Vec<ConnectionKey> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if !connection.session.terms().dialect.is_extended() {
+                continue;
+            }
+            let mut profile = connection.listener.policy.profile.clone();
+            if !is_kept {
+                (profile.durability, profile.session_durability) = (Durability::None, Durability::None);
+            }
+            let dictionary = Dictionary::with(property::PROFILE, &profile.to_dictionary());
+            connection.session.answer(Packet::Notice(Notice { reason: Reason::PROFILE_CHANGED, dictionary }));
+            self.drain(key);
+        }
     }
 
     /// Carries out what waits no more.
@@ -105,6 +125,7 @@ impl Shard {
             Then::Deliver(held) => self.hand_out(*held, reached.is_some()),
             Then::Answer(answer) => self.send_answer(*answer, reached.is_some()),
             Then::Accept(accept) => self.accept(*accept, reached.is_some()),
+            Then::Attached { of } => self.attached(of, reached.is_some()),
             // These wait for nobody's patience: they are kept as soon as anything is.
             then if reached.is_none() => self.stalled.push(then),
             Then::Recorded { of, step } => self.recorded(of, step),
@@ -186,6 +207,7 @@ impl Shard {
     /// The store keeps again: what it could not keep is handed to it once more.
     fn keep_again(&mut self, then: Then) {
         let slot = match &then {
+            Then::Attached { of } => return self.attach_again(*of),
             Then::Recorded { of, .. } => of.slot,
             Then::Publish { slot, .. } => *slot,
             _ => return,

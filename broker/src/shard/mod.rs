@@ -19,8 +19,11 @@
 //! | a message from a client: whether it is taken | [`publish`] |
 //! | a message to all who get it, and to the store | [`route`] |
 //! | a message to one client: now, or in its queue | [`deliver`] |
+//! | messages that wait in the store | [`fetch`] |
+//! | what an earlier process owed | [`restore`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
 //! | what waits until it is kept | [`keeping`], over [`crate::store::keeper`] |
+//! | full queues, where publishers learn of them | [`room`] |
 //! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
 //! | rules that changed | [`review`] |
@@ -31,10 +34,13 @@ pub mod attach;
 pub mod client;
 pub mod connection;
 pub mod deliver;
+mod fetch;
 mod keeping;
 pub mod publish;
+pub mod restore;
 pub mod review;
 pub mod roll;
+mod room;
 mod route;
 pub mod settings;
 pub mod shared;
@@ -46,6 +52,7 @@ pub mod verdicts;
 pub use attach::{Admission, Moved};
 pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
+pub use fetch::{Fetched, Fetching};
 pub use settings::{Rights, Settings, Storage};
 pub use shared::{RetainedMessage, Shared};
 
@@ -59,7 +66,7 @@ use deliver::FrameCache;
 use keeping::Then;
 use slab::Slab;
 use slots::Slots;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use timers::Timers;
 
@@ -127,6 +134,12 @@ pub struct Shard {
     is_releasing: bool,
     /// Steps that could not be kept, and are when anything can.
     stalled: Vec<Then>,
+    /// Acknowledgements that wait for room in queues.
+    held: Vec<room::Held>,
+    /// A queue that was full is not any more.
+    has_room: bool,
+    /// What is asked of the engine.
+    fetching: VecDeque<Fetching>,
 }
 
 /// Random numbers that follow from a seed, so that a simulation can be repeated.
@@ -155,6 +168,7 @@ impl Shard {
         let keeper = match settings.storage {
             Storage::Memory => Keeper::memory(index),
             Storage::Late { turns } => Keeper::late(index, turns),
+            Storage::Engine(_) => Keeper::engine(index, shared.durability()),
         };
         Self {
             index,
@@ -176,6 +190,9 @@ impl Shard {
             keeper,
             is_releasing: false,
             stalled: Vec::new(),
+            held: Vec::new(),
+            has_room: false,
+            fetching: VecDeque::new(),
         }
     }
 
@@ -245,6 +262,11 @@ impl Shard {
     /// Whether so much waits for receipts that nothing more should be read.
     pub fn is_full(&self) -> bool {
         self.keeper.is_full()
+    }
+
+    /// Whether there is something for the engine.
+    pub fn has_order(&self) -> bool {
+        self.keeper.has_batch() || !self.fetching.is_empty()
     }
 
     /// The records of the turn, for the engine: behind everything else that the turn has come to.

@@ -1,12 +1,13 @@
 //! A message from a client: whether it is taken, and what its acknowledgement says.
 
-use super::keeping::Then;
+use super::keeping::{Life, Then, not_kept};
+use super::route::Routed;
 use super::{ConnectionKey, Shard};
 use crate::message::{Envelope, Stamps};
 use crate::router::Subscriber;
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::publish::MessageOnly;
-use candor_protocol::packet::{Kind, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
+use candor_protocol::packet::{Durability, Kind, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Outcome, Ticket};
 use std::sync::Arc;
 
@@ -17,19 +18,31 @@ impl Shard {
     pub(super) fn publish(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: Publish) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(slot) = connection.client else { return };
-        if let Err(refusal) = self.check_publish(key, slot, &publish) {
-            let outcome = self.refuse_publish(key, &publish, refusal);
-            if let (Some(ticket), Some(outcome), Some(connection)) = (ticket, outcome, self.connections.get_mut(key)) {
-                connection.session.settle(ticket, outcome);
+        let routed = self.check_publish(key, slot, &publish).and_then(|()| {
+            let envelope = self.envelope(slot, &publish);
+            let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
+            self.route(envelope, Some(slot), taken)
+        });
+        match (routed, ticket.zip(self.life(slot))) {
+            (Ok(routed), Some((ticket, of))) => self.settle_later(routed, of, ticket),
+            (Ok(_), None) => {}
+            (Err(refusal), _) => {
+                let outcome = self.refuse_publish(key, &publish, refusal);
+                if let (Some(ticket), Some(outcome), Some(connection)) = (ticket, outcome, self.connections.get_mut(key)) {
+                    connection.session.settle(ticket, outcome);
+                }
             }
-            return;
         }
-        let envelope = self.envelope(slot, &publish);
-        let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
-        let routed = self.route(envelope, Some(slot), taken);
-        let Some((ticket, of)) = ticket.zip(self.life(slot)) else { return };
+    }
+
+    /// The acknowledgement waits for what was kept, and where publishers are held back, for room in full queues.
+    fn settle_later(&mut self, routed: Routed, of: Life, ticket: Ticket) {
         let then = Then::Settle { of, ticket, is_matched: routed.reached > 0 };
-        if routed.is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
+        match (routed.full.is_empty(), routed.is_kept) {
+            (true, true) => self.keeper.then(then),
+            (true, false) => self.keeper.now(then),
+            (false, _) => self.hold(routed.full, then),
+        }
     }
 
     fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {
@@ -62,6 +75,9 @@ impl Shard {
                     .limit(profile.durability as u64, minimum)
                     .retry(Retry::Changed);
                 return Err(Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem));
+            }
+            if minimum.is_some_and(|minimum| minimum > Durability::None as u64) && self.keeper.failure().is_some() {
+                return Err(not_kept());
             }
         }
         client.rights.publish(topic, publish.qos, publish.retain)?;

@@ -1,21 +1,23 @@
 //! A message that was taken: to the store, to the retained messages, and to all who get it.
 
-use super::keeping::{HeldBack, Then};
-use super::{Crossing, CrossingTarget, RetainedMessage, Shard};
+use super::keeping::{HeldBack, Then, not_kept};
+use super::{Crossing, CrossingTarget, RetainedMessage, Shard, Shared};
 use crate::message::Envelope;
-use crate::router::{Pick, Picks, Subscriber, Target, Targets};
+use crate::router::{Pick, Picks, Retained, Subscriber, Target, Targets};
 use crate::store::record::Owed;
-use crate::store::{MessageNumber, Record};
-use candor_protocol::packet::{PacketId, Qos};
+use crate::store::{MessageNumber, Record, SessionNumber};
+use candor_protocol::packet::{Overflow, PacketId, Problem, Qos, Reason, Refusal, Retry};
 use std::sync::Arc;
 
 /// What became of a message.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Routed {
     /// How many get it, the store of retained messages included.
     pub reached: usize,
     /// Something was kept for it that its acknowledgement waits for.
     pub is_kept: bool,
+    /// Sessions whose queues are full, where the acknowledgement waits for that.
+    pub full: Vec<Subscriber>,
 }
 
 /// Under which numbers a message is kept.
@@ -69,42 +71,85 @@ impl Matched<'_> {
 impl Shard {
     /// Keeps a message where it has to be, stores it if it is to be retained, and hands it to all who get it, or holds it back
     /// until it may be. `from`: the publisher's session; `taken`: its QoS 2 identifier.
-    pub(super) fn route(&mut self, envelope: Envelope, from: Option<u32>, taken: Option<PacketId>) -> Routed {
+    ///
+    /// # Errors
+    /// It has to be kept, and cannot be: nobody gets it, and nothing was changed.
+    pub(super) fn route(&mut self, envelope: Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
         let shared = Arc::clone(&self.shared);
-        let keeps = self.keeper.keeps();
-        let number = (keeps && envelope.retain && !envelope.message.payload().is_empty()).then(|| shared.next_message());
-        let retained = envelope.retain.then(|| self.retain(&envelope, number));
+        // Held from the match to the change: who subscribes meanwhile finds the message in one of the two.
+        let mut retained = envelope.retain.then(|| shared.retained_mut());
         let (mut targets, mut picks) = (std::mem::take(&mut self.targets), std::mem::take(&mut self.picks));
         shared.router().matching(envelope.message.topic(), &mut targets, &mut picks);
         let from_subscriber = from.map(|slot| self.subscriber(slot));
         let matched = Matched { envelope: &envelope, from: from_subscriber, targets: &targets, picks: &picks };
-        let mut numbers = Numbers::default();
-        if keeps {
-            numbers = self.keep_message(&matched, number);
-            if let Some(version) = retained {
-                self.keeper.keep(match numbers.message.filter(|_| number.is_some()) {
-                    Some(message) => Record::Retained { message, version },
-                    None => Record::RetainedCleared { topic: envelope.message.topic().into(), version },
-                });
-                numbers.is_kept = true;
-            }
-            let publisher = from.and_then(|slot| self.clients.get(slot)?.number);
-            if let (Some(session), Some(id)) = (publisher, taken) {
-                self.keeper.keep(Record::Taken { session, id });
-                numbers.is_kept = true;
-            }
-        }
-        let must_wait = numbers.is_kept && envelope.qos == Qos::ExactlyOnce;
-        let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
-        let handed = if must_wait || must_follow {
-            let by_shard = self.collect(&matched, &numbers);
-            self.hold_back(&envelope, from, by_shard)
-        } else {
-            self.hand_on_all(&matched, &numbers)
-        };
+        let taken = from.and_then(|slot| self.clients.get(slot)?.number).zip(taken);
+        let routed = self.check_room(&matched, from.is_some(), taken.is_some()).map(|full| {
+            let is_cleared = envelope.message.payload().is_empty();
+            let number = (self.keeper.keeps() && envelope.retain && !is_cleared).then(|| shared.next_message());
+            let version = retained.as_deref_mut().map(|retained| retain(retained, &shared, &envelope, number));
+            drop(retained);
+            let numbers = self.keep_all(&matched, number, version, taken);
+            let must_wait = numbers.is_kept && envelope.qos == Qos::ExactlyOnce;
+            let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
+            let handed = if must_wait || must_follow {
+                let by_shard = self.collect(&matched, &numbers);
+                self.hold_back(&envelope, from, by_shard)
+            } else {
+                self.hand_on_all(&matched, &numbers)
+            };
+            Routed { reached: handed + usize::from(envelope.retain && !is_cleared), is_kept: numbers.is_kept, full }
+        });
         (self.targets, self.picks) = (targets, picks);
-        let is_retained = envelope.retain && !envelope.message.payload().is_empty();
-        Routed { reached: handed + usize::from(is_retained), is_kept: numbers.is_kept }
+        routed
+    }
+
+    /// Whether a message can be taken where it has to be kept: all or nothing. The result is the sessions whose queues its
+    /// acknowledgement waits for.
+    fn check_room(&self, matched: &Matched<'_>, has_publisher: bool, is_taken: bool) -> Result<Vec<Subscriber>, Refusal> {
+        let fails = self.keeper.failure().is_some();
+        let overflow = self.settings.queue.overflow;
+        let asks = matches!(overflow, Overflow::RefusePublisher | Overflow::HoldBack);
+        // A will has nobody to be refused, and of QoS 0 nobody is told.
+        if !has_publisher || matched.envelope.qos == Qos::AtMostOnce || !(fails || asks) {
+            return Ok(Vec::new());
+        }
+        let all = matched.targets.iter().chain(matched.picks.as_slice().iter().map(|pick| pick.target));
+        let owed = all.filter(|target| matched.wants(target) && target.subscription.qos != Qos::AtMostOnce).map(|target| target.subscriber);
+        if fails && (matched.envelope.retain || is_taken || owed.clone().any(|subscriber| self.shared.session(subscriber).is_some())) {
+            return Err(not_kept());
+        }
+        let is_full = |subscriber: &Subscriber| self.shared.roll(subscriber.shard).is_some_and(|roll| roll.is_full(subscriber.slot));
+        let full: Vec<Subscriber> = if asks { owed.filter(is_full).collect() } else { Vec::new() };
+        if overflow == Overflow::RefusePublisher && !full.is_empty() {
+            return Err(queue_full(full.len()));
+        }
+        Ok(full)
+    }
+
+    /// Keeps a message, what it does to its topic, and the identifier that it came under.
+    fn keep_all(
+        &mut self,
+        matched: &Matched<'_>,
+        number: Option<MessageNumber>,
+        version: Option<u64>,
+        taken: Option<(SessionNumber, PacketId)>,
+    ) -> Numbers {
+        if !self.keeper.keeps() {
+            return Numbers::default();
+        }
+        let mut numbers = self.keep_message(matched, number);
+        if let Some(version) = version {
+            self.keeper.keep(match number {
+                Some(message) => Record::Retained { message, version },
+                None => Record::RetainedCleared { topic: matched.envelope.message.topic().into(), version },
+            });
+            numbers.is_kept = true;
+        }
+        if let Some((session, id)) = taken {
+            self.keeper.keep(Record::Taken { session, id });
+            numbers.is_kept = true;
+        }
+        numbers
     }
 
     /// Keeps a message for all sessions that are owed it, whatever their shards, and for its topic if it has a number already.
@@ -228,17 +273,22 @@ impl Shard {
         }
         0
     }
+}
 
-    /// Keeps the message of its topic, or drops it if the payload is empty ([MQTT-3.3.1-5], [MQTT-3.3.1-10]); the version that
-    /// the topic has now.
-    fn retain(&mut self, envelope: &Envelope, message: Option<MessageNumber>) -> u64 {
-        let shared = Arc::clone(&self.shared);
-        let mut retained = shared.retained_mut();
-        if envelope.message.payload().is_empty() {
-            retained.remove(envelope.message.topic());
-        } else {
-            retained.set(RetainedMessage { envelope: envelope.compact(), message });
-        }
-        shared.next_version()
+/// Keeps the message of its topic, or drops it if the payload is empty ([MQTT-3.3.1-5], [MQTT-3.3.1-10]); the version that the
+/// topic has now.
+fn retain(retained: &mut Retained<RetainedMessage>, shared: &Shared, envelope: &Envelope, message: Option<MessageNumber>) -> u64 {
+    if envelope.message.payload().is_empty() {
+        retained.remove(envelope.message.topic());
+    } else {
+        retained.set(RetainedMessage { envelope: envelope.compact(), message });
     }
+    shared.next_version()
+}
+
+/// The refusal under the policy that a publisher is refused.
+fn queue_full(sessions: usize) -> Refusal {
+    let problem = Problem::titled("a queue that the message is meant for is full").rule("overflow refuse-publisher");
+    let problem = problem.detail(format!("full queues: {sessions}")).retry(Retry::After { after_ms: 1000, jitter_ms: 4000 });
+    Refusal::new(Reason::QUEUE_OVERFLOW, problem)
 }

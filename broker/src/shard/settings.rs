@@ -3,6 +3,7 @@
 use crate::experiment::QueueExtensions;
 use crate::feedback::ledger::LedgerLimits;
 use crate::queue::QueueLimits;
+use crate::store::OpenEngine;
 use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub enum Storage {
     Memory,
     /// As in memory, with receipts that come so many turns later: for tests of what has to wait.
     Late { turns: u64 },
+    /// An engine, opened when the broker starts.
+    Engine(Arc<dyn OpenEngine>),
 }
 
 /// The values that hold for all of a broker's shards.

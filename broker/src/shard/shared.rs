@@ -4,7 +4,9 @@
 use super::roll::Roll;
 use crate::message::Envelope;
 use crate::router::{Retained, Router, Subscriber, Topical};
+use crate::store::state::State;
 use crate::store::{MessageNumber, SessionNumber};
+use candor_protocol::packet::Durability;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -26,8 +28,11 @@ impl Topical for RetainedMessage {
     }
 }
 
+/// What all shards have in common.
 #[derive(Debug, Default)]
 pub struct Shared {
+    /// Of the engine, where there is one.
+    durability: Durability,
     router: RwLock<Router>,
     retained: RwLock<Retained<RetainedMessage>>,
     /// Connections that have a session, of all shards.
@@ -43,6 +48,18 @@ pub struct Shared {
 impl Shared {
     pub fn new(shards: u16) -> Self {
         Self { rolls: (0..shards.max(1)).map(|_| Roll::default()).collect(), ..Self::default() }
+    }
+
+    /// Goes on where an earlier process has ended.
+    pub fn restore(&mut self, durability: Durability, state: &State) {
+        self.durability = durability;
+        *self.last_session.get_mut() = state.last_session;
+        *self.last_message.get_mut() = state.last_message;
+        *self.last_version.get_mut() = state.last_version;
+    }
+
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     // A thread that panicked while it held a lock leaves data behind that is whole between its calls: go on with it.

@@ -87,6 +87,17 @@ impl<T> Keeper<T> {
         self.receipts != Receipts::AtOnce
     }
 
+    /// Whether what was kept can be read again.
+    #[inline]
+    pub fn can_fetch(&self) -> bool {
+        self.receipts == Receipts::FromEngine
+    }
+
+    /// Whether there is something for the engine.
+    pub fn has_batch(&self) -> bool {
+        !self.records.is_empty()
+    }
+
     /// One more step that must survive. A shard that [`keeps`](Keeper::keeps) nothing need not make it.
     pub fn keep(&mut self, record: Record) {
         if self.keeps() {

@@ -1,6 +1,8 @@
 //! A broker in this process and clients that talk to it over real sockets, by every way into a dialect.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod store;
+
 use bytes::BytesMut;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
 use candor_broker::driver::{Answer as Identity, Authenticate};
@@ -20,6 +22,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::TestStore;
 
 /// How long a test waits for an event before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -80,6 +83,17 @@ impl TestBroker {
     }
 
     pub fn with(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> Self {
+        let broker = Self::setup(settings, policy, acknowledges_refused).unwrap();
+        let address = broker.urls()[0].trim_start_matches("mqtt://").to_owned();
+        Self { broker: Some(broker), address }
+    }
+
+    /// Why a broker does not start.
+    pub fn why_not(settings: Settings, policy: ServerPolicy) -> String {
+        Self::setup(settings, policy, false).unwrap_err().to_string()
+    }
+
+    fn setup(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> std::io::Result<Broker> {
         let listener = ListenerSettings {
             name: "test".into(),
             policy: Arc::new(policy),
@@ -93,9 +107,7 @@ impl TestBroker {
             tls: None,
             bind: BindOptions::default(),
         };
-        let broker = Broker::start(Setup { listeners: vec![setup], settings }).unwrap();
-        let address = broker.urls()[0].trim_start_matches("mqtt://").to_owned();
-        Self { broker: Some(broker), address }
+        Broker::start(Setup { listeners: vec![setup], settings })
     }
 
     pub fn stop(mut self) {
@@ -396,8 +408,8 @@ impl Client {
 }
 
 /// What keeps the records of the brokers that tests run on.
-pub fn storages() -> [Storage; 2] {
-    [Storage::Memory, Storage::Late { turns: 3 }]
+pub fn storages() -> [Storage; 3] {
+    [Storage::Memory, Storage::Late { turns: 3 }, TestStore::default().storage()]
 }
 
 /// Each way, one and three shards, and whatever keeps what is owed.
