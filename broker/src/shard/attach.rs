@@ -119,6 +119,7 @@ impl Shard {
     pub fn authenticated(&mut self, key: ConnectionKey, answer: Result<Admission, Refusal>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(connect) = connection.connect.take() else { return };
+        let is_known = answer.is_ok();
         if let Ok(admission) = &answer {
             connection.principal = Arc::clone(&admission.principal);
         }
@@ -128,8 +129,9 @@ impl Shard {
             Err(refusal) => {
                 self.verdict_on_connection(key, Kind::Connect, &refusal, None);
                 if let Some(connection) = self.connections.get_mut(key) {
-                    let disclosed = connection.listener.disclosed(&refusal);
-                    connection.session.refuse(disclosed);
+                    let disclosure = connection.listener.policy.disclosure;
+                    let disclosure = if is_known { disclosure } else { disclosure.before_authentication() };
+                    connection.session.refuse(disclosure.of(&refusal));
                 }
             }
         }

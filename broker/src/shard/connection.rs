@@ -1,7 +1,6 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
 use super::{ConnectionKey, Shard};
-use crate::config::listener::Disclosure;
 use crate::driver::Authenticate;
 use crate::out::Out;
 use bytes::{Buf, Bytes, BytesMut};
@@ -27,16 +26,14 @@ pub struct ListenerSettings {
     pub policy: Arc<ServerPolicy>,
     /// Acknowledge and drop a refused PUBLISH of a plain client instead of closing: only where an operator wrote so.
     pub acknowledges_refused: bool,
-    /// How much of a refusal a client is shown.
-    pub disclosure: Disclosure,
     /// Says who a client is.
     pub authenticate: Arc<dyn Authenticate>,
 }
 
 impl ListenerSettings {
-    /// What a client is shown of a refusal.
+    /// What a client that has proved who it is is shown of a refusal.
     pub fn disclosed(&self, refusal: &Refusal) -> Refusal {
-        crate::start::disclosed(self.disclosure, refusal)
+        self.policy.disclosure.of(refusal)
     }
 }
 

@@ -80,13 +80,8 @@ impl TestBroker {
     }
 
     pub fn with(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> Self {
-        let listener = ListenerSettings {
-            name: "test".into(),
-            policy: Arc::new(policy),
-            acknowledges_refused,
-            disclosure: Default::default(),
-            authenticate: Arc::new(Names),
-        };
+        let listener =
+            ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused, authenticate: Arc::new(Names) };
         let setup = ListenerSetup {
             url: "mqtt://127.0.0.1:0".parse().unwrap(),
             settings: Arc::new(listener),
