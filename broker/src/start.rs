@@ -5,6 +5,7 @@ use crate::config::listener::{self, Identity, Listener, RefusedPublish, TlsMin};
 use crate::config::{Config, EphemeralSession};
 use crate::driver::Authenticate;
 use crate::experiment;
+use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
 use crate::shard::{ListenerSettings, Settings};
 use crate::transport::bind::BindOptions;
@@ -67,6 +68,12 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         retained_bytes_max: usize::try_from(limits.retained_bytes_max).unwrap_or(usize::MAX),
         message_expiry_max_s: limits.message_expiry_max_s,
         connections_max: limits.connections_max as usize,
+        quarantine: QuarantineLimits {
+            refusals: config.quarantine.refusals,
+            window_ms: 1000 * u64::from(config.quarantine.window_s),
+            first_ms: 1000 * u64::from(config.quarantine.first_s),
+            max_ms: 1000 * u64::from(config.quarantine.max_s),
+        },
         experiments,
         ..Settings::default()
     }

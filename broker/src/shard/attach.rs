@@ -84,7 +84,7 @@ impl Shard {
         connection.client_id = assigned.unwrap_or_else(|| connect.client_id.clone()).into();
         connection.connect = Some(connect);
         match home(&connection.client_id, self.settings.shards) {
-            home if home == self.index => self.effects.authenticate.push(key),
+            home if home == self.index => self.at_the_door(key),
             home => self.effects.moves.push((key, home)),
         }
     }
@@ -111,7 +111,7 @@ impl Shard {
             connection.client_id = moved.client_id;
             connection.is_id_assigned = moved.is_id_assigned;
         }
-        self.effects.authenticate.push(key);
+        self.at_the_door(key);
         key
     }
 
@@ -128,6 +128,7 @@ impl Shard {
             Ok(admission) => self.attach(key, &connect, admission),
             Err(refusal) => {
                 self.verdict_on_connection(key, Kind::Connect, &refusal, None);
+                self.count_refusal(key, Kind::Connect, &refusal, None);
                 if let Some(connection) = self.connections.get_mut(key) {
                     let disclosure = connection.listener.policy.disclosure;
                     let disclosure = if is_known { disclosure } else { disclosure.before_authentication() };
@@ -280,6 +281,7 @@ impl Shard {
         };
         if let Some((reason, title)) = malformed {
             let refusal = Refusal::new(reason, Problem::titled(title).retry(Retry::Never));
+            self.count_refusal(key, Kind::Disconnect, &refusal, None);
             if let Some(slot) = client {
                 let verdict = crate::feedback::Verdict::new(self.now.unix_ms, Kind::Disconnect, refusal, None);
                 self.verdict(slot, verdict);

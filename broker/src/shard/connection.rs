@@ -2,6 +2,7 @@
 
 use super::{ConnectionKey, Shard};
 use crate::driver::Authenticate;
+use crate::feedback::quarantine::Subject;
 use crate::out::Out;
 use bytes::{Buf, Bytes, BytesMut};
 use candor_protocol::codec::frame::{Frame, whole_frames};
@@ -55,6 +56,8 @@ pub struct Connection {
     pub(super) connect: Option<Box<Connect>>,
     /// Who the client proved to be; empty: nobody yet, or somebody anonymous.
     pub(super) principal: Arc<str>,
+    /// Whom a quarantine would be about; plain clients only.
+    pub(super) subject: Option<Subject>,
     /// In the list of connections that a turn has touched.
     pub(super) is_touched: bool,
     /// Close it when everything is written.
@@ -100,6 +103,7 @@ impl Shard {
             is_id_assigned: false,
             connect: None,
             principal: Arc::from(""),
+            subject: None,
             is_touched: false,
             is_closing: false,
             generation,

@@ -20,6 +20,7 @@
 //! | a message to one client: now, or in its queue | [`deliver`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
 //! | refusals and losses | [`verdicts`] |
+//! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
@@ -29,6 +30,7 @@ pub mod client;
 pub mod connection;
 pub mod deliver;
 pub mod publish;
+pub mod quarantine;
 pub mod review;
 pub mod settings;
 pub mod slots;
@@ -41,7 +43,7 @@ pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
 pub use settings::{Rights, Settings};
 
-use crate::feedback::Ledger;
+use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::Out;
 use crate::queue::Waiting;
@@ -146,6 +148,7 @@ pub struct Shard {
     /// Identifiers whose session ended lately for a reason that its client may ask for.
     ended: attach::Ended,
     ledger: Ledger,
+    quarantine: Quarantine,
     timers: Timers,
     random: Random,
     now: Now,
@@ -183,6 +186,7 @@ impl Shard {
         Self {
             index,
             ledger: Ledger::new(settings.ledger),
+            quarantine: Quarantine::new(settings.quarantine),
             settings,
             shared,
             connections: Slab::new(),

@@ -117,7 +117,9 @@ impl Shard {
         if connection.listener.acknowledges_refused && !connection.session.terms().dialect.is_extended() {
             return Some(Outcome::accepted());
         }
-        Some(Outcome::refused(connection.listener.disclosed(&refusal)))
+        let disclosed = connection.listener.disclosed(&refusal);
+        self.count_refusal(key, Kind::Publish, &refusal, Some(&topic));
+        Some(Outcome::refused(disclosed))
     }
 
     fn envelope(&self, slot: u32, publish: &Publish) -> Envelope {

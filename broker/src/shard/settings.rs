@@ -1,6 +1,7 @@
 //! What a shard is told once: plain values and the seams to rights and experiments.
 
 use crate::experiment::QueueExtensions;
+use crate::feedback::QuarantineLimits;
 use crate::feedback::ledger::LedgerLimits;
 use crate::queue::QueueLimits;
 use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
@@ -13,6 +14,8 @@ pub struct Settings {
     pub shards: u16,
     pub queue: QueueLimits,
     pub ledger: LedgerLimits,
+    /// When plain clients are kept out for a time.
+    pub quarantine: QuarantineLimits,
     /// The most bytes that wait to be written to one connection before its messages wait in its queue.
     pub out_bytes_max: usize,
     /// The most subscriptions of one session.
@@ -35,6 +38,7 @@ impl Default for Settings {
             shards: 1,
             queue: QueueLimits { len_max: 10_000, bytes_max: 16 * 1024 * 1024, overflow: Overflow::DropOldest },
             ledger: LedgerLimits::default(),
+            quarantine: QuarantineLimits::default(),
             out_bytes_max: 256 * 1024,
             subscriptions_max: 10_000,
             retained_max: 1_000_000,
