@@ -7,7 +7,7 @@ use crate::driver::Authenticate;
 use crate::experiment;
 use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
-use crate::shard::{ListenerSettings, Settings};
+use crate::shard::{ListenerSettings, Settings, SysSettings};
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
 use crate::transport::tls::{TlsOptions, TlsSettings, TlsVersion};
@@ -68,6 +68,10 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         retained_bytes_max: usize::try_from(limits.retained_bytes_max).unwrap_or(usize::MAX),
         message_expiry_max_s: limits.message_expiry_max_s,
         connections_max: limits.connections_max as usize,
+        sys: (config.sys_interval_s > 0).then(|| SysSettings {
+            interval_ms: 1000 * u64::from(config.sys_interval_s),
+            retain: config.storage.durability > Durability::None && limits.retained_max > 0,
+        }),
         quarantine: QuarantineLimits {
             refusals: config.quarantine.refusals,
             window_ms: 1000 * u64::from(config.quarantine.window_s),

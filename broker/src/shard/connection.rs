@@ -170,6 +170,7 @@ impl Shard {
             }
             match Frame::split(&mut whole, limit) {
                 Ok(Some(frame)) => {
+                    self.counts.packets_received += 1;
                     connection.session.receive(&frame, self.now.ms);
                     self.act(key);
                 }
@@ -304,6 +305,7 @@ impl Shard {
                         self.pump(slot);
                     }
                 }
+                Timer::Sys => self.sys_due(),
                 Timer::Session(slot, generation) => self.session_due(slot, generation),
                 Timer::Pump(slot, generation) => {
                     if self.clients.get(slot).is_some_and(|client| client.generation == generation) {

@@ -105,6 +105,7 @@ impl Shard {
                 } else {
                     write_one(&mut connection.out, form, false, id, message, &hop);
                 }
+                self.counts.publish_sent += 1;
                 self.touch(key);
             }
             Admitted::Later => {
@@ -114,6 +115,7 @@ impl Shard {
             Admitted::TooLarge => match connection.session.admit(message, qos, retain, &without_stamps(&hop), u64::from(slot)) {
                 Admitted::Now(id) => {
                     write_one(&mut connection.out, form, false, id, message, &without_stamps(&hop));
+                    self.counts.publish_sent += 1;
                     self.touch(key);
                 }
                 _ => self.too_large(slot, envelope.message.topic_str(), envelope.len()),
@@ -180,6 +182,7 @@ impl Shard {
             match admitted {
                 Admitted::Now(id) => {
                     write_one(&mut connection.out, form, false, id, message, &hop);
+                    self.counts.publish_sent += 1;
                     self.touch(key);
                 }
                 Admitted::Later => {
@@ -240,6 +243,7 @@ impl Shard {
             return slot.into_iter().for_each(|slot| self.withhold(slot, delivery.message.topic_str(), key_number));
         }
         let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
+        self.counts.publish_sent += 1;
         write_one(&mut connection.out, form, sending.dup, sending.id, &delivery.message, &hop);
     }
 }

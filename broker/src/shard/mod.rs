@@ -22,6 +22,7 @@
 //! | refusals and losses | [`verdicts`] |
 //! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
+//! | what is published below `$SYS/` | [`sys`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
@@ -35,6 +36,7 @@ pub mod review;
 pub mod settings;
 pub mod slots;
 pub mod subscribe;
+pub mod sys;
 pub mod timers;
 pub mod verdicts;
 
@@ -42,19 +44,20 @@ pub use attach::{Admission, Moved};
 pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
 pub use settings::{Rights, Settings};
+pub use sys::SysSettings;
 
 use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::Out;
-use crate::queue::Waiting;
+use crate::queue::{Pushed, Waiting};
 use crate::router::{Picks, Retained, Router, Targets, Topical};
 use candor_protocol::packet::{Connect, Refusal};
 use deliver::FrameCache;
 use slab::Slab;
 use slots::Slots;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use timers::Timers;
 
 /// A connection's place in its shard.
@@ -90,6 +93,8 @@ pub struct Shared {
     retained: RwLock<Retained<RetainedMessage>>,
     /// Connections that have a session, of all shards.
     connections: AtomicUsize,
+    /// What each shard last wrote down for `$SYS/`, by index.
+    numbers: Mutex<BTreeMap<u16, sys::Numbers>>,
 }
 
 impl Shared {
@@ -149,6 +154,8 @@ pub struct Shard {
     ended: attach::Ended,
     ledger: Ledger,
     quarantine: Quarantine,
+    counts: sys::Counts,
+    sys: sys::Sys,
     timers: Timers,
     random: Random,
     now: Now,
@@ -183,10 +190,12 @@ impl Shard {
     /// `seed` is random in a broker and fixed in a simulation.
     pub fn new(index: u16, settings: Arc<Settings>, shared: Arc<Shared>, seed: u64) -> Self {
         let crossings = (0..settings.shards).map(|_| Vec::new()).collect();
-        Self {
+        let mut shard = Self {
             index,
             ledger: Ledger::new(settings.ledger),
             quarantine: Quarantine::new(settings.quarantine),
+            counts: sys::Counts::default(),
+            sys: sys::Sys::default(),
             settings,
             shared,
             connections: Slab::new(),
@@ -201,7 +210,9 @@ impl Shard {
             picks: Picks::new(),
             frames: FrameCache::default(),
             more: Vec::new(),
-        }
+        };
+        shard.schedule_sys();
+        shard
     }
 
     pub fn index(&self) -> u16 {
@@ -310,7 +321,8 @@ impl Shard {
 
     fn queue(&mut self, slot: u32, waiting: Waiting) {
         if let Some(client) = self.clients.get_mut(slot) {
-            client.queue.push(waiting, &self.settings.experiments);
+            let pushed = client.queue.push(waiting, &self.settings.experiments);
+            self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
         }
     }
 }

@@ -15,6 +15,7 @@ impl Shard {
     pub(super) fn publish(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: Publish) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(slot) = connection.client else { return };
+        self.counts.publish_received += 1;
         let checked = self.check_publish(key, slot, &publish);
         let outcome = match checked {
             Ok(()) => {

@@ -1,5 +1,6 @@
 //! What a shard is told once: plain values and the seams to rights and experiments.
 
+use super::sys::SysSettings;
 use crate::experiment::QueueExtensions;
 use crate::feedback::QuarantineLimits;
 use crate::feedback::ledger::LedgerLimits;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub message_expiry_max_s: u32,
     /// The most connections of the whole broker; more are told that it is busy.
     pub connections_max: usize,
+    /// `None`: nothing is published below `$SYS/`.
+    pub sys: Option<SysSettings>,
     /// The name of this server, for stamps; `None`: no stamps are written.
     pub stamps: Option<Arc<str>>,
     /// What the experiments that are switched on do in queues.
@@ -45,6 +48,7 @@ impl Default for Settings {
             retained_bytes_max: 1024 * 1024 * 1024,
             message_expiry_max_s: u32::MAX,
             connections_max: usize::MAX,
+            sys: None,
             stamps: None,
             experiments: QueueExtensions::default(),
         }
