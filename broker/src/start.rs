@@ -67,6 +67,7 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         retained_max: limits.retained_max as usize,
         retained_bytes_max: usize::try_from(limits.retained_bytes_max).unwrap_or(usize::MAX),
         message_expiry_max_s: limits.message_expiry_max_s,
+        memory_limit: usize::try_from(limits.memory_limit).unwrap_or(usize::MAX),
         connections_max: limits.connections_max as usize,
         sys: (config.sys_interval_s > 0).then(|| SysSettings {
             interval_ms: 1000 * u64::from(config.sys_interval_s),

@@ -92,6 +92,7 @@ impl Shard {
     /// Takes a connection out, to be moved to another shard.
     pub fn remove_moved(&mut self, key: ConnectionKey) -> Option<Moved> {
         let connection = self.connections.try_remove(key)?;
+        self.account.release(connection.counted_bytes);
         Some(Moved {
             session: connection.session,
             peer: connection.peer,
@@ -143,6 +144,10 @@ impl Shard {
     /// A session belongs to a principal, and a will must be one that the client may publish.
     fn check_session(&self, key: ConnectionKey, connect: &Connect, admission: &Admission) -> Result<(), Refusal> {
         let Some(connection) = self.connections.get(key) else { return Ok(()) };
+        // Whoever comes back to its session takes what waits there.
+        if !self.directory.contains_key(&connection.client_id) {
+            self.check_memory()?;
+        }
         let open = self.shared.connections.load(Ordering::Relaxed);
         if open >= self.settings.connections_max {
             let limit = self.settings.connections_max as u64;
@@ -238,6 +243,7 @@ impl Shard {
             connection: None,
             parked: None,
             queue: Queue::new(self.settings.queue),
+            counted_bytes: 0,
             subscriptions: HashMap::default(),
             replays: VecDeque::new(),
             feedback: Vec::new(),
@@ -335,6 +341,7 @@ impl Shard {
     /// Forgets a session and everything that was kept for it.
     fn end_session(&mut self, slot: u32) {
         let Some(client) = self.clients.remove(slot, self.now.ms) else { return };
+        self.account.release(client.counted_bytes);
         self.directory.remove(&client.id);
         if client.subscriptions.is_empty() {
             return;

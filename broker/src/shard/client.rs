@@ -29,6 +29,8 @@ pub struct Client {
     /// What waits for the next connection; there exactly when there is none.
     pub parked: Option<Parked>,
     pub queue: Queue,
+    /// What the limit of memory counts for the queue.
+    pub counted_bytes: usize,
     pub subscriptions: HashMap<TopicFilter, Subscription, foldhash::fast::RandomState>,
     pub replays: VecDeque<Replay>,
     /// Filters under `$feedback/`, which no router knows.

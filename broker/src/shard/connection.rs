@@ -48,6 +48,8 @@ pub struct Connection {
     pub out: Out,
     /// Bytes that are no whole frame yet, or that wait until frames are wanted.
     pub(super) held: BytesMut,
+    /// What the limit of memory counts for both.
+    pub(super) counted_bytes: usize,
     pub(super) client: Option<u32>,
     pub(super) client_id: Arc<str>,
     /// The client sent no identifier and got this one.
@@ -98,6 +100,7 @@ impl Shard {
             listener,
             out: Out::default(),
             held,
+            counted_bytes: 0,
             client: None,
             client_id: Arc::from(""),
             is_id_assigned: false,
@@ -132,6 +135,7 @@ impl Shard {
             bytes.clear();
             self.read_held(key);
         }
+        self.count_buffers(key);
     }
 
     /// Frames may be wanted again: goes on with what was held.
@@ -188,7 +192,9 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.session.lost();
             self.act(key);
-            self.connections.try_remove(key);
+            if let Some(connection) = self.connections.try_remove(key) {
+                self.account.release(connection.counted_bytes);
+            }
         }
     }
 
@@ -206,6 +212,7 @@ impl Shard {
         if let (Some(slot), true) = (client, is_empty) {
             self.pump(slot);
         }
+        self.count_buffers(key);
     }
 
     /// Carries out what a connection's session says.

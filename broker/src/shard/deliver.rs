@@ -150,6 +150,11 @@ impl Shard {
 
     /// Sends what waits for a session, as far as window and connection allow.
     pub(super) fn pump(&mut self, slot: u32) {
+        self.pump_queue(slot);
+        self.count_queue(slot);
+    }
+
+    fn pump_queue(&mut self, slot: u32) {
         loop {
             let Some(client) = self.clients.get_mut(slot) else { return };
             let Some(key) = client.connection else { return };

@@ -22,6 +22,7 @@
 //! | refusals and losses | [`verdicts`] |
 //! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
+//! | the limit of memory | [`memory`] |
 //! | what is published below `$SYS/` | [`sys`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
@@ -30,6 +31,7 @@ pub mod attach;
 pub mod client;
 pub mod connection;
 pub mod deliver;
+pub mod memory;
 pub mod publish;
 pub mod quarantine;
 pub mod review;
@@ -93,6 +95,7 @@ pub struct Shared {
     retained: RwLock<Retained<RetainedMessage>>,
     /// Connections that have a session, of all shards.
     connections: AtomicUsize,
+    memory: memory::Memory,
     /// What each shard last wrote down for `$SYS/`, by index.
     numbers: Mutex<BTreeMap<u16, sys::Numbers>>,
 }
@@ -154,6 +157,7 @@ pub struct Shard {
     ended: attach::Ended,
     ledger: Ledger,
     quarantine: Quarantine,
+    account: memory::Account,
     counts: sys::Counts,
     sys: sys::Sys,
     timers: Timers,
@@ -194,6 +198,7 @@ impl Shard {
             index,
             ledger: Ledger::new(settings.ledger),
             quarantine: Quarantine::new(settings.quarantine),
+            account: shared.memory.account(),
             counts: sys::Counts::default(),
             sys: sys::Sys::default(),
             settings,
@@ -222,6 +227,7 @@ impl Shard {
     /// Begins a turn: the time that all of it happens at.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.balance();
     }
 
     /// Ends a turn: hands out what waits for nothing but its turn, and meets the deadlines that fell due.
@@ -230,6 +236,7 @@ impl Shard {
             self.replay_retained(slot);
         }
         self.meet_deadlines();
+        self.tell_bytes();
     }
 
     /// Connections whose CONNECT waits for the answer to who it is.
@@ -321,8 +328,14 @@ impl Shard {
 
     fn queue(&mut self, slot: u32, waiting: Waiting) {
         if let Some(client) = self.clients.get_mut(slot) {
+            if self.account.is_full {
+                client.queue.gap.overflow += 1;
+                self.counts.publish_dropped += 1;
+                return;
+            }
             let pushed = client.queue.push(waiting, &self.settings.experiments);
             self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
+            self.count_queue(slot);
         }
     }
 }

@@ -7,6 +7,7 @@ use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::{Durability, Kind, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Outcome, Ticket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Topics that only the broker itself publishes to.
 const RESERVED: [&[u8]; 4] = [b"$feedback", b"$SYS", b"$share", b"$envelope"];
@@ -75,6 +76,11 @@ impl Shard {
             }
         }
         client.rights.publish(topic, publish.qos, publish.retain)?;
+        // What empties a topic makes room.
+        let is_removal = publish.retain && publish.message.payload().is_empty();
+        if !is_removal && (publish.qos != Qos::AtMostOnce || publish.retain) {
+            self.check_memory()?;
+        }
         if publish.retain {
             self.check_retained(publish)?;
         }
@@ -211,9 +217,11 @@ impl Shard {
         let mut retained = self.shared.retained_mut();
         if envelope.message.payload().is_empty() {
             retained.remove(envelope.message.topic());
+            self.shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
             return 0;
         }
         retained.set(RetainedMessage(envelope.compact()));
+        self.shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
         1
     }
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub retained_bytes_max: usize,
     /// The longest time that a message is kept for an absent session; `u32::MAX`: no limit.
     pub message_expiry_max_s: u32,
+    /// The most bytes that clients make the broker keep; see [`super::memory`].
+    pub memory_limit: usize,
     /// The most connections of the whole broker; more are told that it is busy.
     pub connections_max: usize,
     /// `None`: nothing is published below `$SYS/`.
@@ -47,6 +49,7 @@ impl Default for Settings {
             retained_max: 1_000_000,
             retained_bytes_max: 1024 * 1024 * 1024,
             message_expiry_max_s: u32::MAX,
+            memory_limit: usize::MAX,
             connections_max: usize::MAX,
             sys: None,
             stamps: None,

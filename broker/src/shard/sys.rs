@@ -129,6 +129,7 @@ impl Shard {
             ("broker/subscriptions/count", plain + shared),
             ("broker/shared_subscriptions/count", shared),
             ("candor/retained/bytes", retained_bytes),
+            ("candor/memory/bytes", self.shared.memory.bytes() as u64),
             ("candor/refused", sum(|n| n.counts.refused)),
             ("candor/quarantine/clients", sum(|n| n.quarantined)),
             ("candor/quarantine/started", sum(|n| n.quarantines)),
