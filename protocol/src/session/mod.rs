@@ -363,6 +363,7 @@ impl Session {
 
     fn say_goodbye(&mut self, refusal: &Refusal) {
         if self.terms.dialect.is_extended() && self.is_open() {
+            let refusal = self.disclosed(refusal);
             let dictionary = match refusal.problem.is_empty() {
                 true => Default::default(),
                 false => Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary()),
@@ -370,6 +371,14 @@ impl Session {
             let reason =
                 if refusal.reason.allowed_in(crate::packet::Kind::Disconnect) { refusal.reason } else { Reason::UNSPECIFIED_ERROR };
             self.send(Packet::Disconnect(Disconnect { reason, dictionary }));
+        }
+    }
+
+    /// What of a refusal the other end is told.
+    fn disclosed(&self, refusal: &Refusal) -> Refusal {
+        match &self.side {
+            Side::Server(policy) => policy.disclosure.of(refusal),
+            Side::Client(_) => refusal.clone(),
         }
     }
 

@@ -78,7 +78,9 @@ impl Session {
     /// Answers a packet that was refused before anybody looked at what it wants: with its acknowledgement where it has
     /// one, with a notice where it has none and the connection can go on, else with a close.
     fn refuse_packet(&mut self, packet: Packet, refusal: Refusal) {
-        self.outputs.push_back(Output::Refused { kind: packet.kind(), refusal: refusal.clone() });
+        let disclosed = self.disclosed(&refusal);
+        self.outputs.push_back(Output::Refused { kind: packet.kind(), refusal });
+        let refusal = disclosed;
         let problem = Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary());
         match packet {
             Packet::Publish(Publish { qos: Qos::AtMostOnce, message, dictionary, .. }) => {

@@ -121,7 +121,7 @@ impl Session {
             Err(BadConnect::Malformed(error)) => return self.malformed(error),
             Err(BadConnect::UnsupportedLevel(level)) => {
                 let problem = Problem::titled(format!("protocol level {level} is not served")).retry(Retry::Never);
-                return self.refuse(Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
+                return self.refuse_unknown(&Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
             }
         };
         self.terms.dialect = connect.dialect;
@@ -133,9 +133,21 @@ impl Session {
             Ok(()) => self.outputs.push_back(Output::Connect(connect)),
             Err(refusal) => {
                 self.outputs.push_back(Output::Refused { kind: Kind::Connect, refusal: refusal.clone() });
-                self.refuse(refusal);
+                self.refuse_unknown(&refusal);
             }
         }
+    }
+
+    /// Refuses somebody of whom it is not known who it is.
+    fn refuse_unknown(&mut self, refusal: &Refusal) {
+        let Side::Server(policy) = &self.side else { return };
+        // What fails of the client's own demands is said all the same: the profile that goes with this reason shows it.
+        let disclosure = match refusal.reason {
+            Reason::PROFILE_NOT_AVAILABLE => policy.disclosure,
+            _ => policy.disclosure.before_authentication(),
+        };
+        let disclosed = disclosure.of(refusal);
+        self.refuse(disclosed);
     }
 
     /// Server: refuses the CONNECT that was handed on. A problem says why; with [`Reason::PROFILE_NOT_AVAILABLE`] the
