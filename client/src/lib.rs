@@ -46,7 +46,8 @@
 //!
 //! # What it does not do
 //!
-//! - The session lives in this process: after a restart nothing is left of what was in flight.
+//! - Without a [`store`] the session lives in this client: after a restart nothing is left of what was in flight. QoS 2 is exactly once
+//!   over a crash of this process only with a [`FileStore`].
 //! - No MQTT 5, no TLS below 1.2, and no early data, since a first flight that can be replayed publishes twice.
 //! - A plain server cannot be told everything: see [`Loss`], [`Incoming::reject`] and [`Incoming::release`].
 //!
@@ -71,6 +72,7 @@ mod properties;
 mod publish;
 mod random;
 mod reconnect;
+pub mod store;
 mod subscribe;
 mod transport;
 
@@ -89,7 +91,8 @@ pub use memory::{InFile, InProcess, Memory, MemoryError, Recollection};
 pub use negotiate::Door;
 pub use options::{Options, Policy, Settlement, TlsOptions, WillOptions};
 pub use properties::{Properties, settable_names};
-pub use publish::{Pending, Publish, Receipt};
+pub use publish::{Pending, Publish, Receipt, Restored};
 pub use reconnect::Reconnect;
+pub use store::{FileStore, InMemory, SessionStore, StoreError};
 pub use subscribe::{Filters, Granted, Subscribe};
 pub use transport::TlsFacts;

@@ -74,6 +74,27 @@ impl Outbound {
         Self { first: 1, slots: VecDeque::new(), open: 0, waiting: 0, window }
     }
 
+    /// Takes up messages from the records of an earlier life, in the order of their first sendings: each with its identifier, its
+    /// token and whether PUBREC had come. `None`: the identifiers are in no order in which this end gives them.
+    pub fn restore(messages: impl IntoIterator<Item = (PacketId, Token, bool, Delivery)>) -> Option<Self> {
+        let mut outbound = Self::new(1);
+        for (id, token, received, delivery) in messages {
+            if outbound.slots.is_empty() {
+                outbound.first = id.value();
+            }
+            // What stood between two of them is free again.
+            let at = ((u32::from(id.value()) + IDS - u32::from(outbound.first)) % IDS) as usize;
+            if u32::from(id.value()) > IDS || at < outbound.slots.len() {
+                return None;
+            }
+            outbound.slots.resize(at, Slot::Free);
+            let stage = Stage::Waiting(received);
+            outbound.slots.push_back(Slot::Message(InFlight { token, stage, delivery: Box::new(delivery), committed: None }));
+            outbound.waiting += 1;
+        }
+        Some(outbound)
+    }
+
     pub fn set_window(&mut self, window: u16) {
         self.window = window.max(1);
     }
@@ -299,5 +320,25 @@ mod tests {
         assert!(outbound.has_waiting() && outbound.credit() == 0);
         outbound.finish(ids[0]);
         assert_eq!(outbound.resend().map(|(id, message)| (id, message.token)), Some((ids[3], 3)));
+    }
+
+    #[test]
+    fn a_restored_ring_is_the_one_that_was_lost() {
+        let mut outbound = Outbound::new(100);
+        // Over the end of the numbers, with gaps.
+        outbound.first = 65_530;
+        let ids: Vec<_> = (0..10).map(|n| outbound.start(delivery(n), n)).collect();
+        [0, 3, 4, 8].into_iter().for_each(|n| drop(outbound.finish(ids[n])));
+        outbound.get_mut(ids[2]).unwrap().stage = Stage::Received;
+        outbound.disconnect();
+        let kept = outbound
+            .messages()
+            .map(|(id, message)| (id, message.token, message.stage == Stage::Waiting(true), (*message.delivery).clone()));
+        let mut restored = Outbound::restore(kept.collect::<Vec<_>>()).unwrap();
+        restored.set_window(100);
+        assert_eq!(restored, outbound);
+        assert_eq!(restored.start(delivery(10), 10), outbound.start(delivery(10), 10));
+        let twice = [ids[2], ids[5], ids[2]].map(|id| (id, 0, false, delivery(0)));
+        assert_eq!(Outbound::restore(twice), None);
     }
 }

@@ -5,6 +5,7 @@ use crate::driver::{Reply, Request};
 use crate::error::{Misbehaved, RequestError};
 use crate::event::Event;
 use crate::link::Link;
+use crate::store::Record;
 use crate::subscribe::{Granted, Wish, granted, packet};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Problem, Reason, Refusal, TopicFilter};
@@ -71,12 +72,14 @@ impl Desk {
                 for granted in granted(&wishes, &suback).unwrap_or_default() {
                     if let Err(refusal) = granted.result {
                         self.subscriptions.retain(|wish| wish.filter != granted.filter);
+                        self.journal.record(Record::Unsubscribed { filter: granted.filter.clone() });
                         self.tell(Event::SubscriptionLost { filter: granted.filter, refusal });
                     }
                 }
             }
             (Some(Asked::Unsubscribe { filters, reply }), Answer::Unsubscribed(unsuback)) => {
                 self.subscriptions.retain(|wish| !filters.contains(&wish.filter));
+                filters.iter().for_each(|filter| self.journal.record(Record::Unsubscribed { filter: filter.clone() }));
                 // A plain UNSUBACK says only that it was done.
                 let reasons = if unsuback.reasons.is_empty() { vec![Reason::SUCCESS; filters.len()] } else { unsuback.reasons };
                 let _ = reply.send(if reasons.len() == filters.len() { Ok(reasons) } else { Err(bad_answer()) });
@@ -91,6 +94,8 @@ impl Desk {
         for (wish, _) in wishes.iter().zip(granted).filter(|(_, granted)| granted.result.is_ok()) {
             self.subscriptions.retain(|known| known.filter != wish.filter);
             self.subscriptions.push(wish.clone());
+            let Wish { filter, qos, item } = wish.clone();
+            self.journal.record(Record::Subscribed { filter, qos, item });
         }
     }
 
