@@ -122,7 +122,9 @@ impl Client {
     async fn leave_as(&self, with_will: bool) {
         // It fails only when somebody has left already, or the client has ended.
         let _ = self.leave.try_send(with_will);
-        self.ended().await;
+        // Until the driver is gone, and with it its hold on a store.
+        let mut state = self.state.clone();
+        while state.changed().await.is_ok() {}
     }
 
     /// Waits until the client has ended, and says why.

@@ -297,7 +297,11 @@ impl Link {
             biased;
             turn = self.wire.turn(&mut self.inbox, &mut self.outbox, listen) => turn,
             // The next turn takes up what was kept.
-            _ = self.journal.kept_beyond(self.gate.waits_beyond().unwrap_or(u64::MAX)) => return,
+            progress = self.journal.kept_beyond(self.gate.waits_beyond().unwrap_or(u64::MAX)) => match progress.failed {
+                None => return,
+                // Nothing leaves any more; the owner of the journal ends the connection.
+                Some(_) => return std::future::pending().await,
+            },
         };
         let Turn { written, read, ended, error } = turn;
         self.written += written as u64;

@@ -19,10 +19,11 @@ use crate::incoming::Messages;
 use crate::link::Clock;
 use crate::negotiate::Negotiator;
 use crate::options::Options;
-use crate::store::{Journal, StoreError, StoredSession};
+use crate::store::{Closer, Journal, StoreError, StoredSession};
 use crate::subscribe::{Granted, Wish};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Reason, TopicFilter};
+use candor_protocol::session::Parked;
 use desk::{Desk, Inlets};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -53,6 +54,13 @@ pub(crate) enum Request {
     Subscribe { wishes: Vec<Wish>, reply: Reply<Vec<Granted>> },
     Unsubscribe { filters: Vec<TopicFilter>, reply: Reply<Vec<Reason>> },
     Ping { reply: Reply<Dictionary> },
+}
+
+/// The session that a driver starts with, and what ends its store.
+#[derive(Debug)]
+struct Kept {
+    parked: Parked,
+    closer: Option<Closer>,
 }
 
 /// What a driver that was started gives to its handles.
@@ -91,9 +99,6 @@ pub(crate) fn start(options: Arc<Options>) -> Result<Started, StoreError> {
     let mut desk = Desk::new(options, messages, settle, events, state_sender, journal);
     let (parked, restored) = desk.restore(stored)?;
     let ends = Ends { orders, requests, leave, events: weak, state, restored: Arc::new(Mutex::new(restored)) };
-    tokio::spawn(async move {
-        run::run(negotiator, desk, inlets, parked, first).await;
-        drop(closer);
-    });
+    tokio::spawn(run::run(negotiator, desk, inlets, Kept { parked, closer }, first));
     Ok(Started { ends, messages: handle, events: receiver, opened })
 }

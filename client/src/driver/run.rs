@@ -1,7 +1,7 @@
 //! The life of a client: connection after connection, and what is done between them.
 
-use super::State;
 use super::desk::{Desk, Inlets};
+use super::{Kept, State};
 use crate::error::Error;
 use crate::event::Event;
 use crate::incoming::{Incoming, Settled};
@@ -31,12 +31,13 @@ pub(super) async fn run(
     mut negotiator: Negotiator,
     mut desk: Desk,
     mut inlets: Inlets,
-    mut parked: Parked,
+    kept: Kept,
     first: oneshot::Sender<Result<(), Error>>,
 ) {
     let options = Arc::clone(&negotiator.options);
     let mut backoff = Backoff::new(options.reconnect.clone());
     let mut first = Some(first);
+    let Kept { mut parked, closer } = kept;
     let error = loop {
         let was_open = negotiator.ever_open;
         let ended = match connect(&mut negotiator, &mut desk, &mut inlets, parked).await {
@@ -63,7 +64,10 @@ pub(super) async fn run(
         }
     };
     // What was settled and handed over so far is kept for the next life.
-    let error = match (desk.keep_all().await, error) {
+    let kept = desk.keep_all(closer, options.connect_timeout).await;
+    // Whoever finds the client ended finds the store free.
+    drop((negotiator, options));
+    let error = match (kept, error) {
         (Err(store), Error::Left) => Error::Store(store),
         (_, error) => error,
     };

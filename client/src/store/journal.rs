@@ -42,16 +42,23 @@ impl Shared {
     }
 }
 
-/// Ends the thread when the last user of the journal is gone.
+/// Ends the thread, when it is closed or dropped.
 #[derive(Debug)]
-pub(crate) struct Closer(Journal);
+pub(crate) struct Closer(Arc<Shared>);
+
+impl Closer {
+    /// Ends the thread and waits until it uses the store no more.
+    pub(crate) async fn close(self) {
+        let mut progress = self.0.progress.clone();
+        drop(self);
+        while progress.changed().await.is_ok() {}
+    }
+}
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        if let Some(shared) = &self.0.0 {
-            shared.desk().closed = true;
-            shared.due.notify_one();
-        }
+        self.0.desk().closed = true;
+        self.0.due.notify_one();
     }
 }
 
@@ -69,10 +76,14 @@ impl Journal {
         let shared = Arc::new(Shared { desk: Mutex::default(), due: Condvar::new(), progress });
         let thread_shared = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("candor-store".to_owned());
-        let started = thread.spawn(move || keep_all(&*store, &thread_shared, &teller));
+        let started = thread.spawn(move || {
+            keep_all(&*store, &thread_shared, &teller);
+            // Whoever waits for the end of the teller finds the store free.
+            drop(store);
+            drop(teller);
+        });
         started.map_err(|error| StoreError::Broken { cause: format!("its thread cannot start: {error}") })?;
-        let journal = Self(Some(shared));
-        Ok((journal.clone(), Closer(journal), session))
+        Ok((Self(Some(Arc::clone(&shared))), Closer(shared), session))
     }
 
     pub(crate) fn is_on(&self) -> bool {

@@ -31,7 +31,7 @@ mod memory;
 mod session;
 
 pub use file::FileStore;
-pub(crate) use journal::Journal;
+pub(crate) use journal::{Closer, Journal};
 pub use memory::InMemory;
 pub use session::{StoredMessage, StoredSession, StoredSubscription};
 

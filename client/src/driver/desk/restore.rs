@@ -2,10 +2,11 @@
 
 use super::Desk;
 use crate::publish::{Pending, Restored};
-use crate::store::{StoreError, StoredSession};
+use crate::store::{Closer, StoreError, StoredSession};
 use crate::subscribe::Wish;
 use candor_protocol::session::Parked;
 use candor_protocol::session::outbound::Outbound;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 impl Desk {
@@ -58,9 +59,16 @@ impl Desk {
         }
     }
 
-    /// Waits until everything is kept that was recorded.
-    pub(in crate::driver) async fn keep_all(&mut self) -> Result<(), StoreError> {
-        let kept = self.journal.finish().await;
+    /// Waits until everything is kept that was recorded and the store is free, `patience` at most.
+    pub(in crate::driver) async fn keep_all(&mut self, closer: Option<Closer>, patience: Duration) -> Result<(), StoreError> {
+        let Some(closer) = closer else { return Ok(()) };
+        let finishing = async {
+            let kept = self.journal.finish().await;
+            closer.close().await;
+            kept
+        };
+        let late = || Err(StoreError::Broken { cause: format!("the store did not answer within {} ms", patience.as_millis()) });
+        let kept = tokio::time::timeout(patience, finishing).await.unwrap_or_else(|_| late());
         self.tell_kept();
         kept
     }

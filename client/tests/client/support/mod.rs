@@ -1,9 +1,11 @@
 //! A server in this process: the protocol's own server session with a script that decides, and with hands on the wire.
 
 mod connection;
+mod place;
 mod streams;
 
 pub use connection::{Act, Script};
+pub use place::Place;
 pub use streams::{Certificates, Transport};
 
 use candor_client::protocol::packet::{Connect, Publish, Subscribe};
@@ -100,6 +102,13 @@ impl Server {
     /// The server loses its sessions, as with a restart.
     pub fn forget_sessions(&self) {
         self.sessions.lock().unwrap().clear();
+    }
+
+    /// Accepts what a stored session has been handed and nobody has settled.
+    pub fn settle_stored(&self, client_id: &str) {
+        let mut sessions = self.sessions.lock().unwrap();
+        let parked = sessions.get_mut(client_id).unwrap();
+        (0..100).for_each(|ticket| parked.settle(ticket, Outcome::accepted()));
     }
 
     /// Has the newest connection do something.
