@@ -125,9 +125,19 @@ async fn messages_of_a_subscriber_that_is_killed_and_run_again_are_written_exact
         for n in 0..300 {
             server.deliver("a", &format!("message {n}"), Qos::ExactlyOnce, n);
         }
-        // The arrival of this first run has been passed over: it ends by hand.
         let mut settled = BTreeSet::new();
-        for _ in 0..random.below(30) {
+        server
+            .wait_for(|seen| match seen {
+                Seen::Settled { token, .. } => {
+                    settled.insert(token);
+                    None
+                }
+                Seen::Sent(299) => Some(()),
+                _ => None,
+            })
+            .await;
+        // The arrival of this first run has been passed over: it ends by hand.
+        while settled.len() < random.below(100) as usize {
             settled.insert(server.settled().await.0);
         }
         child.start_kill().unwrap();

@@ -224,7 +224,7 @@ async fn nothing_leaves_before_what_it_depends_on_is_kept() {
         // The server's answer to this comes behind all that the client had sent by then.
         server.deliver("a", "y", Qos::ExactlyOnce, 1);
         let incoming = soon(messages.next()).await.unwrap();
-        assert!(server.all_seen().is_empty(), "{policy:?}: PUBLISH left too early");
+        assert!(!server.all_seen().iter().any(|seen| matches!(seen, Seen::Publish(_))), "{policy:?}: PUBLISH left too early");
         answer.send(Ok(())).unwrap();
         soon(pending).await.unwrap();
         incoming.accept();

@@ -211,7 +211,10 @@ impl Connection {
         }
         while let Some((delivery, token)) = self.queue.pop_front() {
             match self.session.deliver(delivery.clone(), token) {
-                Delivered::Now(id) => self.put_publish(&delivery, id, false),
+                Delivered::Now(id) => {
+                    self.put_publish(&delivery, id, false);
+                    self.see(Seen::Sent(token));
+                }
                 Delivered::Later(delivery) => return self.queue.push_front((delivery, token)),
                 Delivered::TooLarge(_) => panic!("the test's message is too large for the client"),
             }

@@ -35,6 +35,8 @@ pub enum Seen {
     Unsubscribe,
     Ping,
     Notice,
+    /// A message was given to the session of the client: it is not lost with the connection any more.
+    Sent(Token),
     Settled {
         token: Token,
         outcome: Outcome,
