@@ -335,6 +335,15 @@ impl Link {
         self.session.tick(self.clock.now_ms());
     }
 
+    /// Ends the connection with a goodbye and without what was to be said before it.
+    pub(crate) async fn abandon(mut self) -> Parked {
+        self.outbox.clear();
+        self.gate = Gate::default();
+        self.session.leave(false);
+        while self.poll().is_some() {}
+        self.close(FAREWELL).await.0
+    }
+
     /// Writes what is owed within `farewell`, closes, and gives back what outlives the connection and whether all was written.
     pub(crate) async fn close(mut self, farewell: Duration) -> (Parked, bool) {
         let kept = tokio::time::timeout(farewell, self.journal.finish()).await;

@@ -60,6 +60,8 @@ pub(crate) struct Negotiator {
     pub(crate) journal: Journal,
     /// The first connection starts clean.
     clean_start: bool,
+    /// So does the next one.
+    starts_over: bool,
     /// A plain refusal was followed by the question why; once is enough until a connection was open.
     asked_why: bool,
 }
@@ -75,7 +77,12 @@ impl Negotiator {
     /// `begun`: where there is a store, whether a server has had its session already.
     pub(crate) fn new(options: Arc<Options>, clock: Clock, journal: Journal, begun: bool) -> Self {
         let clean_start = if journal.is_on() { !begun } else { options.clean_start };
-        Self { options, clock, ever_open: false, journal, clean_start, asked_why: false }
+        Self { options, clock, ever_open: false, journal, clean_start, starts_over: false, asked_why: false }
+    }
+
+    /// The next connection that is open started clean.
+    pub(crate) fn start_over(&mut self) {
+        self.starts_over = true;
     }
 
     /// Makes a connection. A session that is to be kept and starts clean takes two where the server is plain: MQTT 3.1.1 has one flag for
@@ -86,7 +93,7 @@ impl Negotiator {
         if !wipes || established.agreement.dialect.is_extended() {
             return Ok(established);
         }
-        leave(established.open.link).await;
+        established.open.link.abandon().await;
         self.establish_once(Parked::default()).await
     }
 
@@ -128,7 +135,7 @@ impl Negotiator {
         };
         let door = fixed.unwrap_or_else(|| door::choose(&self.options, &facts, &known, now_s()));
         let left_ms = u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
-        let settings = door::settings(&self.options, door, self.clean_start && !self.ever_open, left_ms.max(1));
+        let settings = door::settings(&self.options, door, self.starts_over || (self.clean_start && !self.ever_open), left_ms.max(1));
         let result = Link::open(wire, settings, parked, self.clock, self.journal.clone()).await;
         Ok(Tried { facts, door, result })
     }
@@ -147,7 +154,7 @@ impl Negotiator {
             Err(not_opened) => Err(self.error_of(&facts, door, &Recollection::default(), &not_opened)),
             Ok(open) => {
                 let agreed = agreement(&self.options, &facts, door, &open);
-                leave(open.link).await;
+                open.link.abandon().await;
                 Ok(agreed)
             }
         }
@@ -188,7 +195,7 @@ impl Negotiator {
                 let agreement = Arc::new(agreement(&self.options, &facts, door, &open));
                 events.push(Event::Connected(Arc::clone(&agreement)));
                 self.judge(&facts, door, because, known, agreement.dialect, &mut events);
-                (self.ever_open, self.asked_why) = (true, false);
+                (self.ever_open, self.asked_why, self.starts_over) = (true, false, false);
                 Ok(Established { open, agreement, events })
             }
         }
@@ -278,11 +285,4 @@ impl Negotiator {
     fn spoke_before(&self) -> Error {
         Error::NotAvailable(NotAvailable::SpokeBefore { server: self.options.address.clone() })
     }
-}
-
-/// Says goodbye at once.
-async fn leave(mut link: Link) {
-    link.session.leave(false);
-    while link.poll().is_some() {}
-    link.close(crate::link::FAREWELL).await;
 }

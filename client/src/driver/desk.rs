@@ -7,6 +7,7 @@ mod requests;
 mod restore;
 
 use super::{Reply, Request, State};
+use crate::agreement::Agreement;
 use crate::error::{Error, PublishError, RequestError};
 use crate::event::{Event, of_notice};
 use crate::incoming::{Incoming, Settled};
@@ -15,6 +16,7 @@ use crate::options::Options;
 use crate::publish::Order;
 use crate::store::{Journal, Record};
 use crate::subscribe::Wish;
+use bytes::Bytes;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::packet::property::{SESSION_INCARNATION, SESSION_STATE};
@@ -59,6 +61,8 @@ pub(super) struct Desk {
     journal: Journal,
     /// There was a session before this client, in its store.
     resumes: bool,
+    /// The server's name for the life of the session that identifiers belong to; empty where it gave none.
+    incarnation: Bytes,
     /// Who wants to know when so many records are kept.
     keeping: VecDeque<(u64, oneshot::Sender<()>)>,
     /// A message that the application has no room for; while there is one nothing is read.
@@ -92,6 +96,7 @@ impl Desk {
             open: HashMap::new(),
             journal,
             resumes: false,
+            incarnation: Bytes::new(),
             keeping: VecDeque::new(),
             held: VecDeque::new(),
             told_nobody_listens: false,
@@ -153,6 +158,12 @@ impl Desk {
         self.tell(event);
     }
 
+    /// Whether the server resumed a session that is not the one this client knows.
+    pub(super) fn is_another_life(&self, agreement: &Agreement) -> bool {
+        let named = agreement.incarnation.as_ref().filter(|_| agreement.session_present && !self.incarnation.is_empty());
+        named.is_some_and(|incarnation| *incarnation != self.incarnation)
+    }
+
     /// A connection is open: what the server lost is dealt with, and subscriptions are renewed.
     pub(super) fn opened(&mut self, opened: Opened, link: &mut Link, first: bool) {
         let first = first && !std::mem::take(&mut self.resumes);
@@ -163,7 +174,8 @@ impl Desk {
             self.journal.record(Record::Lost);
         }
         let incarnation = opened.dictionary.value(SESSION_INCARNATION).unwrap_or_default();
-        self.journal.record(Record::Begun { client_id: self.options.client_id.clone(), incarnation });
+        self.journal.record(Record::Begun { client_id: self.options.client_id.clone(), incarnation: incarnation.clone() });
+        self.incarnation = incarnation;
         if !opened.session_present {
             self.open.clear();
             let (mut unsettled, mut resent) = (0, 0);

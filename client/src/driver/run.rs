@@ -77,8 +77,20 @@ pub(super) async fn run(
     }
 }
 
-/// Makes a connection while messages queue up.
+/// Makes a connection to the session that this client knows. One that is another life of it, by its incarnation, knows other messages
+/// under the same identifiers: it is ended, and everything that was in flight is lost with the one that was meant.
 async fn connect(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inlets, parked: Parked) -> Result<Established, Ended> {
+    let established = connect_once(negotiator, desk, inlets, parked).await?;
+    if !desk.is_another_life(&established.agreement) {
+        return Ok(established);
+    }
+    negotiator.start_over();
+    let parked = established.open.link.abandon().await;
+    connect_once(negotiator, desk, inlets, parked).await
+}
+
+/// Makes a connection while messages queue up.
+async fn connect_once(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inlets, parked: Parked) -> Result<Established, Ended> {
     let establishing = negotiator.establish(parked);
     tokio::pin!(establishing);
     let messages = desk.messages();
@@ -198,7 +210,7 @@ impl<'a> Serving<'a> {
         {
             self.desk.take(order, true);
         }
-        while link.session.is_ready()
+        while self.desk.may_ask(link)
             && let Ok(request) = self.inlets.requests.try_recv()
         {
             self.desk.ask(request, link);
@@ -233,7 +245,7 @@ impl<'a> Serving<'a> {
             () = Desk::room(&messages), if held => {}
             Some(settled) = self.inlets.settlements.recv() => self.settle(settled, link),
             Some(order) = self.inlets.orders.recv(), if self.desk.has_room() => self.desk.take(order, true),
-            Some(request) = self.inlets.requests.recv(), if link.session.is_ready() => self.desk.ask(request, link),
+            Some(request) = self.inlets.requests.recv(), if self.desk.may_ask(link) => self.desk.ask(request, link),
             with_will = self.inlets.leave.recv(), if !self.handles_gone => self.leave(with_will, link),
             () = messages.closed(), if self.handles_gone => link.session.leave(false),
             () = sleep_until(told_at.unwrap_or(deadline)), if told_at.is_some() => self.tell_held(),

@@ -29,7 +29,7 @@ struct Log {
     len: u64,
     session: StoredSession,
     broken: Option<String>,
-    _lock: File,
+    lock: File,
 }
 
 impl FileStore {
@@ -47,7 +47,7 @@ impl FileStore {
         if bytes.is_empty() {
             let session = StoredSession::default();
             let (file, salt, len) = write_anew(&path, &session).map_err(failed(&path, "make"))?;
-            return Ok(Self(Mutex::new(Log { path, file, salt, len, session, broken: None, _lock: lock })));
+            return Ok(Self(Mutex::new(Log { path, file, salt, len, session, broken: None, lock })));
         }
         let salt = check_head(&path, &bytes)?;
         let (session, len) = replay(&path, &bytes, salt)?;
@@ -55,7 +55,7 @@ impl FileStore {
             file.set_len(len).and_then(|()| file.sync_all()).map_err(failed(&path, "mend"))?;
         }
         file.seek(SeekFrom::Start(len)).map_err(failed(&path, "read"))?;
-        Ok(Self(Mutex::new(Log { path, file, salt, len, session, broken: None, _lock: lock })))
+        Ok(Self(Mutex::new(Log { path, file, salt, len, session, broken: None, lock })))
     }
 }
 
@@ -145,6 +145,13 @@ impl Log {
             (self.file, self.salt, self.len) = (file, salt, len);
         }
         Ok(())
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // To close it is not enough: a process that is just being started from this one may hold it open for a moment longer.
+        let _ = self.lock.unlock();
     }
 }
 

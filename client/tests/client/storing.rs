@@ -180,6 +180,29 @@ async fn a_store_that_is_new_ends_what_the_server_knew_before() {
     }
 }
 
+#[tokio::test]
+async fn another_life_of_the_session_is_not_taken_for_this_one() {
+    for policy in [Policy::Require, Policy::Prefer] {
+        let store: Arc<dyn SessionStore> = Arc::new(InMemory::default());
+        let mut server = Server::start(Script::judging(|_| None)).await;
+        let (client, messages) = connect(stored(&server, policy, &store)).await;
+        soon(client.publish("a", "x").qos(Qos::ExactlyOnce).keep()).await.unwrap();
+        server.publish().await;
+        vanish(&mut server, client, messages).await;
+        // Somebody started clean under this identifier meanwhile: what is under way there is not what this client sent.
+        server.now_follow(Script { incarnation: "87654321".into(), ..Script::default() });
+        server.all_seen();
+        let (client, _messages) = connect(stored(&server, policy, &store)).await;
+        for restored in client.restored() {
+            assert_eq!(soon(restored.pending).await.map(drop), Err(PublishError::Lost { taken: false }));
+        }
+        soon(client.publish("a", "y").qos(Qos::ExactlyOnce).into_future()).await.unwrap();
+        let cleans = [server.connect().await.clean_session, server.connect().await.clean_session];
+        assert_eq!(cleans, [false, true], "{policy:?}");
+        assert_eq!(server.publish().await.message.payload(), b"y");
+    }
+}
+
 /// A store that keeps nothing before it is told to, and fails where it is told so.
 #[derive(Debug)]
 struct Slow {

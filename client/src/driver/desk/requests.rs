@@ -14,6 +14,9 @@ use candor_protocol::session::{Answer, Token};
 /// Filters that one SUBSCRIBE renews at most.
 const RENEWED_AT_ONCE: usize = 100;
 
+/// Requests that wait for their answers at most; more wait with their handles.
+const ASKED_MAX: usize = 256;
+
 /// A request that was sent.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -32,6 +35,11 @@ pub(super) enum Asked {
 }
 
 impl Desk {
+    /// Whether one more request may be sent now.
+    pub(in crate::driver) fn may_ask(&self, link: &Link) -> bool {
+        link.session.is_ready() && self.asked.len() + self.pings.len() < ASKED_MAX
+    }
+
     pub(in crate::driver) fn ask(&mut self, request: Request, link: &mut Link) {
         let extended = link.session.terms().dialect.is_extended();
         let token = self.token();

@@ -16,6 +16,7 @@ impl Desk {
     /// The store holds what no session leaves behind.
     pub(in crate::driver) fn restore(&mut self, stored: StoredSession) -> Result<(Parked, Vec<Restored>), StoreError> {
         self.resumes = stored.has_begun();
+        self.incarnation = stored.incarnation;
         // Tokens are the numbers in the store.
         self.next_token = stored.last_number;
         let wishes = stored.subscriptions.into_iter().map(|known| Wish { filter: known.filter, qos: known.qos, item: known.item });

@@ -30,6 +30,8 @@ pub struct Script {
     pub refuse: Option<Refusal>,
     /// Says of a session that it does not have.
     pub state: SessionState,
+    /// What it calls the life of each session.
+    pub incarnation: Bytes,
     /// How a message is settled; `None`: not at all.
     pub judge: Judge,
     pub grant: Grant,
@@ -52,6 +54,7 @@ impl Default for Script {
             policy: ServerPolicy { node: "test".to_owned(), ..ServerPolicy::default() },
             refuse: None,
             state: SessionState::New,
+            incarnation: Bytes::from_static(b"12345678"),
             judge: Arc::new(|_| Some(Outcome::accepted())),
             grant: Arc::new(|_, item| Reason(item.qos as u8)),
             suback: Dictionary::EMPTY,
@@ -275,7 +278,7 @@ impl Connection {
         }
         let stored = self.sessions.lock().unwrap().remove(&self.client_id).filter(|_| !clean);
         let state = if stored.is_some() { SessionState::Resumed } else { self.script.state };
-        let acceptance = Acceptance { state, incarnation: Bytes::from_static(b"12345678"), ..Acceptance::default() };
+        let acceptance = Acceptance { state, incarnation: self.script.incarnation.clone(), ..Acceptance::default() };
         let now_ms = self.now_ms();
         self.session.accept(acceptance, stored, now_ms);
     }
