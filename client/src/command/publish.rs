@@ -89,13 +89,12 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 None => lines(&client, &shape).await,
             };
             client.leave().await;
-            // All is settled: the next run begins anew.
-            if let (Ok(_), Some(store)) = (&result, &shape.store) {
-                state::mark(store, Bytes::new())?;
-            }
-            result.and_then(|first_refusal| first_refusal.map_or(Ok(()), Err))
+            result
         };
-        tokio::join!(sending, telling).0
+        let first_refusal = tokio::join!(sending, telling).0?;
+        // All is settled, and the next run begins anew. It is the last step: who is killed behind it has done everything.
+        shape.store.as_deref().map_or(Ok(()), |store| state::mark(store, Bytes::new()))?;
+        first_refusal.map_or(Ok(()), Err)
     };
     match matches.get_one::<u64>("timeout") {
         None => publishing.await,

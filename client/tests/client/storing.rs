@@ -228,7 +228,9 @@ fn full() -> StoreError {
     StoreError::Io { file: "session".into(), what: "write", cause: "no space left".to_owned() }
 }
 
-fn slow() -> (Arc<Notify>, mpsc::Sender<Result<(), StoreError>>, Arc<dyn SessionStore>) {
+type Answers = mpsc::Sender<Result<(), StoreError>>;
+
+fn slow() -> (Arc<Notify>, Answers, Arc<dyn SessionStore>) {
     let (answer, answers) = mpsc::channel();
     let asked = Arc::new(Notify::new());
     (Arc::clone(&asked), answer, Arc::new(Slow { asked, answers: Mutex::new(answers) }))

@@ -46,6 +46,8 @@ pub struct Script {
     pub tamper: Option<Tamper>,
     /// Answers no PINGREQ.
     pub mute: bool,
+    /// The next connection is served when this one has ended, so that what a killed client left in its socket comes first.
+    pub alone: bool,
 }
 
 impl Default for Script {
@@ -63,6 +65,7 @@ impl Default for Script {
             dies_of_second_packet: false,
             tamper: None,
             mute: false,
+            alone: false,
         }
     }
 }

@@ -134,7 +134,7 @@ impl Server {
                         return found;
                     }
                 }
-                _ => panic!("it did not come; what came: {passed:#?}"),
+                other => panic!("{other:?}: it did not come; what came: {passed:#?}"),
             }
         }
     }
@@ -180,11 +180,17 @@ async fn accept(
         *acts.lock().unwrap() = Some(actor);
         let _ = seen.send(Seen::Arrived);
         let (transport, sessions, seen) = (transport.clone(), Arc::clone(&sessions), seen.clone());
-        connections.spawn(async move {
+        let alone = script.alone;
+        let serving = async move {
             if let Some(stream) = transport.accept(tcp).await {
                 connection::serve(stream, script, sessions, seen, inlet).await;
             }
-        });
+        };
+        if alone {
+            serving.await;
+        } else {
+            connections.spawn(serving);
+        }
     }
 }
 
