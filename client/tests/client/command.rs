@@ -461,6 +461,10 @@ async fn explain_reads_arguments_files_and_standard_input() {
     let ran = with_input(&["explain", "--json"], "d0 00").await;
     let object: Value = serde_json::from_str(&ran.out).unwrap();
     assert!(ran.exit == 0 && object.to_string().contains("PINGRESP"), "{}", ran.out);
+    let place = crate::support::Place::new();
+    std::fs::write(place.file("packets"), [0xD0, 0]).unwrap();
+    let ran = candor(&["explain", "-f", place.file("packets").to_str().unwrap()]).await;
+    assert!(ran.exit == 0 && ran.out.contains("PINGRESP"), "{} {}", ran.out, ran.error);
     let ran = candor(&["explain", "c1 00"]).await;
     assert_eq!((ran.exit, ran.error.as_str()), (1, ""));
     let ran = candor(&["explain", "xyz"]).await;
