@@ -93,7 +93,9 @@ impl Held {
             let KeyRef::Number(number @ 1..) = key else { return Err(lie("a number in held is none", &format!("unfinished: {key:?}"))) };
             let outcome = match value {
                 Item::Bool(false) => None,
-                Item::Unsigned(reason) => Some(Reason(u8::try_from(reason).map_err(|_| lie("an outcome in held is no reason", &format!("unfinished: {number}")))?)),
+                Item::Unsigned(reason) => Some(Reason(
+                    u8::try_from(reason).map_err(|_| lie("an outcome in held is no reason", &format!("unfinished: {number}")))?,
+                )),
                 _ => return Err(lie("an outcome in held is no reason", &format!("unfinished: {number}"))),
             };
             unfinished.insert(number as u64, outcome);

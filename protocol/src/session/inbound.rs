@@ -369,7 +369,9 @@ impl Inbound {
     /// their repetition is known, and can still be settled.
     pub fn disconnect(&mut self) {
         for pending in &self.pending {
-            if let (Qos::AtLeastOnce, PendingState::Open | PendingState::Settled(_), Some(number)) = (pending.qos, &pending.state, pending.number) {
+            if let (Qos::AtLeastOnce, PendingState::Open | PendingState::Settled(_), Some(number)) =
+                (pending.qos, &pending.state, pending.number)
+            {
                 self.interrupted.insert(pending.id, number);
             }
         }

@@ -179,7 +179,20 @@ impl Session {
     fn new(side: Side, phase: Phase, terms: Terms, parked: Parked, clock: Clock) -> Self {
         let Parked { inbound, outbound, mark, .. } = parked;
         let held_back = Vec::new();
-        Self { side, phase, terms, inbound, outbound, clock, trial: None, held_back, mark, has_said_held: false, will: None, outputs: VecDeque::new() }
+        Self {
+            side,
+            phase,
+            terms,
+            inbound,
+            outbound,
+            clock,
+            trial: None,
+            held_back,
+            mark,
+            has_said_held: false,
+            will: None,
+            outputs: VecDeque::new(),
+        }
     }
 
     pub fn role(&self) -> Role {

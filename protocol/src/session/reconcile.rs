@@ -108,7 +108,11 @@ fn fate(message: &InFlight, held: &Held) -> Result<Option<Fate>, Refusal> {
         }
         (_, Some(None)) => Fate::Again,
         (Qos::ExactlyOnce, Some(Some(reason))) if !reason.is_error() => {
-            if is_released { Fate::Again } else { Fate::Received(reason.known_or_class()) }
+            if is_released {
+                Fate::Again
+            } else {
+                Fate::Received(reason.known_or_class())
+            }
         }
         (_, Some(Some(reason))) => Fate::Settled(with(*reason)),
         (Qos::ExactlyOnce, None) if !is_released => return Err(lie("a message is finished that was not released", &place)),

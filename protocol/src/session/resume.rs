@@ -119,7 +119,9 @@ impl Session {
                 Ok(outputs)
             }
             // An accept answers a client of which the server does not know yet what it holds.
-            Some(_) if answer.value(property::COUNT_MARK).is_none() => Err(lie("the server refers to a count that this client did not", "count")),
+            Some(_) if answer.value(property::COUNT_MARK).is_none() => {
+                Err(lie("the server refers to a count that this client did not", "count"))
+            }
             _ => {
                 self.inbound.listed(false);
                 self.begin_count(Self::named_count(answer));

@@ -141,7 +141,11 @@ impl Model for Scenario {
             }),
             Property::always(ORDER, |_, world: &World| {
                 let mut first = Vec::new();
-                world.delivered.iter().for_each(|message| if !first.contains(message) { first.push(*message) });
+                world.delivered.iter().for_each(|message| {
+                    if !first.contains(message) {
+                        first.push(*message)
+                    }
+                });
                 first.is_sorted()
             }),
             Property::always(CLASH, |_, world: &World| !world.has_clash),

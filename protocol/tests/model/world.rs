@@ -37,10 +37,21 @@ pub(crate) enum At {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Keeping {
     /// A message that is owed, with the identifier that it takes.
-    Message { payload: u8, taken: Option<PacketId>, ticket: Ticket },
-    Received { token: Token, id: PacketId },
-    Settled { token: Token },
-    Released { id: PacketId },
+    Message {
+        payload: u8,
+        taken: Option<PacketId>,
+        ticket: Ticket,
+    },
+    Received {
+        token: Token,
+        id: PacketId,
+    },
+    Settled {
+        token: Token,
+    },
+    Released {
+        id: PacketId,
+    },
 }
 
 /// A message in the store.
