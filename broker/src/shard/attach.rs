@@ -205,12 +205,13 @@ impl Shard {
         client.generation = self.random.draw();
         client.rights = admission.rights;
         let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
+        let count_mark = Bytes::copy_from_slice(&client.generation.to_be_bytes());
         let unix_ms = self.now.unix_ms;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.client = Some(slot);
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
-        let acceptance = Acceptance { state, incarnation, assigned_client_id, server_time_ms: unix_ms };
+        let acceptance = Acceptance { state, incarnation, count_mark, assigned_client_id, server_time_ms: unix_ms };
         connection.session.accept(acceptance, parked.or_else(|| (state == SessionState::Resumed).then(Parked::default)), self.now.ms);
         let terms = connection.session.terms();
         tracing::debug!(client = %id, principal = %admission.principal, dialect = %terms.dialect, state = ?state, "connected");

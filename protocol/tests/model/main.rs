@@ -30,12 +30,16 @@ pub(crate) struct Scenario {
     crashes: [u8; 3],
     /// Whether a client's file holds the count as well.
     clients_keep_count: bool,
+    /// Whether the application publishes at any time, and not as soon as it can.
+    publishes_late: bool,
+    /// Which clients connect at all.
+    sides: &'static [Side],
     mutant: Option<Mutant>,
 }
 
 impl Scenario {
     fn new(qos: Qos, ways: &[Way], cuts: [u8; 2], crashes: [u8; 3]) -> Self {
-        Self { qos, ways: ways.to_vec(), messages: 2, window: 2, cuts, crashes, clients_keep_count: true, mutant: None }
+        Self { qos, ways: ways.to_vec(), messages: 2, window: 2, cuts, crashes, clients_keep_count: true, publishes_late: false, sides: &SIDES, mutant: None }
     }
 }
 
@@ -44,6 +48,7 @@ pub(crate) enum Action {
     Connect(Side, Way2),
     Carry(Side, At),
     Keep,
+    Publish,
     Cut(Side),
     CrashClient(Side),
     CrashBroker,
@@ -55,7 +60,7 @@ pub(crate) type Way2 = usize;
 impl Scenario {
     /// What happens by itself when nothing goes wrong.
     fn kind(&self, world: &World, actions: &mut Vec<Action>) {
-        for side in SIDES {
+        for side in self.sides.iter().copied() {
             let client = world.client(side);
             if client.end.session.is_none() {
                 actions.extend((0..self.ways.len()).map(|way| Action::Connect(side, way)));
@@ -69,6 +74,9 @@ impl Scenario {
         }
         if !world.keeping.is_empty() {
             actions.push(Action::Keep);
+        }
+        if self.publishes_late && world.may_publish(self) {
+            actions.push(Action::Publish);
         }
     }
 
@@ -92,7 +100,7 @@ impl Model for Scenario {
             return;
         }
         self.kind(world, actions);
-        for side in SIDES {
+        for side in self.sides.iter().copied() {
             let is_connected = world.client(side).end.session.is_some();
             if is_connected && world.cuts[side as usize] > 0 {
                 actions.push(Action::Cut(side));
@@ -112,6 +120,7 @@ impl Model for Scenario {
             Action::Connect(side, way) => world.connect(self, side, *self.ways.get(way)?),
             Action::Carry(side, to) => world.carry(self, side, to),
             Action::Keep => world.keep(self),
+            Action::Publish => world.publish_now(self),
             Action::Cut(side) => {
                 world.cuts[side as usize] -= 1;
                 world.cut(side);
@@ -186,8 +195,8 @@ fn explore(name: &str, scenario: Scenario) -> usize {
     let checker = scenario.checker().threads(2).spawn_dfs().join();
     let states = checker.unique_state_count();
     println!("{name}: {states} states, {} generated, depth {}, {:.1?}", checker.state_count(), checker.max_depth(), began.elapsed());
-    for (property, path) in checker.discoveries() {
-        assert_eq!(property, DONE, "{name}: {:?}\n{:#?}", path.clone().into_actions(), path.last_state());
+    for (property, path) in checker.discoveries().into_iter().filter(|(property, _)| *property != DONE) {
+        panic!("{name}: it is not so that {property}: {:?}\n{:#?}", path.clone().into_actions(), path.last_state());
     }
     assert!(checker.discovery(DONE).is_some() && checker.is_done());
     states
@@ -200,14 +209,17 @@ const QOS: [Qos; 2] = [Qos::AtLeastOnce, Qos::ExactlyOnce];
 #[test]
 fn cut_connections_lose_and_double_nothing() {
     for qos in QOS {
-        explore(&format!("{qos:?}, extended, cuts"), Scenario::new(qos, EXTENDED, [1, 1], [0, 0, 0]));
+        explore(&format!("{qos:?}, extended, cut at the publisher"), Scenario::new(qos, EXTENDED, [1, 0], [0, 0, 0]));
         explore(&format!("{qos:?}, plain, cut at the publisher"), Scenario::new(qos, &[Way::Plain], [1, 0], [0, 0, 0]));
     }
+    explore("AtLeastOnce, extended, cut at the subscriber", Scenario::new(Qos::AtLeastOnce, EXTENDED, [0, 1], [0, 0, 0]));
 }
 
 /// The first invariant that a mutant is seen to break, with what led to it.
 fn broken_by(mutant: Mutant, cuts: [u8; 2], crashes: [u8; 3], properties: &[&'static str]) {
-    let scenario = Scenario { mutant: Some(mutant), ..Scenario::new(mutant::qos_of(mutant), EXTENDED, cuts, crashes) };
+    let publishes_late = matches!(mutant, Mutant::IdentifiersExchanged | Mutant::InFlightForgotten);
+    let sides: &[Side] = if mutant == Mutant::IdentifiersExchanged { &[Side::Publisher] } else { &SIDES };
+    let scenario = Scenario { mutant: Some(mutant), publishes_late, sides, ..Scenario::new(mutant::qos_of(mutant), EXTENDED, cuts, crashes) };
     let wanted = HasDiscoveries::AllOf(properties.iter().copied().collect());
     let checker = scenario.checker().threads(2).finish_when(wanted).spawn_bfs().join();
     let discoveries = checker.discoveries();
@@ -235,12 +247,28 @@ fn an_acknowledgement_before_the_message_is_kept_is_a_lie() {
 
 #[test]
 fn identifiers_in_the_place_of_counts_lose_a_message() {
-    broken_by(Mutant::IdentifiersExchanged, [1, 0], [1, 0, 0], &[LOST]);
+    // The crash has the ring of identifiers begin again, which a long life does as well.
+    broken_by(Mutant::IdentifiersExchanged, [1, 0], [1, 0, 0], &[LIED_TO]);
 }
 
 #[test]
 fn a_mark_without_its_count_ends_in_a_quarrel() {
     broken_by(Mutant::MarkWithoutCount, [0, 0], [0, 1, 0], &[QUARREL]);
+}
+
+#[test]
+fn a_publisher_that_forgets_its_identifiers_uses_one_twice() {
+    broken_by(Mutant::InFlightForgotten, [0, 0], [1, 0, 0], &[CLASH]);
+}
+
+#[test]
+fn what_was_sent_before_a_crash_comes_before_what_waited() {
+    broken_by(Mutant::SentBehindWaiting, [0, 1], [0, 1, 0], &[ORDER]);
+}
+
+#[test]
+fn a_record_that_is_never_announced_settles_nothing() {
+    broken_by(Mutant::RecordsNotAnnounced, [0, 0], [0, 0, 0], &[UNSETTLED]);
 }
 
 /// Every world that is too large for every day. The figures are printed.
@@ -249,8 +277,13 @@ fn a_mark_without_its_count_ends_in_a_quarrel() {
 fn every_large_world() {
     let mut states = 0;
     for qos in QOS {
-        states += explore(&format!("{qos:?}, both ways, cuts and the broker's crash"), Scenario::new(qos, BOTH, [1, 1], [0, 1, 0]));
-        states += explore(&format!("{qos:?}, extended, every crash"), Scenario::new(qos, EXTENDED, [0, 0], [1, 1, 1]));
+        let mut world = |name: &str, ways, cuts, crashes| states += explore(&format!("{qos:?}, {name}"), Scenario::new(qos, ways, cuts, crashes));
+        world("extended, a cut at each", EXTENDED, [1, 1], [0, 0, 0]);
+        world("extended, two cuts at the publisher", EXTENDED, [2, 0], [0, 0, 0]);
+        world("both ways, a cut at the publisher", BOTH, [1, 0], [0, 0, 0]);
+        world("both ways, a cut at the subscriber", BOTH, [0, 1], [0, 0, 0]);
+        world("by an offer, a cut at the publisher", &[Way::Offer], [1, 0], [0, 0, 0]);
+        world("extended, a crash of each", EXTENDED, [0, 0], [1, 1, 1]);
     }
     println!("{states} states in all");
     assert!(states >= 1_000_000);

@@ -19,6 +19,12 @@ pub(crate) enum Mutant {
     AcknowledgedBeforeKept,
     /// The broker goes on with a count that its store did not keep.
     MarkWithoutCount,
+    /// A publisher forgets in a crash what is in flight, and with it which identifiers are in use.
+    InFlightForgotten,
+    /// After a crash the broker sends what waits before what it had sent already.
+    SentBehindWaiting,
+    /// The broker's store keeps a record and tells nobody.
+    RecordsNotAnnounced,
 }
 
 /// What resuming by identifiers comes to: a message whose identifier the peer has seen, and not open, is taken for finished.
@@ -53,7 +59,7 @@ pub(crate) fn count_from_nothing(parked: &mut Parked) {
 /// What a QoS demands of a mutant is not the same at both.
 pub(crate) const fn qos_of(mutant: Mutant) -> Qos {
     match mutant {
-        Mutant::DedupeForgotten | Mutant::ReleasedBeforeRecorded => Qos::ExactlyOnce,
-        _ => Qos::AtLeastOnce,
+        Mutant::AcknowledgedBeforeKept | Mutant::MarkWithoutCount | Mutant::SentBehindWaiting => Qos::AtLeastOnce,
+        _ => Qos::ExactlyOnce,
     }
 }

@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 pub(crate) struct End {
     pub(crate) session: Option<Session>,
     pub(crate) parked: Parked,
+    /// What was parked is in the session: at a broker, since it accepted the CONNECT.
+    pub(crate) is_attached: bool,
 }
 
 impl End {
@@ -21,30 +23,36 @@ impl End {
         if let Some(mut session) = self.session.take() {
             session.lost();
             while session.poll().is_some() {}
-            self.parked = session.park();
+            if std::mem::take(&mut self.is_attached) {
+                self.parked = session.park();
+            }
         }
     }
 
+    fn attached(&mut self) -> Option<&mut Session> {
+        self.session.as_mut().filter(|_| self.is_attached)
+    }
+
     pub(crate) fn settle(&mut self, ticket: Ticket) {
-        match &mut self.session {
+        match self.attached() {
             Some(session) => session.settle(ticket, Outcome::accepted()),
             None => self.parked.settle(ticket, Outcome::accepted()),
         }
     }
 
     pub(crate) fn recorded(&mut self, record: Record) {
-        match &mut self.session {
+        match self.attached() {
             Some(session) => session.recorded(record),
             None => self.parked.recorded(record),
         }
     }
 
     pub(crate) fn outbound(&self) -> &Outbound {
-        self.session.as_ref().map_or(&self.parked.outbound, |session| session.in_flight())
+        self.session.as_ref().filter(|_| self.is_attached).map_or(&self.parked.outbound, |session| session.in_flight())
     }
 
     pub(crate) fn inbound(&self) -> &Inbound {
-        self.session.as_ref().map_or(&self.parked.inbound, |session| session.received())
+        self.session.as_ref().filter(|_| self.is_attached).map_or(&self.parked.inbound, |session| session.received())
     }
 
     /// A client's end after a crash. It wrote all of this to its file in the step in which it changed, so that what is there after
@@ -79,6 +87,7 @@ impl End {
             was_extended: false,
             mark: counts,
         };
+        self.is_attached = false;
     }
 }
 

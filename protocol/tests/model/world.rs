@@ -135,6 +135,7 @@ impl World {
         let client = self.client_mut(side);
         let parked = std::mem::take(&mut client.end.parked);
         client.end.session = Some(Session::client(Arc::new(settings), parked, 0));
+        client.end.is_attached = true;
         client.served.session = Some(Session::server(Arc::new(policy), 0));
         self.drain(scenario, side, At::Client);
     }
@@ -174,7 +175,9 @@ impl World {
             }
             Keeping::Received { token, id } => {
                 self.kept[token as usize].is_received = true;
-                self.end(Side::Subscriber, At::Broker).recorded(Record::Received(id));
+                if scenario.mutant != Some(Mutant::RecordsNotAnnounced) {
+                    self.end(Side::Subscriber, At::Broker).recorded(Record::Received(id));
+                }
             }
             Keeping::Released { id } => {
                 self.taken.remove(&id);
@@ -198,6 +201,9 @@ impl World {
         if scenario.mutant == Some(Mutant::DedupeForgotten) && side == Side::Subscriber {
             self.client_mut(side).end.parked = Parked::default();
         }
+        if scenario.mutant == Some(Mutant::InFlightForgotten) && side == Side::Publisher {
+            self.client_mut(side).end.parked = Parked::default();
+        }
     }
 
     pub(crate) fn crash_broker(&mut self, scenario: &Scenario) {
@@ -209,8 +215,13 @@ impl World {
             let delivery = delivery(kept.payload, scenario.qos);
             Some(Restored { id: kept.sent?, token, delivery, received: kept.is_received, number: None })
         });
-        let outbound = Outbound::restore(restored.collect::<Vec<_>>(), None).expect("identifiers in their order");
-        self.queue = sent.filter(|(kept, _)| kept.sent.is_none()).map(|(_, token)| token).collect();
+        let mut outbound = Outbound::restore(restored.collect::<Vec<_>>(), None).expect("identifiers in their order");
+        let (was_sent, waits): (Vec<_>, Vec<_>) = sent.partition(|(kept, _)| kept.sent.is_some());
+        self.queue = waits.iter().map(|(_, token)| *token).collect();
+        if scenario.mutant == Some(Mutant::SentBehindWaiting) {
+            outbound = Outbound::new(1);
+            self.queue.extend(was_sent.iter().map(|(_, token)| *token));
+        }
         let mut inbound = Inbound::default();
         self.taken.iter().for_each(|id| inbound.restore(*id));
         // What this store does not keep is the count, so no mark is restored.
@@ -238,7 +249,7 @@ impl World {
                 self.act(scenario, side, at, output);
             }
             let has_sent = match (side, at) {
-                (Side::Publisher, At::Client) => self.publish(scenario),
+                (Side::Publisher, At::Client) => !scenario.publishes_late && self.publish(scenario),
                 (Side::Subscriber, At::Broker) => self.deliver(scenario),
                 _ => false,
             };
@@ -246,6 +257,16 @@ impl World {
                 return;
             }
         }
+    }
+
+    pub(crate) fn may_publish(&self, scenario: &Scenario) -> bool {
+        let session = self.client(Side::Publisher).end.session.as_ref();
+        self.published < scenario.messages && session.is_some_and(|session| session.credit() > 0)
+    }
+
+    pub(crate) fn publish_now(&mut self, scenario: &Scenario) {
+        self.publish(scenario);
+        self.drain(scenario, Side::Publisher, At::Client);
     }
 
     fn publish(&mut self, scenario: &Scenario) -> bool {
@@ -322,6 +343,7 @@ impl World {
         let client = self.client_mut(side);
         let parked = std::mem::replace(&mut client.is_known, true).then(|| std::mem::take(&mut client.served.parked));
         let state = if parked.is_some() { SessionState::Resumed } else { SessionState::New };
+        client.served.is_attached = true;
         if let Some(session) = &mut client.served.session {
             session.accept(Acceptance { state, count_mark, ..Acceptance::default() }, parked, 0);
         }
