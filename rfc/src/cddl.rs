@@ -101,8 +101,7 @@ fn require() -> Cddl {
 
 fn held() -> Cddl {
     let value = |value| if value == ValueType::Map { "{ * uint => uint / false }" } else { type_name(value) };
-    let entries: Vec<Entry> =
-        HELD_KEYS.iter().map(|row| Entry { number: row.number, name: row.name, value: value(row.value) }).collect();
+    let entries: Vec<Entry> = HELD_KEYS.iter().map(|row| Entry { number: row.number, name: row.name, value: value(row.value) }).collect();
     Cddl { caption: "What One End Holds", text: map("held", &entries, true) }
 }
 

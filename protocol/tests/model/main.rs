@@ -39,7 +39,18 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     fn new(qos: Qos, ways: &[Way], cuts: [u8; 2], crashes: [u8; 3]) -> Self {
-        Self { qos, ways: ways.to_vec(), messages: 2, window: 2, cuts, crashes, clients_keep_count: true, publishes_late: false, sides: &SIDES, mutant: None }
+        Self {
+            qos,
+            ways: ways.to_vec(),
+            messages: 2,
+            window: 2,
+            cuts,
+            crashes,
+            clients_keep_count: true,
+            publishes_late: false,
+            sides: &SIDES,
+            mutant: None,
+        }
     }
 }
 
@@ -219,7 +230,8 @@ fn cut_connections_lose_and_double_nothing() {
 fn broken_by(mutant: Mutant, cuts: [u8; 2], crashes: [u8; 3], properties: &[&'static str]) {
     let publishes_late = matches!(mutant, Mutant::IdentifiersExchanged | Mutant::InFlightForgotten);
     let sides: &[Side] = if mutant == Mutant::IdentifiersExchanged { &[Side::Publisher] } else { &SIDES };
-    let scenario = Scenario { mutant: Some(mutant), publishes_late, sides, ..Scenario::new(mutant::qos_of(mutant), EXTENDED, cuts, crashes) };
+    let scenario =
+        Scenario { mutant: Some(mutant), publishes_late, sides, ..Scenario::new(mutant::qos_of(mutant), EXTENDED, cuts, crashes) };
     let wanted = HasDiscoveries::AllOf(properties.iter().copied().collect());
     let checker = scenario.checker().threads(2).finish_when(wanted).spawn_bfs().join();
     let discoveries = checker.discoveries();
@@ -277,7 +289,8 @@ fn a_record_that_is_never_announced_settles_nothing() {
 fn every_large_world() {
     let mut states = 0;
     for qos in QOS {
-        let mut world = |name: &str, ways, cuts, crashes| states += explore(&format!("{qos:?}, {name}"), Scenario::new(qos, ways, cuts, crashes));
+        let mut world =
+            |name: &str, ways, cuts, crashes| states += explore(&format!("{qos:?}, {name}"), Scenario::new(qos, ways, cuts, crashes));
         world("extended, a cut at each", EXTENDED, [1, 1], [0, 0, 0]);
         world("extended, two cuts at the publisher", EXTENDED, [2, 0], [0, 0, 0]);
         world("both ways, a cut at the publisher", BOTH, [1, 0], [0, 0, 0]);
