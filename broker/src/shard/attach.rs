@@ -217,6 +217,7 @@ impl Shard {
         client.rights = admission.rights;
         let is_restored = std::mem::take(&mut client.is_restored);
         let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
+        let count_mark = Bytes::copy_from_slice(&client.generation.to_be_bytes());
         let server_time_ms = self.now.unix_ms;
         let expiry_s = self.session_expiry_s(key, connect);
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -225,7 +226,7 @@ impl Shard {
         let expiry_s = expiry_s.min(u64::from(connection.listener.policy.profile.session_expiry_s_max)) as u32;
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
-        let acceptance = Acceptance { state, incarnation, assigned_client_id, server_time_ms };
+        let acceptance = Acceptance { state, incarnation, count_mark, assigned_client_id, server_time_ms };
         if is_restored {
             self.review_subscriptions(slot);
         }

@@ -92,6 +92,9 @@ pub struct Acceptance {
     pub state: SessionState,
     /// 8 bytes that name this life of the session.
     pub incarnation: Bytes,
+    /// 8 bytes that were never drawn before: they name the count of messages that begins where what both ends hold cannot be
+    /// compared. Empty: nothing is counted, and every resumption follows MQTT 3.1.1.
+    pub count_mark: Bytes,
     /// The identifier that was chosen for a client that sent none.
     pub assigned_client_id: Option<String>,
     /// The server's clock: milliseconds since 1970.

@@ -5,7 +5,7 @@ use crate::publish::{Pending, Restored};
 use crate::store::{Closer, StoreError, StoredSession};
 use crate::subscribe::Wish;
 use candor_protocol::session::Parked;
-use candor_protocol::session::outbound::Outbound;
+use candor_protocol::session::outbound::{self, Outbound};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -29,7 +29,14 @@ impl Desk {
             self.wait_for(number, &message.delivery, outcome);
             restored.push(Restored { message: message.delivery.message.clone(), qos: message.delivery.qos, pending: Pending(pending) });
             match message.id {
-                Some(id) => under_way.push((id, number, message.received, message.delivery)),
+                Some(id) => under_way.push(outbound::Restored {
+                    id,
+                    token: number,
+                    delivery: message.delivery,
+                    received: message.received,
+                    // A store keeps no counts: the next connection resumes as MQTT 3.1.1 has it.
+                    number: None,
+                }),
                 None => {
                     self.queue_bytes += message.delivery.message.len();
                     self.queue.push_back((message.delivery, number));
@@ -37,7 +44,7 @@ impl Desk {
             }
         }
         let broken = || StoreError::Broken { cause: "the identifiers in the store are in no order that this client gives".to_owned() };
-        parked.outbound = Outbound::restore(under_way).ok_or_else(broken)?;
+        parked.outbound = Outbound::restore(under_way, None).ok_or_else(broken)?;
         Ok((parked, restored))
     }
 
