@@ -2,6 +2,7 @@
 
 use super::publisher::Publisher;
 use crate::bench::BenchError;
+use crate::bench::histogram::Histogram;
 use crate::bench::link::{Link, Poll, Scratch};
 use crate::bench::outcome::Outcome;
 use crate::bench::plan::Plan;
@@ -12,16 +13,21 @@ use std::time::{Duration, Instant};
 
 /// How often time is looked at when nothing happens.
 const LOOK: Duration = Duration::from_millis(20);
+/// After the load, for what is still on its way.
+const DRAIN_TIME: Duration = Duration::from_secs(120);
+/// Of a packet, beside payload and dictionary: header, topic, identifier, and what a server adds.
+const OVERHEAD_LEN: usize = 4096;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Role {
     Publisher(usize),
-    /// It gets `count` streams from `first` on, tallied from `tally` on.
+    /// It gets `count` streams from `first` on, tallied from `tally` on; `lane` is its place among the subscribers.
     Subscriber {
         first: u32,
         count: u32,
         tally: usize,
+        lane: usize,
     },
 }
 
@@ -35,6 +41,8 @@ pub(super) struct Engine {
     roles: Vec<Role>,
     publishers: Vec<Publisher>,
     tallies: Vec<Tally>,
+    /// Messages that come from nobody here.
+    awaited: u64,
     turn: Turn,
 }
 
@@ -48,6 +56,18 @@ struct Turn {
     progress: u64,
     strangers: u64,
     refused: u64,
+    clock: Option<Clock>,
+}
+
+/// Times of a load at a rate.
+#[derive(Debug)]
+struct Clock {
+    start: Instant,
+    /// When what is being handled was read.
+    now_ns: u64,
+    /// Messages a second over all publishers.
+    rate: f64,
+    histogram: Histogram,
 }
 
 /// A set of small numbers, emptied every turn.
@@ -77,15 +97,7 @@ impl Marks {
 }
 
 impl Engine {
-    pub(super) fn new(
-        plan: Plan,
-        poll: Poll,
-        scratch: Scratch,
-        links: Vec<Link>,
-        roles: Vec<Role>,
-        publishers: Vec<Publisher>,
-        tallies: usize,
-    ) -> Self {
+    pub(super) fn new(plan: Plan, poll: Poll, links: Vec<Link>, roles: Vec<Role>, publishers: Vec<Publisher>, tallies: usize) -> Self {
         let turn = Turn {
             moved: Marks::new(publishers.len()),
             touched: Marks::new(links.len()),
@@ -93,13 +105,25 @@ impl Engine {
             progress: 0,
             strangers: 0,
             refused: 0,
+            clock: plan.rate.map(|rate| Clock { start: Instant::now(), now_ns: 0, rate, histogram: Histogram::new() }),
         };
-        Self { plan, poll, scratch: Some(scratch), links, roles, publishers, tallies: vec![Tally::default(); tallies], turn }
+        let scratch = Some(Scratch::new(plan.payload_len + plan.dictionary_len + OVERHEAD_LEN));
+        let tallies = vec![Tally::default(); tallies];
+        Self { plan, poll, scratch, links, roles, publishers, tallies, awaited: 0, turn }
+    }
+
+    /// Waits for `count` messages that were sent before.
+    pub(super) fn awaits(&mut self, count: u64) {
+        self.awaited = count;
+        self.turn.touched.set(0);
     }
 
     /// Sends until time or count is reached, then waits for what is on its way.
     pub(super) fn run(&mut self, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
         let start = Instant::now();
+        if let Some(clock) = &mut self.turn.clock {
+            clock.start = start;
+        }
         let (mut last, mut last_progress, mut looked) = (start, 0, start);
         (0..self.publishers.len()).for_each(|at| self.turn.moved.set(at));
         let mut sending = true;
@@ -110,7 +134,8 @@ impl Engine {
                 self.fill(now - start);
             }
             self.flush()?;
-            if !sending && self.publishers.iter().all(Publisher::is_idle) {
+            let is_late = !sending && now - start > self.plan.time + DRAIN_TIME;
+            if !sending && (is_late || self.turn.progress >= self.awaited && self.publishers.iter().all(Publisher::is_idle)) {
                 break;
             }
             let ready = self.poll.wait(self.patience(sending)).map_err(BenchError::system("epoll"))?;
@@ -118,6 +143,9 @@ impl Engine {
             if self.turn.progress != last_progress {
                 (last, last_progress) = (Instant::now(), self.turn.progress);
             } else if now - last > self.plan.stall {
+                if self.publishers.is_empty() {
+                    break;
+                }
                 self.stalled()?;
                 last = now;
             }
@@ -139,10 +167,13 @@ impl Engine {
             None => u64::MAX,
             Some(rate) => {
                 (0..self.publishers.len()).for_each(|at| self.turn.moved.set(at));
-                (elapsed.as_secs_f64() * rate / self.publishers.len() as f64) as u64
+                (elapsed.as_secs_f64() * rate) as u64 + 1
             }
         };
+        let publishers = self.publishers.len() as u64;
         while let Some(at) = self.turn.moved.pop() {
+            // At a rate publishers take turns, so that messages travel one by one.
+            let due = if self.plan.rate.is_none() { due } else { (due + publishers - 1 - at as u64) / publishers };
             let publisher = &mut self.publishers[at];
             if publisher.fill(due, &mut self.links[publisher.link]) {
                 self.turn.touched.set(publisher.link);
@@ -168,10 +199,18 @@ impl Engine {
                 }
             }
             if ready.readable {
-                self.take(ready.token, &mut scratch).map_err(|error| self.lost(ready.token, &error))?;
+                self.take_all(ready.token, &mut scratch).map_err(|error| self.lost(ready.token, &error))?;
             }
         }
         self.scratch = Some(scratch);
+        Ok(())
+    }
+
+    fn take_all(&mut self, token: usize, scratch: &mut Scratch) -> io::Result<()> {
+        self.take(token, scratch)?;
+        while self.links[token].has_more() {
+            self.take(token, scratch)?;
+        }
         Ok(())
     }
 
@@ -180,11 +219,14 @@ impl Engine {
         let mut used = 0;
         let bad = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
         let role = self.roles[token];
+        if let Some(clock) = &mut self.turn.clock {
+            clock.now_ns = clock.start.elapsed().as_nanos() as u64;
+        }
         let before = self.links[token].backlog();
         while let Some((frame, length)) = wire::next_frame(&bytes[used..]).map_err(bad)? {
             match role {
                 Role::Publisher(at) => self.answered(token, at, frame).ok_or_else(|| bad("an answer that makes no sense"))?,
-                Role::Subscriber { first, count, tally } => {
+                Role::Subscriber { first, count, tally, .. } => {
                     self.delivered(token, (first, count, tally), frame).ok_or_else(|| bad("a packet that makes no sense"))?;
                 }
             }
@@ -241,7 +283,11 @@ impl Engine {
         }
         if self.tallies[tally + stream as usize].take(stamp.lane) {
             self.turn.progress += 1;
-            if self.publishers[stamp.stream as usize].delivered(stamp.number) {
+            if let Some(clock) = &mut self.turn.clock {
+                let intended = stamp.number * self.publishers.len() as u64 + u64::from(stamp.stream);
+                clock.histogram.add(clock.now_ns.saturating_sub((intended as f64 * 1e9 / clock.rate) as u64));
+            }
+            if self.publishers.get_mut(stamp.stream as usize).is_some_and(|publisher| publisher.delivered(stamp.number)) {
                 self.turn.moved.set(stamp.stream as usize);
             }
         }
@@ -267,14 +313,16 @@ impl Engine {
     fn outcome(&self, elapsed: Duration) -> Outcome {
         let mut count = Count { strangers: self.turn.strangers, ..Count::default() };
         for role in &self.roles {
-            let Role::Subscriber { first, count: streams, tally } = *role else { continue };
+            let Role::Subscriber { first, count: streams, tally, lane } = *role else { continue };
             for stream in 0..streams as usize {
-                let sent = self.publishers[first as usize + stream].sent();
+                let publisher = self.publishers.get(first as usize + stream);
+                let sent = publisher.map_or(self.awaited, |publisher| publisher.sent_to(lane));
                 self.tallies[tally + stream].add_to(sent, &mut count);
             }
         }
         let sent = self.publishers.iter().map(Publisher::sent).sum();
-        Outcome { count, sent, refused: self.turn.refused, seconds: elapsed.as_secs_f64(), ..Outcome::default() }
+        let latency = self.turn.clock.as_ref().and_then(|clock| clock.histogram.latency());
+        Outcome { count, sent, refused: self.turn.refused, seconds: elapsed.as_secs_f64(), latency, ..Outcome::default() }
     }
 
     fn lost(&self, token: usize, error: &io::Error) -> BenchError {
