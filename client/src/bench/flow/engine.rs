@@ -124,7 +124,7 @@ impl Engine {
         if let Some(clock) = &mut self.turn.clock {
             clock.start = start;
         }
-        let (mut last, mut last_progress, mut looked) = (start, 0, start);
+        let (mut last, mut last_progress, mut looked, mut quiet_since) = (start, 0, start, start);
         (0..self.publishers.len()).for_each(|at| self.turn.moved.set(at));
         let mut sending = true;
         loop {
@@ -142,19 +142,19 @@ impl Engine {
             self.read(ready)?;
             if self.turn.progress != last_progress {
                 (last, last_progress) = (Instant::now(), self.turn.progress);
-            } else if now - last > self.plan.stall {
-                if self.publishers.is_empty() {
+                quiet_since = last;
+            } else if now.saturating_duration_since(quiet_since) > self.plan.stall {
+                if !self.goes_on_without() {
                     break;
                 }
-                self.stalled()?;
-                last = now;
+                quiet_since = now;
             }
             if now - looked > Duration::from_millis(100) {
                 looked = now;
                 watch(self.turn.progress);
             }
         }
-        Ok(self.outcome(last - start))
+        self.finish(last - start)
     }
 
     /// A load at a rate is exact only when it does not sleep.
@@ -294,20 +294,28 @@ impl Engine {
         Some(())
     }
 
-    /// Nothing has come for too long. Above QoS 0 nothing may be missing, and identifiers are still in use: there it is the end.
-    fn stalled(&mut self) -> Result<(), BenchError> {
+    /// Nothing has come for too long; true when the load goes on. At QoS 0 what is missing may be lost, and others follow. Above
+    /// it identifiers are still in use, so it is the end.
+    fn goes_on_without(&mut self) -> bool {
         if self.plan.qos > 0 {
-            let open: u64 = self.publishers.iter().filter(|publisher| !publisher.is_idle()).count() as u64;
-            let seconds = self.plan.stall.as_secs_f64();
-            return Err(BenchError::Silent(format!(
-                "nothing has come for {seconds} s, and {open} publishers wait for messages or acknowledgements"
-            )));
+            return false;
         }
         for (at, publisher) in self.publishers.iter_mut().enumerate() {
             publisher.give_up();
             self.turn.moved.set(at);
         }
-        Ok(())
+        !self.publishers.is_empty()
+    }
+
+    /// What was seen, when all has come or nothing more will.
+    fn finish(&self, elapsed: Duration) -> Result<Outcome, BenchError> {
+        let outcome = self.outcome(elapsed);
+        let open = self.publishers.iter().filter(|publisher| !publisher.is_idle()).count();
+        if open > 0 && outcome.count.lost == 0 {
+            let text = format!("all messages have come, but {open} publishers wait for acknowledgements that do not");
+            return Err(BenchError::Silent(text));
+        }
+        Ok(outcome)
     }
 
     fn outcome(&self, elapsed: Duration) -> Outcome {
