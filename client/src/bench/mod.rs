@@ -9,6 +9,8 @@
 //! loop: a publisher has at most a window of messages that are not acknowledged and delivered, so nothing is lost by overrunning
 //! a queue. The figure to compare is the CPU time a delivered message costs the server; messages a second are what was left of
 //! the machine.
+//!
+//! Not part of the library's promise: its interface is the command, its flags, output and exit states.
 
 mod door;
 mod error;

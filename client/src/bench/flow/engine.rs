@@ -1,8 +1,8 @@
 //! The loop: read what is ready, refill the windows that moved, write each connection once.
 
 use super::publisher::Publisher;
+use super::turn::{Clock, Turn};
 use crate::bench::BenchError;
-use crate::bench::histogram::Histogram;
 use crate::bench::link::{Link, Poll, Scratch};
 use crate::bench::outcome::Outcome;
 use crate::bench::plan::Plan;
@@ -46,67 +46,9 @@ pub(super) struct Engine {
     turn: Turn,
 }
 
-/// What changed in a turn, and what was seen so far.
-#[derive(Debug)]
-struct Turn {
-    moved: Marks,
-    touched: Marks,
-    extended: bool,
-    /// Deliveries and acknowledgements.
-    progress: u64,
-    strangers: u64,
-    refused: u64,
-    clock: Option<Clock>,
-}
-
-/// Times of a load at a rate.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    /// When what is being handled was read.
-    now_ns: u64,
-    /// Messages a second over all publishers.
-    rate: f64,
-    histogram: Histogram,
-}
-
-/// A set of small numbers, emptied every turn.
-#[derive(Debug)]
-struct Marks {
-    is_set: Vec<bool>,
-    list: Vec<usize>,
-}
-
-impl Marks {
-    fn new(len: usize) -> Self {
-        Self { is_set: vec![false; len], list: Vec::with_capacity(len) }
-    }
-
-    #[inline]
-    fn set(&mut self, at: usize) {
-        if !std::mem::replace(&mut self.is_set[at], true) {
-            self.list.push(at);
-        }
-    }
-
-    fn pop(&mut self) -> Option<usize> {
-        let at = self.list.pop()?;
-        self.is_set[at] = false;
-        Some(at)
-    }
-}
-
 impl Engine {
     pub(super) fn new(plan: Plan, poll: Poll, links: Vec<Link>, roles: Vec<Role>, publishers: Vec<Publisher>, tallies: usize) -> Self {
-        let turn = Turn {
-            moved: Marks::new(publishers.len()),
-            touched: Marks::new(links.len()),
-            extended: plan.dialect.is_extended(),
-            progress: 0,
-            strangers: 0,
-            refused: 0,
-            clock: plan.rate.map(|rate| Clock { start: Instant::now(), now_ns: 0, rate, histogram: Histogram::new() }),
-        };
+        let turn = Turn::new(publishers.len(), links.len(), plan.dialect.is_extended(), plan.rate);
         let scratch = Some(Scratch::new(plan.payload_len + plan.dictionary_len + OVERHEAD_LEN));
         let tallies = vec![Tally::default(); tallies];
         Self { plan, poll, scratch, links, roles, publishers, tallies, awaited: 0, turn }
@@ -122,7 +64,7 @@ impl Engine {
     pub(super) fn run(&mut self, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
         let start = Instant::now();
         if let Some(clock) = &mut self.turn.clock {
-            clock.start = start;
+            clock.start(start);
         }
         let (mut last, mut last_progress, mut looked, mut quiet_since) = (start, 0, start, start);
         (0..self.publishers.len()).for_each(|at| self.turn.moved.set(at));
@@ -220,7 +162,7 @@ impl Engine {
         let bad = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
         let role = self.roles[token];
         if let Some(clock) = &mut self.turn.clock {
-            clock.now_ns = clock.start.elapsed().as_nanos() as u64;
+            clock.look();
         }
         let before = self.links[token].backlog();
         while let Some((frame, length)) = wire::next_frame(&bytes[used..]).map_err(bad)? {
@@ -284,8 +226,7 @@ impl Engine {
         if self.tallies[tally + stream as usize].take(stamp.lane) {
             self.turn.progress += 1;
             if let Some(clock) = &mut self.turn.clock {
-                let intended = stamp.number * self.publishers.len() as u64 + u64::from(stamp.stream);
-                clock.histogram.add(clock.now_ns.saturating_sub((intended as f64 * 1e9 / clock.rate) as u64));
+                clock.note(stamp, self.publishers.len());
             }
             if self.publishers.get_mut(stamp.stream as usize).is_some_and(|publisher| publisher.delivered(stamp.number)) {
                 self.turn.moved.set(stamp.stream as usize);
@@ -329,7 +270,7 @@ impl Engine {
             }
         }
         let sent = self.publishers.iter().map(Publisher::sent).sum();
-        let latency = self.turn.clock.as_ref().and_then(|clock| clock.histogram.latency());
+        let latency = self.turn.clock.as_ref().and_then(Clock::latency);
         Outcome { count, sent, refused: self.turn.refused, seconds: elapsed.as_secs_f64(), latency, ..Outcome::default() }
     }
 

@@ -73,7 +73,7 @@ pub(in crate::bench) fn collect(
     let door = door::open(endpoint, plan.dialect, &errand.receiver(), subscribe)?;
     let mut link = Link::new(&poll, door.stream, 0).map_err(BenchError::system("a socket"))?;
     if subscribe {
-        // Messages may come before SUBACK ([MQTT-3.8.4-2] allows it), so it is not waited for here.
+        // Messages may come before SUBACK (section 3.8.4 allows it), so it is not waited for here.
         link.out.extend(wire::subscribe(plan.dialect, 1, &[errand.filter()], plan.qos));
     }
     let role = Role::Subscriber { first: 0, count: 1, tally: 0, lane: 0 };

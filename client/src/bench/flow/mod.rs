@@ -5,6 +5,7 @@ mod engine;
 mod errand;
 mod publisher;
 mod setup;
+mod turn;
 
 use super::BenchError;
 use super::outcome::{Meter, Outcome};

@@ -41,7 +41,7 @@ impl Row {
         }
     }
 
-    /// What the protocol forbids and yet was seen; empty when nothing was. At QoS 0 a message may be lost ([MQTT-4.3.1]), at QoS 1
+    /// What the protocol forbids and yet was seen; empty when nothing was. At QoS 0 a message may be lost (section 4.3.1), at QoS 1
     /// it may come twice; order holds at every QoS ([MQTT-4.6.0-6]).
     pub fn violations(&self) -> Vec<String> {
         let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(of).sum::<u64>();

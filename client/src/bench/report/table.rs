@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 const HEAD: [&str; 8] = ["scenario", "target", "server CPU s/M", "ratio", "load CPU s/M", "messages/s", "RSS MiB", "lost/dup/reordered"];
 
+type Quantile = fn(&Latency) -> f64;
+
 /// A line a row, in columns; latencies and further figures; ratios of all loads in one table; and the faults.
 pub(super) fn text(report: &Report) -> String {
     let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
@@ -63,7 +65,7 @@ fn matrix(report: &Report, scenarios: &[&str]) -> Vec<Vec<String>> {
 
 /// Latencies and further figures of a row, on a line of their own.
 fn further(row: &Row, out: &mut String) {
-    let latencies: [(&str, fn(&Latency) -> f64); 5] =
+    let latencies: [(&str, Quantile); 5] =
         [("p50", |l| l.p50), ("p90", |l| l.p90), ("p99", |l| l.p99), ("p99.9", |l| l.p999), ("max", |l| l.max)];
     let latency = latencies.into_iter().filter_map(|(name, of)| Some(format!("{name} {} us", short(row.latency(of)?.median))));
     let facts = row.facts().into_iter().map(|(name, spread)| format!("{name} {}", spread.text()));

@@ -60,11 +60,14 @@ pub(in crate::command) fn command() -> Command {
 }
 
 const EXPLANATION: &str = "\
-CPU is user and system time of the server's process and its descendants while the load lasts, for each million delivered
-messages; that figure can be compared even on a busy machine, messages a second cannot. The first target is what the others are
-compared with. The exit state is 1 when a run failed or a server did what the protocol forbids: lost a message above QoS 0,
-doubled one at QoS 0 or 2, or changed the order of a topic.
+CPU is user and system time of the server's process and its descendants while the load lasts, for each million delivered messages. \
+That figure can be compared even on a busy machine; messages a second cannot. The first target is what the others are compared \
+with.
 
+The exit state is 1 when a run failed, or a server did what the protocol forbids: lost a message above QoS 0, doubled one at QoS 0 \
+or 2, or changed the order of a topic.
+
+Example:
   candor bench pairs -t floor -s 'candor-broker --listen mqtt://127.0.0.1:{port}' -s 'mosquitto -p {port}' --runs 3 --pin 0,1";
 
 fn suite_names() -> Vec<String> {
