@@ -106,9 +106,9 @@ impl Report {
         self.rows.iter().map(|row| self.row_json(row)).collect()
     }
 
-    /// The row that another of its load is compared with.
+    /// The row that another of its load is compared with: the first that has a figure.
     fn first(&self, row: &Row) -> Option<&Row> {
-        self.rows.iter().find(|other| other.scenario == row.scenario)
+        self.rows.iter().find(|other| other.scenario == row.scenario && other.cpu().is_some())
     }
 
     /// How many times the CPU of the first target.
