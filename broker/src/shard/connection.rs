@@ -181,13 +181,18 @@ impl Shard {
         }
     }
 
-    /// The transport ended.
-    pub fn lost(&mut self, key: ConnectionKey) {
+    /// The transport ended, and its socket is still being closed: the key stays taken, so that nobody else gets it meanwhile.
+    pub fn broken(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.session.lost();
             self.act(key);
-            self.connections.try_remove(key);
         }
+    }
+
+    /// The transport ended, and its socket is gone.
+    pub fn lost(&mut self, key: ConnectionKey) {
+        self.broken(key);
+        self.connections.try_remove(key);
     }
 
     /// Everything was written and the transport was closed.

@@ -125,6 +125,7 @@ macro_rules! for_each_statement {
             sever::open_exchanges_survive_a_restart: "MQTT-4.1.0-1",
             sever::open_exchanges_survive_a_crash: "MQTT-4.1.0-1",
 
+            probes::a_websocket_that_is_closed_takes_nobody_with_it:,
             probes::an_unusual_connect_is_served_or_closed_and_never_left_hanging:,
             probes::what_follows_an_unusual_connect_is_in_step:,
             probes::an_unsubscribe_in_the_same_write_as_connect_is_answered_in_order: "MQTT-3.10.4-4" "MQTT-3.10.4-5",
