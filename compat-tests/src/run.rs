@@ -25,6 +25,9 @@ pub const OWN: &str = "candor";
 /// How long is waited for what is known not to come.
 const GAP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long is waited for what comes on some runs only.
+const SOMETIMES_PATIENCE: Duration = Duration::from_secs(5);
+
 /// One case on one pair.
 #[derive(Debug, Clone, Copy)]
 pub struct Trial {
@@ -155,8 +158,8 @@ impl Trial {
         let gap = self.gap();
         let attempt = || self.attempt();
         let outcome = match gap {
-            Some(gap) if !gap.sometimes => with_patience(GAP_PATIENCE, attempt),
-            _ => attempt(),
+            Some(gap) => with_patience(if gap.sometimes { SOMETIMES_PATIENCE } else { GAP_PATIENCE }, attempt),
+            None => attempt(),
         };
         let verdict = match outcome {
             Ok(outcome) => held_against(outcome, gap),
