@@ -1,5 +1,7 @@
 //! `candor-compat`: the matrix of clients and brokers from the command line.
 
+use candor_compat::case::coverage::Coverage;
+use candor_compat::case::ours::{COMMAND, NEGOTIATION, OURS};
 use candor_compat::client;
 use candor_compat::outcome::{Checked, Stop};
 use candor_compat::peer::{Broker, Peers, Unavailable};
@@ -25,7 +27,8 @@ enum Command {
         /// Only this broker; may be repeated. `script` stands for the tests of clients alone.
         #[arg(long)]
         broker: Vec<String>,
-        /// Only this client; may be repeated. `wire` stands for the tests of brokers alone.
+        /// Only this client; may be repeated. `wire` stands for the tests of brokers alone, `negotiation` and `command` for what
+        /// our own client and command line promise.
         #[arg(long)]
         client: Vec<String>,
         /// Only cases whose name contains this; may be repeated.
@@ -41,6 +44,8 @@ enum Command {
     Peers,
     /// List the cases, with the statements of MQTT 3.1.1 that they prove.
     Cases,
+    /// Say which statements of MQTT 3.1.1 are covered by tests, and why the others are not.
+    Statements,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         Command::Matrix { broker, client, case, threads, format } => matrix(&broker, &client, &case, threads, format),
         Command::Peers => list_peers(),
         Command::Cases => list_cases(),
+        Command::Statements => statements(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -64,7 +70,7 @@ fn matrix(brokers: &[String], clients: &[String], cases: &[String], threads: usi
     for name in brokers.iter().filter(|name| *name != SCRIPT) {
         Peers::broker(name)?;
     }
-    for name in clients.iter().filter(|name| *name != WIRE) {
+    for name in clients.iter().filter(|name| ![WIRE, NEGOTIATION, COMMAND].contains(&name.as_str())) {
         Peers::client(name)?;
     }
     let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|wanted| wanted == name);
@@ -132,6 +138,12 @@ fn list_cases() -> Checked<bool> {
     for case in candor_compat::case::CASES {
         writeln!(out, "pair    {}", case.name)?;
     }
+    for case in candor_compat::case::mixed::MIXED {
+        writeln!(out, "mixed   {}", case.name)?;
+    }
+    for case in OURS {
+        writeln!(out, "{:<11} {} ({})", case.about, case.name, case.against)?;
+    }
     for statement in candor_compat::case::statements::STATEMENTS {
         writeln!(out, "broker  {} [{}]", statement.name, statement.ids.join(", "))?;
     }
@@ -139,4 +151,11 @@ fn list_cases() -> Checked<bool> {
         writeln!(out, "client  {} [{}]", statement.name, statement.ids.join(", "))?;
     }
     Ok(true)
+}
+
+/// Whether every statement is covered, or has a reason why not.
+fn statements() -> Checked<bool> {
+    let coverage = Coverage::of_all();
+    write!(std::io::stdout(), "{coverage}")?;
+    Ok(coverage.is_complete())
 }

@@ -1,6 +1,8 @@
 //! Runs cases: one trial is one case on one pair of peers, and its verdict is the outcome held against the known gaps.
 
 use crate::case::client_statements::{CLIENT_STATEMENTS, ClientStatement, Duel};
+use crate::case::mixed::MIXED;
+use crate::case::ours::{OURS, OurCase};
 use crate::case::statements::{STATEMENTS, Statement};
 use crate::case::{CASES, Case, Stage, Target};
 use crate::client;
@@ -17,8 +19,14 @@ pub const WIRE: &str = "wire";
 /// The name of the broker that is a script: the tests of a client byte for byte.
 pub const SCRIPT: &str = "script";
 
+/// The name of our own broker.
+pub const OWN: &str = "candor";
+
 /// How long is waited for what is known not to come.
 const GAP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long is waited for what comes on some runs only.
+const SOMETIMES_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One case on one pair.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +45,8 @@ pub enum Subject {
     Broker(&'static Statement),
     /// A client before a script.
     Client(&'static ClientStatement),
+    /// What our client alone promises, with a broker.
+    Ours(&'static OurCase),
 }
 
 impl Subject {
@@ -45,6 +55,7 @@ impl Subject {
             Subject::Pair(case) => case.name,
             Subject::Broker(statement) => statement.name,
             Subject::Client(statement) => statement.name,
+            Subject::Ours(case) => case.name,
         }
     }
 }
@@ -103,29 +114,41 @@ pub struct Record {
     pub took_ms: u64,
 }
 
-/// Every trial there is: each client with each broker, and each alone before a script.
+/// Every trial there is: each client with each broker, and each alone before a script; other people's clients beside extended
+/// ones on our broker; what our client alone promises.
 ///
 /// # Errors
 /// `peers.toml` is not as it should be.
 pub fn trials() -> Checked<Vec<Trial>> {
     let peers = Peers::load()?;
     let mut trials = vec![];
-    for broker in peers.broker.iter().map(|peer| peer.name.as_str()) {
-        for client in peers.client.iter().map(|peer| peer.name.as_str()) {
-            trials.extend(CASES.iter().map(|case| Trial { client, broker, subject: Subject::Pair(case) }));
+    for peer in &peers.broker {
+        let broker = peer.name.as_str();
+        for client in peers.client.iter().filter(|client| client.goes_with(broker)) {
+            let mixed = if broker == OWN && !is_own(&client.name) { MIXED } else { &[] };
+            let cases = CASES.iter().chain(mixed).map(|case| Trial { client: &client.name, broker, subject: Subject::Pair(case) });
+            trials.extend(cases);
         }
         trials.extend(STATEMENTS.iter().map(|statement| Trial { client: WIRE, broker, subject: Subject::Broker(statement) }));
+        let ours = OURS.iter().filter(|case| case.against.holds(broker));
+        trials.extend(ours.map(|case| Trial { client: case.about, broker, subject: Subject::Ours(case) }));
     }
-    for client in peers.client.iter().map(|peer| peer.name.as_str()) {
+    for client in peers.client.iter().filter(|client| client.goes_with(SCRIPT)) {
+        let client = client.name.as_str();
         trials.extend(CLIENT_STATEMENTS.iter().map(|statement| Trial { client, broker: SCRIPT, subject: Subject::Client(statement) }));
     }
     Ok(trials)
 }
 
+/// Whether this is our own client, with whichever policy.
+pub fn is_own(client: &str) -> bool {
+    client.split('-').next() == Some(OWN)
+}
+
 /// The names of all cases.
 pub fn case_names() -> impl Iterator<Item = &'static str> {
-    let (pairs, brokers) = (CASES.iter().map(|case| case.name), STATEMENTS.iter().map(|statement| statement.name));
-    pairs.chain(brokers).chain(CLIENT_STATEMENTS.iter().map(|statement| statement.name))
+    let (pairs, brokers) = (CASES.iter().chain(MIXED).map(|case| case.name), STATEMENTS.iter().map(|statement| statement.name));
+    pairs.chain(brokers).chain(CLIENT_STATEMENTS.iter().map(|statement| statement.name)).chain(OURS.iter().map(|case| case.name))
 }
 
 impl Trial {
@@ -135,8 +158,8 @@ impl Trial {
         let gap = self.gap();
         let attempt = || self.attempt();
         let outcome = match gap {
-            Some(gap) if !gap.sometimes => with_patience(GAP_PATIENCE, attempt),
-            _ => attempt(),
+            Some(gap) => with_patience(if gap.sometimes { SOMETIMES_PATIENCE } else { GAP_PATIENCE }, attempt),
+            None => attempt(),
         };
         let verdict = match outcome {
             Ok(outcome) => held_against(outcome, gap),
@@ -159,6 +182,7 @@ impl Trial {
                 Ok(Duel::new(Peers::client(self.client)?).and_then(|duel| (statement.run)(&duel)).into())
             }
             Subject::Broker(statement) => on_broker(self.broker, |target| (statement.run)(&target)),
+            Subject::Ours(case) => on_broker(self.broker, |target| (case.run)(&target)),
             Subject::Pair(case) => {
                 drop(client::open(self.client)?);
                 let client = Peers::client(self.client)?;
@@ -208,6 +232,7 @@ pub fn run_all(trials: &[Trial], threads: usize, heard: impl Fn(&Record) + Sync)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::ours::{Against, COMMAND, NEGOTIATION};
 
     fn gap(sometimes: bool) -> Gap {
         Gap { reason: "known".into(), cases: vec![], with: vec![], sometimes }
@@ -226,8 +251,18 @@ mod tests {
     #[test]
     fn every_pair_and_every_statement_is_a_trial() {
         let peers = Peers::load().unwrap();
-        let (brokers, clients) = (peers.broker.len(), peers.client.len());
-        let expected = brokers * clients * CASES.len() + brokers * STATEMENTS.len() + clients * CLIENT_STATEMENTS.len();
-        assert_eq!(trials().unwrap().len(), expected);
+        let trials = trials().unwrap();
+        let count = |broker: &str, client: &str| trials.iter().filter(|trial| trial.broker == broker && trial.client == client).count();
+        for broker in &peers.broker {
+            let is_old = broker.name != OWN;
+            assert_eq!(count(&broker.name, WIRE), STATEMENTS.len());
+            assert_eq!(count(&broker.name, "paho"), CASES.len() + if is_old { 0 } else { MIXED.len() });
+            assert_eq!(count(&broker.name, "candor"), CASES.len());
+            assert_eq!(count(&broker.name, "candor-require"), if is_old { 0 } else { CASES.len() });
+            let ours: usize = [NEGOTIATION, COMMAND].iter().map(|about| count(&broker.name, about)).sum();
+            assert_eq!(ours, OURS.iter().filter(|case| case.against == Against::Any || (case.against == Against::Old) == is_old).count());
+        }
+        assert_eq!(count(SCRIPT, "candor-plain"), CLIENT_STATEMENTS.len());
+        assert_eq!(count(SCRIPT, "candor") + count(SCRIPT, "candor-require"), 0, "a script answers no offer and is no extended server");
     }
 }

@@ -5,6 +5,7 @@ use candor_compat::peer::recipe::Transport;
 use candor_compat::peer::{Broker, Unavailable};
 use candor_compat::wire::{Wire, packet};
 
+#[allow(clippy::panic, reason = "this is how a test fails")]
 fn starts_and_stops(name: &str) {
     let broker = match Broker::start(name) {
         Ok(broker) => broker,

@@ -1,5 +1,5 @@
 //! Every case of a client with a broker, as tests. All clients on our broker and on mosquitto; on the other brokers one
-//! client, which shows that they are started and asked rightly. `cargo run -p candor-compat -- matrix` runs every pair.
+//! other and, where a broker can be shared between cases, our own. `cargo run -p candor-compat -- matrix` runs every pair.
 
 mod common;
 
@@ -20,10 +20,12 @@ macro_rules! pairs {
 }
 
 pairs! {
-    candor: paho = "paho", paho_1_6 = "paho-1.6", mqttjs = "mqttjs", rumqttc = "rumqttc", mosquitto_clients = "mosquitto-clients";
-    mosquitto: paho = "paho", paho_1_6 = "paho-1.6", mqttjs = "mqttjs", rumqttc = "rumqttc", mosquitto_clients = "mosquitto-clients";
-    rumqttd: paho = "paho";
-    nats: paho = "paho";
-    aedes: paho = "paho";
+    candor: paho = "paho", paho_1_6 = "paho-1.6", mqttjs = "mqttjs", rumqttc = "rumqttc", mosquitto_clients = "mosquitto-clients",
+        ours = "candor", ours_required = "candor-require", ours_plain = "candor-plain";
+    mosquitto: paho = "paho", paho_1_6 = "paho-1.6", mqttjs = "mqttjs", rumqttc = "rumqttc", mosquitto_clients = "mosquitto-clients",
+        ours = "candor";
+    rumqttd: paho = "paho", ours = "candor";
+    nats: paho = "paho", ours = "candor";
+    aedes: paho = "paho", ours = "candor";
     amqtt: paho = "paho";
 }

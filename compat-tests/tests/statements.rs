@@ -1,5 +1,6 @@
 //! The statements of MQTT 3.1.1 as tests: of our broker, and of mosquitto, which shows that the tests ask for what is so;
-//! of clients before a script.
+//! of clients before a script, ours
+//! among them.
 
 mod common;
 
@@ -21,13 +22,13 @@ macro_rules! brokers {
 }
 
 macro_rules! clients {
-    ($($client:ident)+) => {
+    ($($client:ident = $name:literal),+) => {
         $(mod $client {
-            const CLIENT: &str = stringify!($client);
+            const CLIENT: &str = $name;
             candor_compat::for_each_client_statement!(of_a_client);
         })+
     };
 }
 
 brokers! { candor mosquitto }
-clients! { paho rumqttc }
+clients! { paho = "paho", rumqttc = "rumqttc", ours = "candor-plain" }

@@ -197,7 +197,7 @@ impl Core {
                 waker.wake_by_ref();
             }
         }
-        self.open_turn().lost(key);
+        self.open_turn().broken(key);
     }
 
     /// Writes as much as the kernel takes. The connection's task waits for room if there is more.

@@ -188,14 +188,19 @@ impl Shard {
         }
     }
 
-    /// The transport ended.
-    pub fn lost(&mut self, key: ConnectionKey) {
+    /// The transport ended, and its socket is still being closed: the key stays taken, so that nobody else gets it meanwhile.
+    pub fn broken(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.session.lost();
             self.act(key);
-            if let Some(connection) = self.connections.try_remove(key) {
-                self.account.release(connection.counted_bytes);
-            }
+        }
+    }
+
+    /// The transport ended, and its socket is gone.
+    pub fn lost(&mut self, key: ConnectionKey) {
+        self.broken(key);
+        if let Some(connection) = self.connections.try_remove(key) {
+            self.account.release(connection.counted_bytes);
         }
     }
 

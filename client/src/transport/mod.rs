@@ -81,6 +81,9 @@ pub(crate) struct Wire {
     unflushed: usize,
 }
 
+/// The ALPN id of what a WebSocket runs on (RFC 7301).
+const ALPN_HTTP: &str = "http/1.1";
+
 /// Connects to the options' server; `extended`: the extension's ids are named to it. All steps together take `timeout` at most.
 pub(crate) async fn dial(options: &Options, extended: bool, until: Instant) -> Result<(Wire, TransportFacts), TransportError> {
     let protocols: &[&str] = if extended { &[ALPN, ALPN_PLAIN] } else { &[ALPN_PLAIN] };
@@ -103,7 +106,9 @@ async fn dial_steps(options: &Options, protocols: &[&str], step: &mut Step) -> R
     let mut facts = TransportFacts::default();
     let socket = if address.scheme().is_tls() {
         *step = Step::Tls;
-        let (stream, tls) = tls::handshake(options, tcp, protocols).await?;
+        // Below a WebSocket TLS carries HTTP, and the subprotocol says what the WebSocket carries.
+        let named = if address.scheme().is_websocket() { &[ALPN_HTTP] } else { protocols };
+        let (stream, tls) = tls::handshake(options, tcp, named).await?;
         facts.selected.clone_from(&tls.alpn);
         facts.tls = Some(tls);
         Socket::Tls(Box::new(stream))

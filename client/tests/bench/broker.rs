@@ -44,7 +44,6 @@ impl Served {
             name: "bench".into(),
             policy: Arc::new(policy),
             acknowledges_refused: false,
-            disclosure: Default::default(),
             authenticate: Arc::new(Anybody),
         };
         let url = "mqtt://127.0.0.1:0".parse().unwrap();

@@ -5,10 +5,15 @@
 //! | [`CASES`] | a client with a broker | the files of this folder |
 //! | [`statements::STATEMENTS`] | a broker, byte for byte | [`statements`] |
 //! | [`client_statements::CLIENT_STATEMENTS`] | a client, byte for byte | [`client_statements`] |
+//! | [`mixed::MIXED`] | other people's client beside extended ones, on our broker | [`mixed`] |
+//! | [`ours::OURS`] | our client and command line, with a broker | [`ours`] |
 
 pub mod client_statements;
 mod connection;
+pub mod coverage;
 mod delivery;
+pub mod mixed;
+pub mod ours;
 mod resume;
 mod sessions;
 pub mod stage;

@@ -1,4 +1,4 @@
-//! Other people's clients behind one interface. A call starts something; what comes of it is an [`Event`], so that a
+//! Clients behind one interface, other people's and our own. A call starts something; what comes of it is an [`Event`], so that a
 //! client can be put before a server that answers late, wrongly or never.
 //!
 //! | driver | client |
@@ -6,11 +6,12 @@
 //! | [`script`] | Python and JavaScript libraries, in a process that speaks JSON lines |
 //! | [`rumqttc`] | rumqttc, in this process |
 //! | [`commands`] | `mosquitto_pub` and `mosquitto_sub` |
-//!
-//! A client of our own is one more implementation of [`PlainClient`] and one row in [`open`].
+//! | [`candor`] | our own library, once for each policy: the extension where it is, or always, or never |
 
 pub mod actor;
+pub mod candor;
 pub mod commands;
+pub mod engine;
 pub mod rumqttc;
 pub mod script;
 
@@ -19,6 +20,7 @@ pub use actor::Actor;
 use crate::outcome::{Checked, Stop};
 use crate::peer::recipe::Transport;
 use crate::peer::{Unavailable, installed};
+use candor_client::Policy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -144,7 +146,7 @@ pub enum Event {
     },
 }
 
-/// A client of somebody else, one connection at a time.
+/// A client as an application drives it, one connection at a time.
 pub trait PlainClient: Send {
     /// Starts to connect: [`Event::Connected`], [`Event::Refused`] or [`Event::Closed`] follows. It is called once.
     ///
@@ -219,6 +221,9 @@ pub fn open(name: &str) -> Result<Box<dyn PlainClient>, Unavailable> {
             script::open(name, command)
         }
         "rumqttc" => Ok(Box::new(rumqttc::Rumqttc::default())),
+        "candor" => Ok(Box::new(candor::Candor::new(Policy::Prefer))),
+        "candor-require" => Ok(Box::new(candor::Candor::new(Policy::Require))),
+        "candor-plain" => Ok(Box::new(candor::Candor::new(Policy::Plain))),
         "mosquitto-clients" => commands::Commands::open().map(|client| Box::new(client) as Box<dyn PlainClient>),
         _ => Err(Stop::failed(format!("there is no driver for the client {name:?}")).into()),
     }

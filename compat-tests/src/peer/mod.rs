@@ -37,6 +37,9 @@ pub struct Peer {
     /// Features it does not have, each with the reason: cases that need one come out as unsupported.
     #[serde(default)]
     pub lacks: BTreeMap<Feature, String>,
+    /// The only peers of the other kind that it can be put together with; empty: every one.
+    #[serde(default)]
+    pub only_with: Vec<String>,
     /// Promises it is known to break.
     #[serde(default)]
     pub gap: Vec<Gap>,
@@ -120,6 +123,11 @@ impl Peer {
         }
     }
 
+    /// Whether there are cases of it with the peer `other`.
+    pub fn goes_with(&self, other: &str) -> bool {
+        self.only_with.is_empty() || self.only_with.iter().any(|name| name == other)
+    }
+
     /// The known gap about `case` with the peer `other`.
     pub fn gap(&self, case: &str, other: &str) -> Option<&Gap> {
         self.gap
@@ -196,6 +204,7 @@ mod tests {
         let peers = Peers::load().unwrap();
         let known = |peers: &[Peer], name: &str| peers.iter().any(|peer| peer.name == *name);
         for (own, other, raw) in [(&peers.broker, &peers.client, crate::run::WIRE), (&peers.client, &peers.broker, crate::run::SCRIPT)] {
+            assert!(own.iter().flat_map(|peer| &peer.only_with).all(|name| name == raw || known(other, name)));
             for gap in own.iter().flat_map(|peer| &peer.gap) {
                 assert!(gap.with.iter().all(|name| name == raw || known(other, name)), "{:?}", gap.with);
                 assert!(gap.cases.iter().all(|case| crate::run::case_names().any(|name| name == case)), "{:?}", gap.cases);

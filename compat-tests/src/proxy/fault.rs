@@ -11,6 +11,7 @@ pub enum Side {
 
 const UNSUBACK: u8 = 11;
 const PINGREQ: u8 = 12;
+const PINGRESP: u8 = 13;
 
 /// What is done to a connection.
 #[derive(Debug, Clone)]
@@ -29,8 +30,14 @@ pub enum Fault {
     Delay { from: Side, by_ms: u64 },
     /// From its first packet of this type on, nothing from one side goes through, and both connections stay open.
     Stall { from: Side, kind: u8 },
+    /// No packet of this type from one side goes through.
+    Drop { from: Side, kind: u8 },
+    /// The lowest bit of one byte behind the fixed header is another one in every packet of this type from one side.
+    Flip { from: Side, kind: u8, at: usize },
     /// UNSUBACK does not go through.
     DropUnsubAck,
+    /// UNSUBACK comes behind the next PINGRESP.
+    LateUnsubAck,
     /// Of what stands behind the packet identifier of UNSUBACK so many bytes are kept; 0 makes it an ordinary one.
     ShortenUnsubAck { keep: usize },
     /// These bytes stand behind the packet identifier of UNSUBACK.
@@ -62,14 +69,14 @@ pub enum Action {
 
 impl Fault {
     /// What becomes of the packet that is the `nth` from its side, from 1. `earlier` looks up the first packet of a type
-    /// that a server sent on an earlier connection; `stalled` remembers that a side has fallen silent.
+    /// that a server sent on another connection, or, without a number, on this one; `stalled` remembers that a side has fallen silent.
     pub fn judge(
         &self,
         from: Side,
         nth: usize,
         bytes: &[u8],
         stalled: &mut bool,
-        earlier: &dyn Fn(usize, u8) -> Option<Vec<u8>>,
+        earlier: &dyn Fn(Option<usize>, u8) -> Option<Vec<u8>>,
     ) -> Action {
         let kind = bytes[0] >> 4;
         let is_unsuback = kind == UNSUBACK && from == Side::Server;
@@ -82,12 +89,19 @@ impl Fault {
                 *stalled |= kind == *at;
                 if *stalled { Action::Drop } else { Action::Pass }
             }
+            Fault::Drop { from: side, kind: at } if from == *side && kind == *at => Action::Drop,
+            Fault::Flip { from: side, kind: changed, at } if from == *side && kind == *changed => Action::Replace(flipped(bytes, *at)),
             Fault::DropUnsubAck if is_unsuback => Action::Drop,
+            Fault::LateUnsubAck if is_unsuback => Action::Drop,
+            Fault::LateUnsubAck if kind == PINGRESP && from == Side::Server => match earlier(None, UNSUBACK) {
+                Some(late) => Action::Replace([bytes, &late].concat()),
+                None => Action::Pass,
+            },
             Fault::ShortenUnsubAck { keep } if is_unsuback => {
                 Action::Replace(unsuback(bytes, behind(bytes).get(..*keep).unwrap_or(behind(bytes))))
             }
             Fault::ForgeUnsubAck { behind } if is_unsuback => Action::Replace(unsuback(bytes, behind)),
-            Fault::ReplayUnsubAck { of_connection } if is_unsuback => match earlier(*of_connection, UNSUBACK) {
+            Fault::ReplayUnsubAck { of_connection } if is_unsuback => match earlier(Some(*of_connection), UNSUBACK) {
                 Some(replayed) => Action::Replace(unsuback(bytes, behind(&replayed))),
                 None => Action::Pass,
             },
@@ -104,6 +118,16 @@ impl Fault {
 /// What stands behind the packet identifier of an UNSUBACK.
 fn behind(unsuback: &[u8]) -> &[u8] {
     packet::body(unsuback).get(2..).unwrap_or_default()
+}
+
+/// The packet with the lowest bit of one byte of its body changed; a packet that is shorter stays as it is.
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut changed = bytes.to_vec();
+    let header = bytes.len() - packet::body(bytes).len();
+    if let Some(byte) = changed.get_mut(header + at) {
+        *byte ^= 1;
+    }
+    changed
 }
 
 /// An UNSUBACK with the identifier of `of` and other bytes behind it.

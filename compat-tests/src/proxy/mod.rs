@@ -93,6 +93,11 @@ impl Proxy {
         self.seen.lock().connections.get(connection).map(|seen| seen.packets(from).clone()).unwrap_or_default()
     }
 
+    /// How many connections there were so far.
+    pub fn connections(&self) -> usize {
+        self.seen.lock().connections.len()
+    }
+
     /// Waits until a connection was cut or closed.
     ///
     /// # Errors

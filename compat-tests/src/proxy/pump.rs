@@ -92,9 +92,9 @@ impl Pumps {
         direction.packets += 1;
         // Before it goes on: what an end has received is recorded.
         self.seen.note(self.connection, direction.from, &packet);
-        let earlier = |connection: usize, kind: u8| {
+        let earlier = |connection: Option<usize>, kind: u8| {
             let recorded = self.seen.lock();
-            recorded.connections.get(connection)?.server.iter().find(|packet| packet[0] >> 4 == kind).cloned()
+            recorded.connections.get(connection.unwrap_or(self.connection))?.server.iter().find(|packet| packet[0] >> 4 == kind).cloned()
         };
         let action = self.fault.judge(direction.from, direction.packets, &packet, &mut direction.stalled, &earlier);
         match &action {

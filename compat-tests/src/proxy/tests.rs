@@ -107,6 +107,27 @@ fn an_unsuback_is_dropped_shortened_stripped_or_forged() {
 }
 
 #[test]
+fn a_packet_of_a_type_is_dropped_or_has_one_bit_changed() {
+    let (_proxy, _listener, mut client, mut server) = through(vec![Fault::Several(vec![
+        Fault::Drop { from: Side::Client, kind: 4 },
+        Fault::Flip { from: Side::Client, kind: 5, at: 1 },
+    ])]);
+    client.send(packet::ack(PUBACK, 7)).unwrap();
+    client.send(packet::ack(packet::PUBREC, 6)).unwrap();
+    server.expect(packet::ack(packet::PUBREC, 7)).unwrap();
+}
+
+#[test]
+fn an_unsuback_comes_late() {
+    let (proxy, _listener, mut client, mut server) = through(vec![Fault::LateUnsubAck]);
+    server.send(unsuback(&[1])).unwrap();
+    server.send(packet::PINGRESP).unwrap();
+    client.expect(packet::PINGRESP).unwrap();
+    client.expect(unsuback(&[1])).unwrap();
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[test]
 fn an_unsuback_of_an_earlier_connection_is_replayed() {
     let (proxy, listener, mut client, mut server) = through(vec![Fault::Pass, Fault::ReplayUnsubAck { of_connection: 0 }]);
     server.send(unsuback(&[1, 1])).unwrap();

@@ -4,6 +4,7 @@ use candor_compat::run::{Verdict, trials};
 
 /// Runs one case on one pair. Without a peer the test says so and passes, but on a machine that is for testing (`CI=true`)
 /// it fails.
+#[allow(clippy::panic, reason = "this is how a test fails")]
 pub(crate) fn run(broker: &str, client: &str, case: &str) {
     let all = trials().unwrap_or_else(|stop| panic!("{stop}"));
     let chosen = |trial: &&candor_compat::run::Trial| trial.broker == broker && trial.client == client && trial.subject.name() == case;

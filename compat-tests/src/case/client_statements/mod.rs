@@ -64,7 +64,7 @@ macro_rules! for_each_client_statement {
             messages::qos_2_is_delivered_once_until_pubrel: "MQTT-4.3.3-2",
             messages::qos_1_takes_the_identifier_anew_after_puback: "MQTT-4.3.2-2",
             messages::a_byte_order_mark_is_kept: "MQTT-1.5.3-3",
-            messages::packets_are_found_in_any_split_of_the_bytes: "MQTT-3.3.4-1",
+            messages::packets_are_found_in_any_split_of_the_bytes: "MQTT-3.3.4-1" "MQTT-7.1.2-1",
 
             violations::ill_formed_utf8_in_a_topic_closes: "MQTT-1.5.3-1",
             violations::nul_in_a_topic_closes: "MQTT-1.5.3-2",

@@ -20,5 +20,4 @@ pub const CLIENT_IDS: &[&str] = &[
 pub const UNSEEN: &[(&str, &str)] = &[
     ("MQTT-4.8.0-2", "needs a client in which something goes wrong; its own tests can bring that about"),
     ("MQTT-7.0.0-2", "holds when every other test does"),
-    ("MQTT-7.1.2-1", "holds when every other test does: they run over TCP"),
 ];

@@ -4,8 +4,12 @@
 use crate::case::Target;
 use crate::ensure;
 use crate::outcome::Checked;
+use crate::peer::Feature;
+use crate::peer::recipe::Transport;
 use crate::wire::packet::{self, Connect};
-use crate::wire::{Seen, together};
+use crate::wire::{Seen, Wire, together, websocket};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// A server that does not answer in this time hangs.
@@ -87,6 +91,31 @@ pub(super) fn an_unusual_packet_is_answered_or_closed_on_and_never_left_hanging(
         wire.send(packet::PINGREQ)?;
         let answer = wire.look(ANSWERS_WITHIN)?;
         ensure!(answer != Seen::Silence, "{what}: no answer and no close in {} s", ANSWERS_WITHIN.as_secs());
+    }
+    Ok(())
+}
+
+/// How many clients connect while a WebSocket is being closed: more than a server has threads.
+const NEWCOMERS: usize = 8;
+
+/// A close frame without a body, masked with zeros.
+const CLOSE_FRAME: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
+
+pub(super) fn a_websocket_that_is_closed_takes_nobody_with_it(on: &Target) -> Checked {
+    on.needs(Feature::WebSocket)?;
+    for round in 0..4 {
+        let mut closing = TcpStream::connect(on.broker.endpoint(Transport::WebSocket)?)?;
+        closing.set_read_timeout(Some(crate::wire::patience()))?;
+        websocket::upgrade(&mut closing, crate::case::target::WEBSOCKET_PATH, "mqtt")?;
+        closing.write_all(&CLOSE_FRAME)?;
+        // The server has answered, and waits for the socket to end.
+        closing.read_exact(&mut [0; 2])?;
+        let newcomers: Checked<Vec<Wire>> = (0..NEWCOMERS).map(|at| on.client(&format!("new{round}x{at}"))).collect();
+        let mut newcomers = newcomers?;
+        drop(closing);
+        // Whoever is accepted now is accepted behind that end.
+        on.client(&format!("behind{round}"))?;
+        newcomers.iter_mut().try_for_each(Wire::ping)?;
     }
     Ok(())
 }

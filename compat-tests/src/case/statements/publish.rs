@@ -5,6 +5,7 @@ use crate::ensure;
 use crate::outcome::Checked;
 use crate::wire::packet::{self, PUBACK, PUBCOMP, PUBREC, PUBREL};
 use crate::wire::speak::payloads;
+use crate::wire::{Seen, patience};
 
 const DUP: u8 = 0x08;
 const QOS_1: u8 = 0x02;
@@ -41,6 +42,24 @@ pub(super) fn an_incoming_dup_is_not_passed_on(on: &Target) -> Checked {
         }
         let seen = subscriber.received_message(&on.topic("t"), "m")?;
         ensure!(!seen.dup, "the publisher's DUP came through at QoS {}", seen.qos);
+    }
+    Ok(())
+}
+
+/// Topics of the server itself, to which it lets a client publish or not.
+const RESERVED: [&str; 2] = ["$SYS/broker/uptime", "$feedback/compat"];
+
+pub(super) fn a_publish_that_may_be_refused_is_acknowledged_or_closed_on(on: &Target) -> Checked {
+    for topic in RESERVED {
+        for (qos, acknowledgement) in [(1, packet::ack(PUBACK, 7)), (2, packet::ack(PUBREC, 7))] {
+            let mut wire = on.client("reserved")?;
+            wire.send(packet::publish(topic, "mine", qos, 7))?;
+            match wire.look(patience())? {
+                Seen::Packet(seen) => ensure!(seen == acknowledgement, "{topic} at QoS {qos} was answered with {seen:02x?}"),
+                Seen::Closed => {}
+                Seen::Silence => return Err(wire.failure(format!("{topic} at QoS {qos}: neither acknowledged nor closed on"))),
+            }
+        }
     }
     Ok(())
 }

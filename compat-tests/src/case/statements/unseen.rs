@@ -23,10 +23,8 @@ pub const SERVER_IDS: &[&str] = &[
 
 /// What cannot be seen from outside, and why.
 pub const UNSEEN: &[(&str, &str)] = &[
-    ("MQTT-3.3.5-2", "needs a server that refuses a PUBLISH: how is a matter of its configuration, and of its own tests"),
     ("MQTT-3.8.3-2", "is about servers without wildcards"),
     ("MQTT-4.8.0-2", "needs a server in which something goes wrong; its own tests can bring that about"),
     ("MQTT-7.0.0-1", "is about servers that connect out to servers"),
     ("MQTT-7.0.0-2", "holds when every other test does"),
-    ("MQTT-7.1.1-1", "holds when every other test does: they run over TCP"),
 ];
