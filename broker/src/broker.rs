@@ -1,12 +1,16 @@
 //! The wiring: listeners, shards, threads, and how all of it ends.
 
 use crate::driver::accept::{self, Listener};
+use crate::driver::engine::{self, Order};
 use crate::driver::mesh::{self, Mesh, Parcel};
 use crate::driver::{Clock, Core, SharedCore, turn};
-use crate::shard::{ListenerSettings, Settings, Shard, Shared};
+use crate::shard::restore::{self, Legacy};
+use crate::shard::{ListenerSettings, Settings, Shard, Shared, Storage};
+use crate::store::Engine;
 use crate::transport::bind::{BindOptions, bind};
 use crate::transport::tls::TlsSettings;
 use crate::transport::url::ListenUrl;
+use candor_protocol::packet::Durability;
 use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
@@ -52,14 +56,35 @@ impl Broker {
             bind_for_all(listener, &mut sockets, &mut urls)?;
         }
         let settings = Arc::new(setup.settings);
-        let shared = Arc::new(Shared::default());
         let clock = Clock::start();
+        let mut shared = Shared::new(settings.shards);
+        let mut engine = open(&settings.storage)?;
+        check_promises(&setup.listeners, engine.as_deref())?;
+        let mut legacies = match &mut engine {
+            Some(engine) => restore::read(&mut **engine, settings.shards, &mut shared).map_err(io::Error::other)?,
+            None => (0..shards).map(|_| Legacy::default()).collect(),
+        };
+        let shared = Arc::new(shared);
+        let mut cores = Vec::new();
+        for (index, legacy) in legacies.iter_mut().enumerate() {
+            let mut shard = Shard::new(index as u16, Arc::clone(&settings), Arc::clone(&shared), random_seed()?);
+            shard.begin_turn(clock.now());
+            shard.restore(legacy);
+            cores.push(shard);
+        }
+        cores.iter_mut().zip(&mut legacies).for_each(|(shard, legacy)| shard.publish_wills(legacy));
         let mut broker = Self { urls, shards: Vec::new(), threads: Vec::new() };
-        for (index, ((mesh, parcels), sockets)) in mesh::mesh(shards).into_iter().zip(sockets).enumerate() {
-            broker.shards.extend(mesh.sender(index));
-            let shard = Shard::new(index as u16, Arc::clone(&settings), Arc::clone(&shared), random_seed()?);
-            let start = Start { shard, mesh, parcels, sockets, clock };
-            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+        let mesh = mesh::mesh(shards);
+        broker.shards.extend(mesh.iter().enumerate().filter_map(|(index, (mesh, _))| mesh.sender(index)));
+        let mut orders = None;
+        if let Some(engine) = engine {
+            let (sender, receiver) = engine::orders();
+            orders = Some(sender);
+            broker.threads.push(engine::start(engine, receiver, broker.shards.clone())?);
+        }
+        for (((mesh, parcels), sockets), shard) in mesh.into_iter().zip(sockets).zip(cores) {
+            let thread = std::thread::Builder::new().name(format!("shard-{}", shard.index()));
+            let start = Start { shard, mesh, parcels, sockets, clock, orders: orders.clone() };
             broker.threads.push(thread.spawn(move || start.run())?);
         }
         Ok(broker)
@@ -100,6 +125,30 @@ impl Broker {
     }
 }
 
+fn open(storage: &Storage) -> io::Result<Option<Box<dyn Engine>>> {
+    match storage {
+        Storage::Memory | Storage::Late { .. } => Ok(None),
+        Storage::Engine(engine) => engine.open().map(Some).map_err(io::Error::other),
+    }
+}
+
+/// A server never declares more than its engine proves.
+fn check_promises(listeners: &[ListenerSetup], engine: Option<&dyn Engine>) -> io::Result<()> {
+    let proven = engine.map_or(Durability::Memory, Engine::durability);
+    for listener in listeners {
+        let profile = &listener.settings.policy.profile;
+        let promised = profile.durability.max(profile.session_durability);
+        if promised > proven {
+            let name = &listener.settings.name;
+            let what = format!(
+                "listener {name} would promise durability {promised}, and the store keeps {proven}: lower the promise or take another store"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+    }
+    Ok(())
+}
+
 fn random_seed() -> io::Result<u64> {
     getrandom::u64().map_err(|error| io::Error::other(format!("the system gives no random numbers: {error}")))
 }
@@ -130,6 +179,7 @@ struct Start {
     parcels: mpsc::Receiver<Parcel>,
     sockets: Vec<(TcpListener, Listener)>,
     clock: Clock,
+    orders: Option<mpsc::Sender<Order>>,
 }
 
 impl Start {
@@ -137,7 +187,7 @@ impl Start {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async move {
-            let core: SharedCore = Rc::new(RefCell::new(Core::new(self.shard, self.mesh, self.clock)));
+            let core: SharedCore = Rc::new(RefCell::new(Core::new(self.shard, self.mesh, self.orders, self.clock)));
             let mut accepting = Vec::new();
             for (socket, listener) in self.sockets {
                 let socket = tokio::net::TcpListener::from_std(socket)?;

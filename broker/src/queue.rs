@@ -3,6 +3,7 @@
 
 use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
+use crate::store::MessageNumber;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use std::collections::VecDeque;
 
@@ -22,6 +23,8 @@ pub struct Waiting {
     pub retain: bool,
     /// How many times it was handed out before.
     pub redelivery_count: u32,
+    /// The number under which it is kept for the session.
+    pub message: Option<MessageNumber>,
 }
 
 /// What was dropped since the subscriber was last told.
@@ -37,6 +40,20 @@ pub struct Gap {
 impl Gap {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Takes back what [`Gap::parts`] gave. What a store had to give up counts as overflow.
+    pub fn of_parts(parts: impl Iterator<Item = (Reason, u64)>) -> Self {
+        let mut gap = Self::default();
+        for (reason, count) in parts {
+            match reason {
+                Reason::MESSAGE_EXPIRED => gap.expired += count,
+                Reason::PACKET_TOO_LARGE => gap.too_large += count,
+                Reason::CRITICAL_KEY_UNKNOWN => gap.withheld += count,
+                _ => gap.overflow += count,
+            }
+        }
+        gap
     }
 
     /// The counts with the reason of each.
@@ -61,18 +78,85 @@ pub enum Pushed {
     DroppedNewest,
 }
 
+/// What comes out of a queue.
+#[derive(Debug)]
+pub enum Popped {
+    Message(Box<Waiting>),
+    /// The next message is in the store: fetch it, and then ask again.
+    Stored,
+}
+
+/// A message in its place. What only the store holds is a reference.
+#[derive(Debug)]
+struct Entry {
+    body: Body,
+    qos: Qos,
+    retain: bool,
+    redelivery_count: u32,
+    message: Option<MessageNumber>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Here(Box<Envelope>),
+    Stored { len: usize, expires_at_ms: Option<u64>, rank: u64 },
+}
+
+impl Entry {
+    fn new(waiting: Waiting) -> Self {
+        let Waiting { envelope, qos, retain, redelivery_count, message } = waiting;
+        Self { body: Body::Here(Box::new(envelope)), qos, retain, redelivery_count, message }
+    }
+
+    fn len(&self) -> usize {
+        match &self.body {
+            Body::Here(envelope) => envelope.len(),
+            Body::Stored { len, .. } => *len,
+        }
+    }
+
+    fn is_expired(&self, unix_ms: u64) -> bool {
+        match &self.body {
+            Body::Here(envelope) => envelope.is_expired(unix_ms),
+            Body::Stored { expires_at_ms, .. } => expires_at_ms.is_some_and(|at| unix_ms >= at),
+        }
+    }
+
+    fn rank(&self, extensions: &QueueExtensions) -> u64 {
+        match &self.body {
+            Body::Here(envelope) => extensions.rank(envelope),
+            Body::Stored { rank, .. } => *rank,
+        }
+    }
+
+    /// Leaves the message to the store, if the store has it.
+    fn unload(&mut self, extensions: &QueueExtensions) {
+        if let (Body::Here(envelope), Some(_)) = (&self.body, self.message) {
+            let rank = extensions.rank(envelope);
+            self.body = Body::Stored { len: envelope.len(), expires_at_ms: envelope.expires_at_ms, rank };
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Entry>,
     bytes: usize,
     limits: QueueLimits,
     /// What was dropped and has not been told.
     pub gap: Gap,
+    /// What was dropped of what is kept, for the store.
+    dropped: Vec<(MessageNumber, Reason)>,
 }
 
 impl Queue {
     pub fn new(limits: QueueLimits) -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, limits, gap: Gap::default() }
+        Self { waiting: VecDeque::new(), bytes: 0, limits, gap: Gap::default(), dropped: Vec::new() }
+    }
+
+    /// What was dropped of what is kept, since this was last asked.
+    pub fn take_dropped(&mut self) -> Vec<(MessageNumber, Reason)> {
+        std::mem::take(&mut self.dropped)
     }
 
     pub fn len(&self) -> usize {
@@ -87,70 +171,130 @@ impl Queue {
         self.bytes
     }
 
+    /// Whether it holds as much as it should: publishers are refused, or wait, where that is the policy.
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= self.limits.len_max || self.bytes >= self.limits.bytes_max
+    }
+
+    /// How far over its limits a queue may go. Where publishers learn of a full queue, what they had sent before they did is under
+    /// way, and was or will be acknowledged; it is bounded by their windows, and by this.
+    fn slack(&self) -> usize {
+        match self.limits.overflow {
+            Overflow::RefusePublisher | Overflow::HoldBack => 2,
+            Overflow::DropOldest | Overflow::DropNewest => 1,
+        }
+    }
+
     /// Puts a message behind the others, or where the experiments in force rank it.
     pub fn push(&mut self, waiting: Waiting, extensions: &QueueExtensions) -> Pushed {
         let len = waiting.envelope.len();
-        if len > self.limits.bytes_max || self.limits.len_max == 0 {
-            self.gap.overflow += 1;
-            return Pushed::DroppedNewest;
-        }
-        if !extensions.is_empty() && extensions.admit(&waiting.envelope, QueueView { len: self.len(), bytes: self.bytes }).is_err() {
-            self.gap.overflow += 1;
+        // Nobody waits for QoS 0, so nothing of it is excused.
+        let slack = if waiting.qos == Qos::AtMostOnce { 1 } else { self.slack() };
+        let (len_max, bytes_max) = (self.limits.len_max.saturating_mul(slack), self.limits.bytes_max.saturating_mul(slack));
+        let is_admitted =
+            extensions.is_empty() || extensions.admit(&waiting.envelope, QueueView { len: self.len(), bytes: self.bytes }).is_ok();
+        if len > self.limits.bytes_max || self.limits.len_max == 0 || !is_admitted {
+            self.overflow(waiting.message);
             return Pushed::DroppedNewest;
         }
         let mut pushed = Pushed::Kept;
-        while self.waiting.len() >= self.limits.len_max || self.bytes + len > self.limits.bytes_max {
-            self.gap.overflow += 1;
+        while self.waiting.len() >= len_max || self.bytes + len > bytes_max {
             if self.limits.overflow != Overflow::DropOldest {
+                self.overflow(waiting.message);
                 return Pushed::DroppedNewest;
             }
-            self.pop_front();
+            let oldest = self.pop_front();
+            self.overflow(oldest.and_then(|oldest| oldest.message));
             pushed = Pushed::DroppedOldest;
         }
         self.bytes += len;
+        let entry = Entry::new(waiting);
         if extensions.is_empty() {
-            self.waiting.push_back(waiting);
+            self.waiting.push_back(entry);
         } else {
-            let own = extensions.rank(&waiting.envelope);
-            let at = self.waiting.partition_point(|other| extensions.rank(&other.envelope) >= own);
-            self.waiting.insert(at, waiting);
+            let own = entry.rank(extensions);
+            let at = self.waiting.partition_point(|other| other.rank(extensions) >= own);
+            self.waiting.insert(at, entry);
         }
         pushed
+    }
+
+    /// Drops a message that there is no memory for.
+    pub fn refuse(&mut self, waiting: &Waiting) {
+        self.overflow(waiting.message);
+    }
+
+    fn overflow(&mut self, message: Option<MessageNumber>) {
+        self.gap.overflow += 1;
+        self.dropped.extend(message.map(|message| (message, Reason::QUEUE_OVERFLOW)));
     }
 
     /// Puts a message that was taken out back to the front.
     pub fn push_front(&mut self, waiting: Waiting) {
         self.bytes += waiting.envelope.len();
-        self.waiting.push_front(waiting);
+        self.waiting.push_front(Entry::new(waiting));
     }
 
-    /// The next message that has not expired.
-    pub fn pop(&mut self, unix_ms: u64) -> Option<Waiting> {
-        loop {
-            let waiting = self.pop_front()?;
-            if !waiting.envelope.is_expired(unix_ms) {
-                return Some(waiting);
+    /// Leaves all but the first `near` messages to the store, as far as it has them. Called after each push it does little: what is
+    /// behind the first that is left already was left before.
+    pub fn unload(&mut self, near: usize, extensions: &QueueExtensions) {
+        let mut at = self.waiting.len();
+        while at > near {
+            at -= 1;
+            match self.waiting.get_mut(at) {
+                Some(entry) if matches!(entry.body, Body::Here(_)) && entry.message.is_some() => entry.unload(extensions),
+                _ if extensions.is_empty() => break,
+                _ => {}
             }
-            self.gap.expired += 1;
         }
     }
 
-    fn pop_front(&mut self) -> Option<Waiting> {
-        let waiting = self.waiting.pop_front()?;
-        self.bytes -= waiting.envelope.len();
+    /// The next message that has not expired.
+    pub fn pop(&mut self, unix_ms: u64) -> Option<Popped> {
+        loop {
+            let next = self.waiting.front()?;
+            if next.is_expired(unix_ms) {
+                self.gap.expired += 1;
+                let message = self.pop_front().and_then(|expired| expired.message);
+                self.dropped.extend(message.map(|message| (message, Reason::MESSAGE_EXPIRED)));
+                continue;
+            }
+            if matches!(next.body, Body::Stored { .. }) {
+                return Some(Popped::Stored);
+            }
+            let Entry { body: Body::Here(envelope), qos, retain, redelivery_count, message } = self.pop_front()? else { return None };
+            return Some(Popped::Message(Box::new(Waiting { envelope: *envelope, qos, retain, redelivery_count, message })));
+        }
+    }
+
+    /// Which of the first `count` messages are only in the store.
+    pub fn stored(&self, count: usize) -> Vec<MessageNumber> {
+        let stored = self.waiting.iter().take(count).filter(|entry| matches!(entry.body, Body::Stored { .. }));
+        stored.filter_map(|entry| entry.message).collect()
+    }
+
+    /// A message came from the store; `None`: it was never taken, or cannot be read, and nobody is owed it. Tells whether it was
+    /// waited for.
+    pub fn load(&mut self, message: MessageNumber, envelope: Option<Envelope>) -> bool {
+        let is_it = |entry: &Entry| entry.message == Some(message) && matches!(entry.body, Body::Stored { .. });
+        let Some(at) = self.waiting.iter().position(is_it) else { return false };
+        match (envelope, self.waiting.get_mut(at)) {
+            (Some(envelope), Some(entry)) => entry.body = Body::Here(Box::new(envelope)),
+            _ => {
+                self.bytes -= self.waiting.remove(at).map_or(0, |entry| entry.len());
+            }
+        }
+        true
+    }
+
+    fn pop_front(&mut self) -> Option<Entry> {
+        let entry = self.waiting.pop_front()?;
+        self.bytes -= entry.len();
         if self.waiting.is_empty() && self.waiting.capacity() > 64 {
             // An empty queue holds no memory.
             self.waiting = VecDeque::new();
         }
-        Some(waiting)
-    }
-
-    /// Drops everything; tells how much it was.
-    pub fn clear(&mut self) -> usize {
-        let len = self.waiting.len();
-        self.waiting = VecDeque::new();
-        self.bytes = 0;
-        len
+        Some(entry)
     }
 }
 
@@ -163,11 +307,15 @@ mod tests {
     fn waiting(payload: &str, expires_at_ms: Option<u64>) -> Waiting {
         let message = Message::publish("t", payload).unwrap();
         let envelope = Envelope { message, qos: Qos::AtLeastOnce, retain: false, expires_at_ms, stamps: None, hop: Dictionary::EMPTY };
-        Waiting { envelope, qos: Qos::AtLeastOnce, retain: false, redelivery_count: 0 }
+        Waiting { envelope, qos: Qos::AtLeastOnce, retain: false, redelivery_count: 0, message: None }
     }
 
     fn drain(queue: &mut Queue, unix_ms: u64) -> Vec<String> {
-        std::iter::from_fn(|| queue.pop(unix_ms)).map(|w| String::from_utf8_lossy(w.envelope.message.payload()).into_owned()).collect()
+        let message = |popped| match popped {
+            Popped::Message(waiting) => String::from_utf8_lossy(waiting.envelope.message.payload()).into_owned(),
+            Popped::Stored => "stored".to_owned(),
+        };
+        std::iter::from_fn(|| queue.pop(unix_ms)).map(message).collect()
     }
 
     fn queue(overflow: Overflow) -> Queue {
@@ -219,5 +367,53 @@ mod tests {
             queue.push(waiting, &extensions);
         }
         assert_eq!(drain(&mut queue, 0), ["3", "1a", "1b"]);
+    }
+
+    #[test]
+    fn what_the_store_has_waits_there_and_comes_back_in_its_place() {
+        let none = QueueExtensions::default();
+        let mut queue = Queue::new(QueueLimits { len_max: 10, bytes_max: 1000, overflow: Overflow::DropOldest });
+        for n in 1..=5 {
+            // The third is not kept: it cannot be left to the store.
+            let message = (n != 3).then_some(MessageNumber(n));
+            queue.push(Waiting { message, ..waiting(&n.to_string(), (n == 4).then_some(1000)) }, &none);
+        }
+        let bytes = queue.bytes();
+        queue.unload(1, &none);
+        assert_eq!((queue.len(), queue.bytes(), queue.stored(10)), (5, bytes, vec![MessageNumber(4), MessageNumber(5)]));
+        assert!(matches!(queue.pop(0), Some(Popped::Message(waiting)) if waiting.message == Some(MessageNumber(1))));
+        for n in [2, 3] {
+            assert!(matches!(queue.pop(0), Some(Popped::Message(_))), "{n}");
+        }
+        // It expires there as it would here, and what is behind it is asked for.
+        assert!(matches!(queue.pop(2000), Some(Popped::Stored)));
+        assert_eq!((queue.gap.expired, queue.take_dropped()), (1, vec![(MessageNumber(4), Reason::MESSAGE_EXPIRED)]));
+        assert!(queue.load(MessageNumber(5), Some(waiting("5", None).envelope)) && !queue.load(MessageNumber(4), None));
+        assert_eq!((drain(&mut queue, 0), queue.bytes()), (vec!["5".to_owned()], 0));
+    }
+
+    #[test]
+    fn a_message_that_was_never_taken_leaves_no_trace() {
+        let none = QueueExtensions::default();
+        let mut queue = queue(Overflow::DropOldest);
+        queue.push(Waiting { message: Some(MessageNumber(1)), ..waiting("x", None) }, &none);
+        queue.unload(0, &none);
+        assert!(queue.load(MessageNumber(1), None));
+        assert_eq!((queue.len(), queue.bytes(), queue.gap.is_empty()), (0, 0, true));
+    }
+
+    #[test]
+    fn where_publishers_learn_of_a_full_queue_what_is_under_way_is_not_dropped() {
+        let none = QueueExtensions::default();
+        for overflow in [Overflow::RefusePublisher, Overflow::HoldBack] {
+            let mut queue = queue(overflow);
+            let pushed: Vec<_> = (0..7).map(|n| (queue.push(waiting(&n.to_string(), None), &none), queue.is_full())).collect();
+            assert!(pushed[..6].iter().all(|(pushed, _)| *pushed == Pushed::Kept), "{pushed:?}");
+            assert_eq!(pushed[6].0, Pushed::DroppedNewest);
+            assert_eq!(pushed.iter().position(|(_, is_full)| *is_full), Some(2));
+            let mut zero = waiting("0", None);
+            zero.qos = Qos::AtMostOnce;
+            assert_eq!(queue.push(zero, &none), Pushed::DroppedNewest);
+        }
     }
 }

@@ -7,7 +7,8 @@ use crate::driver::Authenticate;
 use crate::experiment;
 use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
-use crate::shard::{ListenerSettings, Settings, SysSettings};
+use crate::shard::{ListenerSettings, Settings, Storage, SysSettings};
+use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
 use crate::transport::tls::{TlsOptions, TlsSettings, TlsVersion};
@@ -31,7 +32,7 @@ impl std::fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// The durabilities that an engine of this build proves.
-pub const DURABILITIES: &[Durability] = &[Durability::None, Durability::Memory];
+pub const DURABILITIES: &[Durability] = &[Durability::None, Durability::Memory, Durability::Disk];
 
 /// Puts the parts together. Nothing is bound or started yet; certificates are read, or made.
 ///
@@ -58,6 +59,7 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
     let limits = &config.limits;
     Settings {
         shards: config.threads.clamp(1, u32::from(u16::MAX)) as u16,
+        storage: storage(&config.storage),
         queue: QueueLimits {
             len_max: limits.queue_length_max as usize,
             bytes_max: usize::try_from(limits.queue_bytes_max).unwrap_or(usize::MAX),
@@ -81,6 +83,14 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         },
         experiments,
         ..Settings::default()
+    }
+}
+
+/// What keeps what the configuration promises; the configuration was checked for a folder where it needs one.
+fn storage(storage: &crate::config::Storage) -> Storage {
+    match &storage.data_dir {
+        Some(path) if storage.durability >= Durability::Disk => Storage::Engine(Arc::new(DataDir { path: path.clone() })),
+        _ => Storage::Memory,
     }
 }
 

@@ -2,7 +2,8 @@
 //! its sockets until there is room; what it has already read waits here.
 
 use super::Socket;
-use crate::shard::{Crossing, Moved};
+use crate::shard::{Crossing, Fetched, Moved};
+use crate::store::Receipt;
 use crate::transport::Transport;
 use bytes::BytesMut;
 use std::task::{Context, Poll};
@@ -16,6 +17,12 @@ const BATCHES_MAX: usize = 256;
 pub enum Parcel {
     Messages(Vec<Crossing>),
     Connection(Box<Travelling>),
+    /// A queue that was full has room again.
+    Room,
+    /// From the engine: what became of what was kept.
+    Receipt(Receipt),
+    /// From the engine: messages that were asked for.
+    Fetched(Fetched),
     /// Rules have changed: what clients may do is asked again.
     RightsChanged,
     /// The broker ends.
@@ -65,6 +72,12 @@ impl Mesh {
         if let Some(waiting) = self.waiting.get_mut(shard) {
             waiting.push(parcel);
         }
+    }
+
+    /// Sends every other shard than `from` word that a queue has room.
+    pub fn send_room(&mut self, from: usize) {
+        let others = self.waiting.iter_mut().enumerate().filter(|(shard, _)| *shard != from);
+        others.for_each(|(_, waiting)| waiting.push(Parcel::Room));
     }
 
     /// Moves on what can be moved on; what cannot wakes the task when it can.

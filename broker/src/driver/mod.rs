@@ -10,6 +10,7 @@
 //! effects out. So several publishes share a write, and a message that travels alone waits for nothing.
 
 pub mod accept;
+pub mod engine;
 pub mod mesh;
 pub mod serve;
 pub mod turn;
@@ -18,12 +19,15 @@ use crate::shard::{Admission, ConnectionKey, Now, Peer, Shard};
 use crate::transport::Transport;
 use bytes::BytesMut;
 use candor_protocol::packet::{Connect, Refusal};
+use engine::Order;
 use mesh::Mesh;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc;
+use tokio_util::sync::PollSender;
 
 /// The most bytes that are taken from a socket at once.
 pub const READ_BYTES: usize = 64 * 1024;
@@ -78,6 +82,10 @@ pub struct Core {
     pub shard: Shard,
     sockets: Vec<Option<Socket>>,
     mesh: Mesh,
+    /// The way to the engine, where there is one.
+    orders: Option<PollSender<Order>>,
+    /// The engine has no room for the turn's records.
+    is_batch_held: bool,
     clock: Clock,
     is_turn_open: bool,
     turn_waker: Option<Waker>,
@@ -85,6 +93,8 @@ pub struct Core {
     /// The buffer that sockets are read into, one after the other.
     read_buffer: BytesMut,
     touched: Vec<ConnectionKey>,
+    /// Connections were not read after the last turn.
+    was_held_back: bool,
     is_stopping: bool,
 }
 
@@ -116,17 +126,20 @@ impl Clock {
 }
 
 impl Core {
-    pub fn new(shard: Shard, mesh: Mesh, clock: Clock) -> Self {
+    pub fn new(shard: Shard, mesh: Mesh, orders: Option<mpsc::Sender<Order>>, clock: Clock) -> Self {
         Self {
             shard,
             sockets: Vec::new(),
             mesh,
+            orders: orders.map(PollSender::new),
+            is_batch_held: false,
             clock,
             is_turn_open: false,
             turn_waker: None,
             is_turn_due: false,
             read_buffer: BytesMut::new(),
             touched: Vec::new(),
+            was_held_back: false,
             is_stopping: false,
         }
     }
@@ -167,9 +180,10 @@ impl Core {
         self.sockets.get_mut(key)?.take()
     }
 
-    /// Whether connections should be read: not while a batch for another shard waits for room.
+    /// Whether connections should be read: not while something for another shard or the engine waits for
+    /// room, or too much waits for receipts.
     fn is_held_back(&self) -> bool {
-        self.mesh.is_full()
+        self.mesh.is_full() || self.is_batch_held || self.shard.is_full()
     }
 }
 

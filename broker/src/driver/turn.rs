@@ -1,5 +1,6 @@
 //! The turn task of a shard: ends each turn and carries its effects out.
 
+use super::engine::Order;
 use super::mesh::{Parcel, Travelling};
 use super::{Answer, Core, SharedCore, Socket, serve};
 use crate::shard::{Admission, ConnectionKey};
@@ -32,6 +33,9 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
             match parcels.poll_recv(cx) {
                 Poll::Ready(Some(Parcel::Messages(crossings))) => core.borrow_mut().open_turn().receive_crossings(crossings),
                 Poll::Ready(Some(Parcel::Connection(travelling))) => unpack(&core, *travelling),
+                Poll::Ready(Some(Parcel::Room)) => core.borrow_mut().open_turn().look_for_room(),
+                Poll::Ready(Some(Parcel::Receipt(receipt))) => core.borrow_mut().open_turn().receive_receipt(&receipt),
+                Poll::Ready(Some(Parcel::Fetched(fetched))) => core.borrow_mut().open_turn().receive_fetched(fetched),
                 Poll::Ready(Some(Parcel::RightsChanged)) => core.borrow_mut().open_turn().review_rights(),
                 Poll::Ready(Some(Parcel::Stop) | None) => core.borrow_mut().stop(),
                 Poll::Pending => break,
@@ -43,10 +47,10 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
         }
         let mut core = core.borrow_mut();
         core.is_turn_due = false;
-        if core.is_stopping && core.sockets.iter().all(Option::is_none) {
+        if core.is_stopping && !core.is_batch_held && core.sockets.iter().all(Option::is_none) {
             return Poll::Ready(());
         }
-        if core.shard.has_more() {
+        if core.shard.has_more() || core.shard.has_effects() {
             core.wake_turn();
         }
         match core.shard.deadline() {
@@ -82,10 +86,11 @@ impl Core {
     /// Ends the turn: one write per touched connection, one batch per other shard. What has to be verified is returned.
     fn end_turn(&mut self, cx: &mut Context<'_>) -> Vec<(ConnectionKey, Answer)> {
         self.open_turn().end_turn();
-        let was_held_back = self.is_held_back();
         let mut jobs = Vec::new();
         // Answers that come at once, and rooms that a write makes, touch connections again: a few rounds settle it.
+        let mut has_room = false;
         for _ in 0..8 {
+            has_room |= self.shard.take_room();
             self.answer_clients(&mut jobs);
             self.flush_touched();
             self.move_connections();
@@ -93,8 +98,15 @@ impl Core {
                 break;
             }
         }
-        self.send_crossings(cx);
-        if was_held_back && !self.is_held_back() {
+        if has_room | self.shard.take_room() {
+            self.mesh.send_room(usize::from(self.shard.index()));
+        }
+        if self.send_records(cx) {
+            self.send_crossings();
+        }
+        self.mesh.poll_send(cx);
+        let is_held_back = self.is_held_back();
+        if std::mem::replace(&mut self.was_held_back, is_held_back) && !is_held_back {
             self.sockets.iter().flatten().filter_map(|socket| socket.waker.as_ref()).for_each(std::task::Waker::wake_by_ref);
         }
         self.is_turn_open = false;
@@ -162,11 +174,45 @@ impl Core {
         self.wake_turn();
     }
 
-    fn send_crossings(&mut self, cx: &mut Context<'_>) {
+    fn send_crossings(&mut self) {
         for (shard, crossings) in self.shard.take_crossings() {
             self.mesh.send(shard, Parcel::Messages(crossings));
         }
-        self.mesh.poll_send(cx);
+    }
+
+    /// Sends what the turn has kept, and what it asks for, to the engine; tells whether all of it is on its way. What follows from
+    /// it on other shards waits for that, so that the engine gets causes before effects.
+    fn send_records(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(orders) = &mut self.orders else {
+            self.shard.take_batch();
+            return true;
+        };
+        self.is_batch_held = false;
+        while self.shard.has_order() {
+            match orders.poll_reserve(cx) {
+                Poll::Ready(Ok(())) => {
+                    let shard = self.shard.index();
+                    let order = match self.shard.take_batch() {
+                        Some(batch) => Order::Keep(batch),
+                        None => match self.shard.take_fetching() {
+                            Some(fetching) => Order::Fetch { shard, fetching },
+                            None => break,
+                        },
+                    };
+                    let _ = orders.send_item(order);
+                }
+                // The engine's thread has ended: the process will, and nothing is acknowledged any more.
+                Poll::Ready(Err(_)) => {
+                    self.is_batch_held = !self.is_stopping;
+                    return false;
+                }
+                Poll::Pending => {
+                    self.is_batch_held = true;
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// The broker ends: every client is told and gets its time to hear it.

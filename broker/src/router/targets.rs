@@ -18,6 +18,9 @@ pub struct Targets {
     spare: Vec<Entry>,
     /// How many filters have matched.
     filters: usize,
+    /// The topic that was asked for, and the edition of the tree that answered.
+    topic: Vec<u8>,
+    edition: u64,
     pub(super) branches: Branches,
 }
 
@@ -51,6 +54,18 @@ impl Targets {
     /// How many places of the tree the last match went to: what it cost. For metrics and tests.
     pub fn visited(&self) -> usize {
         self.branches.visited
+    }
+
+    /// Whether this is the answer of a tree of this edition to the question who gets a message to `topic`.
+    #[inline]
+    pub(super) fn answers(&self, topic: &[u8], edition: u64) -> bool {
+        self.edition == edition && self.topic == topic
+    }
+
+    pub(super) fn remember(&mut self, topic: &[u8], edition: u64) {
+        self.topic.clear();
+        self.topic.extend_from_slice(topic);
+        self.edition = edition;
     }
 
     pub(super) fn clear(&mut self) {

@@ -7,6 +7,7 @@ use super::roster::Roster;
 use super::{Subscribed, Subscriber, Subscription, Targets};
 use candor_protocol::packet::TopicFilter;
 use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// From topic filters to subscribers.
 ///
@@ -26,6 +27,17 @@ pub struct SubscriptionTree {
     /// How many subscribers stand in rosters.
     in_rosters: usize,
     len: usize,
+    /// What this tree holds now, among all that any tree ever held.
+    edition: u64,
+}
+
+/// The edition of a tree that never held anything.
+const EMPTY_EDITION: u64 = 0;
+
+/// Every change of a tree gives it an edition that no tree had before, so that an answer remembers which tree gave it and when.
+fn next_edition() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(EMPTY_EDITION);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// Who holds a filter: an [`Entry`], or with the bit [`NO_ENTRY`] the number of a [`Roster`] from bit [`ROSTER_AT`] on.
@@ -61,7 +73,7 @@ impl Holders {
 
 impl Default for SubscriptionTree {
     fn default() -> Self {
-        Self { patterns: PatternTree::new(), rosters: Arena::new(), in_rosters: 0, len: 0 }
+        Self { patterns: PatternTree::new(), rosters: Arena::new(), in_rosters: 0, len: 0, edition: EMPTY_EDITION }
     }
 }
 
@@ -82,6 +94,7 @@ impl SubscriptionTree {
     /// Adds the subscription. Of the same subscriber and a filter that is the same byte for byte there is only ever one: it is
     /// replaced in one step, so that no message is missed meanwhile ([MQTT-3.8.4-3]).
     pub fn subscribe(&mut self, filter: &TopicFilter, subscriber: Subscriber, subscription: Subscription) -> Subscribed {
+        self.edition = next_edition();
         let entry = Entry::new(subscriber, subscription);
         let place = self.patterns.make(filter.pattern().as_bytes());
         let value = self.patterns.value_mut(place);
@@ -114,6 +127,7 @@ impl SubscriptionTree {
     /// Removes the subscription; whether there was one. Filters are compared byte for byte ([MQTT-3.10.4-1]).
     pub fn unsubscribe(&mut self, filter: &TopicFilter, subscriber: Subscriber) -> bool {
         let Some((place, held)) = self.held(filter) else { return false };
+        self.edition = next_edition();
         let removed = match held {
             Held::ByOne(one) => {
                 let is_it = one.subscriber() == subscriber;
@@ -158,8 +172,12 @@ impl SubscriptionTree {
     }
 
     /// Finds every subscriber with a filter that matches the topic name (section 4.7), each once: where several of its
-    /// filters match, with [`Subscription::merged`]. What `out` held before is gone.
+    /// filters match, with [`Subscription::merged`]. What `out` held before is gone; but if that was the answer to the same
+    /// question, because a publisher sends to one topic again and again, it is the answer.
     pub fn matching(&self, topic: &[u8], out: &mut Targets) {
+        if out.answers(topic, self.edition) {
+            return;
+        }
         out.clear();
         let mut branches = std::mem::take(&mut out.branches);
         self.patterns.matching(topic, &mut branches, |holders| match holders.held() {
@@ -168,6 +186,7 @@ impl SubscriptionTree {
         });
         out.branches = branches;
         out.finish();
+        out.remember(topic, self.edition);
     }
 
     /// Bytes on the heap, for a limit on memory; those of filters with several subscribers are an estimate. Takes less than a
@@ -194,6 +213,24 @@ mod tests {
 
     fn with(qos: Qos) -> Subscription {
         Subscription { qos, ..Subscription::default() }
+    }
+
+    #[test]
+    fn an_answer_is_given_again_only_by_the_same_tree_with_the_same_subscriptions() {
+        let (mut tree, mut other, mut targets) = (SubscriptionTree::new(), SubscriptionTree::new(), Targets::new());
+        let mut slots = |tree: &SubscriptionTree, topic: &str| {
+            tree.matching(topic.as_bytes(), &mut targets);
+            targets.iter().map(|target| target.subscriber.slot).collect::<Vec<_>>()
+        };
+        assert_eq!(slots(&tree, "a"), Vec::<u32>::new());
+        tree.subscribe(&filter("a"), somebody(1), Subscription::default());
+        other.subscribe(&filter("a"), somebody(9), Subscription::default());
+        assert_eq!((slots(&tree, "a"), slots(&tree, "a")), (vec![1], vec![1]));
+        assert_eq!((slots(&other, "a"), slots(&tree, "b")), (vec![9], vec![]));
+        tree.subscribe(&filter("+"), somebody(2), Subscription::default());
+        assert_eq!((slots(&tree, "a"), slots(&tree, "ab")), (vec![1, 2], vec![2]));
+        tree.unsubscribe(&filter("a"), somebody(1));
+        assert_eq!(slots(&tree, "a"), [2]);
     }
 
     type Model = BTreeMap<(Subscriber, TopicFilter), Subscription>;

@@ -2,14 +2,16 @@
 
 use super::client::Client;
 use super::connection::{ListenerSettings, Peer};
+use super::keeping::{Accept, Life, Then, not_kept};
 use super::timers::Timer;
 use super::{ConnectionKey, Rights, Shard};
 use crate::message::Envelope;
-use crate::queue::Queue;
+use crate::store::record::Whose;
+use crate::store::{Record, SessionNumber};
 use bytes::{Bytes, BytesMut};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Connect, Kind, Problem, Reason, Refusal, Retry, Will, property};
-use candor_protocol::session::{Acceptance, Cause, Parked, Session, SessionState};
+use candor_protocol::session::{Acceptance, Cause, Session, SessionState};
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -45,7 +47,7 @@ pub struct Ended {
 const ENDED_MAX: usize = 10_000;
 
 impl Ended {
-    fn note(&mut self, id: Arc<str>, state: SessionState) {
+    pub(super) fn note(&mut self, id: Arc<str>, state: SessionState) {
         if self.reasons.insert(Arc::clone(&id), state).is_none() {
             self.order.push_back(id);
             if self.order.len() > ENDED_MAX
@@ -194,65 +196,81 @@ impl Shard {
         }
         // The takeover may have ended the session.
         let existing = self.directory.get(&id).copied();
-        let (slot, state, parked) = match existing {
-            Some(slot) if !connect.clean_session => {
-                let parked = self.clients.get_mut(slot).and_then(|client| client.parked.take());
-                (slot, SessionState::Resumed, parked)
-            }
+        let (slot, state) = match existing {
+            Some(slot) if !connect.clean_session => (slot, SessionState::Resumed),
             existing => {
                 if let Some(slot) = existing {
-                    self.end_session(slot);
+                    self.end_session(slot, SessionState::New);
                 }
                 let state = if connect.clean_session { SessionState::New } else { self.ended.take(&id) };
-                (self.new_client(Arc::clone(&id), &admission), state, None)
+                if state != SessionState::New {
+                    self.keeper.keep(Record::EndTold { client_id: Arc::clone(&id) });
+                }
+                (self.new_client(Arc::clone(&id), &admission), state)
             }
         };
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.connection = Some(key);
+        client.parked.get_or_insert_default();
         client.expires_at_ms = None;
         client.generation = self.random.draw();
         client.rights = admission.rights;
+        let is_restored = std::mem::take(&mut client.is_restored);
         let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
-        let unix_ms = self.now.unix_ms;
+        let server_time_ms = self.now.unix_ms;
+        let expiry_s = self.session_expiry_s(key, connect);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.client = Some(slot);
+        let generation = connection.generation;
+        let expiry_s = expiry_s.min(u64::from(connection.listener.policy.profile.session_expiry_s_max)) as u32;
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
-        let acceptance = Acceptance { state, incarnation, assigned_client_id, server_time_ms: unix_ms };
-        connection.session.accept(acceptance, parked.or_else(|| (state == SessionState::Resumed).then(Parked::default)), self.now.ms);
-        let terms = connection.session.terms();
-        tracing::debug!(client = %id, principal = %admission.principal, dialect = %terms.dialect, state = ?state, "connected");
-        let expiry_s = terms.session_expiry_s;
-        if let Some(client) = self.clients.get_mut(slot) {
-            client.expiry_s = expiry_s;
+        let acceptance = Acceptance { state, incarnation, assigned_client_id, server_time_ms };
+        if is_restored {
+            self.review_subscriptions(slot);
         }
+        let is_attached = self.keep_attached(slot, expiry_s);
+        let is_armed = self.keep_will(slot, connect);
+        let Some(of) = self.life(slot) else { return };
+        let then = Then::Accept(Box::new(Accept { key, generation, of, acceptance }));
+        if is_attached || is_armed { self.keeper.then(then) } else { self.keeper.now(then) }
+    }
+
+    /// The session is kept: its client may know.
+    pub(super) fn accept(&mut self, accept: Accept, is_kept: bool) {
+        let Accept { key, generation, of: Life { slot, life }, acceptance } = accept;
+        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.generation == generation) else { return };
+        let Some(client) = self.clients.get_mut(slot).filter(|client| client.incarnation == life) else { return };
+        // It may have ended while this waited.
+        if connection.client != Some(slot) {
+            return;
+        }
+        if !is_kept {
+            let refusal = not_kept();
+            let disclosed = connection.listener.disclosed(&refusal);
+            connection.session.refuse(disclosed);
+            self.verdict_on_connection(key, Kind::Connect, &refusal, None);
+            return self.drain(key);
+        }
+        client.is_begun = client.number.is_some();
+        let state = acceptance.state;
+        let parked = client.parked.take().filter(|_| state == SessionState::Resumed);
+        connection.session.accept(acceptance, parked, self.now.ms);
+        let terms = connection.session.terms();
+        tracing::debug!(client = %client.id, principal = %client.principal, dialect = %terms.dialect, state = ?state, "connected");
+        client.expiry_s = terms.session_expiry_s;
         self.set_available(slot, true);
         // The deadline of an open connection may be earlier than that of the opening.
         self.schedule(key);
-        self.act(key);
+        self.drain(key);
         self.pump(slot);
+        self.read_held(key);
     }
 
     fn new_client(&mut self, id: Arc<str>, admission: &Admission) -> u32 {
         let incarnation = self.random.draw();
-        let client = Client {
-            id: Arc::clone(&id),
-            principal: Arc::clone(&admission.principal),
-            rights: Arc::clone(&admission.rights),
-            incarnation,
-            connection: None,
-            parked: None,
-            queue: Queue::new(self.settings.queue),
-            counted_bytes: 0,
-            subscriptions: HashMap::default(),
-            replays: VecDeque::new(),
-            feedback: Vec::new(),
-            expiry_s: 0,
-            expires_at_ms: None,
-            generation: 0,
-            paused_until_ms: 0,
-            releases: 0,
-        };
+        let (principal, rights) = (Arc::clone(&admission.principal), Arc::clone(&admission.rights));
+        let client = Client::new(Arc::clone(&id), principal, rights, incarnation, self.settings.queue);
         let slot = self.clients.insert(client, self.now.ms);
         self.directory.insert(id, slot);
         slot
@@ -277,7 +295,8 @@ impl Shard {
         connection.is_closing = true;
         connection.held = BytesMut::new();
         let client = connection.client.take();
-        let expiry_s = connection.session.terms().session_expiry_s;
+        let terms = connection.session.terms();
+        let (agreed_expiry_s, was_extended) = (terms.session_expiry_s, terms.dialect.is_extended());
         let parked = connection.session.take_parked();
         tracing::debug!(client = %connection.client_id, peer = %connection.peer.address, cause = ?cause, "disconnected");
         let malformed = match &cause {
@@ -298,28 +317,41 @@ impl Shard {
         self.touch(key);
         let Some(slot) = client else { return };
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        let publisher = self.clients.get(slot).map(|client| (Arc::clone(&client.rights), Arc::clone(&client.principal)));
-        if let Some(client) = self.clients.get_mut(slot) {
-            client.connection = None;
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let (rights, principal) = (Arc::clone(&client.rights), Arc::clone(&client.principal));
+        client.connection = None;
+        client.replays.clear();
+        // Feedback is a view of a connection; the ledger keeps what happens meanwhile.
+        client.feedback.clear();
+        client.unsent = 0;
+        // Where the connection was not accepted yet, the session stays what it was before.
+        if client.parked.is_none() {
             client.parked = Some(parked);
-            client.replays.clear();
-            client.expiry_s = expiry_s;
-            // Feedback is a view of a connection; the ledger keeps what happens meanwhile.
-            client.feedback.clear();
+            client.expiry_s = agreed_expiry_s;
+        }
+        let (expiry_s, id) = (client.expiry_s, Arc::clone(&client.id));
+        if std::mem::take(&mut client.has_will) {
+            self.keeper.keep(Record::WillDisarmed { client_id: id });
         }
         if expiry_s == 0 {
-            self.end_session(slot);
+            self.end_session(slot, SessionState::New);
         } else {
             self.set_available(slot, false);
-            self.keep_session(slot, expiry_s);
+            self.keep_session(slot, expiry_s, was_extended);
+            self.unload(slot);
+            self.note_room(slot);
         }
-        if let (Some(will), Some((rights, principal))) = (will, publisher) {
+        if let Some(will) = will {
             self.publish_will(&will, &*rights, principal);
         }
     }
 
-    fn keep_session(&mut self, slot: u32, expiry_s: u32) {
+    fn keep_session(&mut self, slot: u32, expiry_s: u32, was_extended: bool) {
         let Some(client) = self.clients.get_mut(slot) else { return };
+        if let Some(session) = client.number {
+            let expires_at_ms = (expiry_s != u32::MAX).then(|| self.now.unix_ms.saturating_add(1000 * u64::from(expiry_s)));
+            self.keeper.keep(Record::SessionParked { session, expires_at_ms, was_extended });
+        }
         if expiry_s != u32::MAX {
             let at_ms = self.now.ms.saturating_add(1000 * u64::from(expiry_s));
             client.expires_at_ms = Some(at_ms);
@@ -334,15 +366,22 @@ impl Shard {
         }
         let id = Arc::clone(&client.id);
         tracing::info!(client = %id, waiting = client.queue.len(), "session expired");
-        self.end_session(slot);
+        self.end_session(slot, SessionState::Expired);
         self.ended.note(id, SessionState::Expired);
     }
 
     /// Forgets a session and everything that was kept for it.
-    fn end_session(&mut self, slot: u32) {
+    fn end_session(&mut self, slot: u32, why: SessionState) {
         let Some(client) = self.clients.remove(slot, self.now.ms) else { return };
         self.account.release(client.counted_bytes);
         self.directory.remove(&client.id);
+        if let Some(session) = client.number {
+            self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
+        }
+        if let Some(roll) = self.shared.roll(self.index) {
+            self.has_room |= roll.is_full(slot);
+            roll.clear(slot);
+        }
         if client.subscriptions.is_empty() {
             return;
         }
@@ -355,7 +394,7 @@ impl Shard {
     }
 
     /// Tells shared groups whether a member can be handed messages at once.
-    fn set_available(&mut self, slot: u32, available: bool) {
+    pub(super) fn set_available(&mut self, slot: u32, available: bool) {
         let subscriber = self.subscriber(slot);
         let Some(client) = self.clients.get(slot) else { return };
         if client.subscriptions.keys().any(|filter| filter.group().is_some()) {
@@ -373,14 +412,92 @@ impl Shard {
             return;
         }
         let expiry_s = will.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
-        let envelope = Envelope {
+        let expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
+        let envelope = Envelope { expires_at_ms, ..self.will_envelope(will, principal) };
+        // A will has no publisher to be refused.
+        let _ = self.route(envelope, None, None);
+    }
+
+    fn will_envelope(&self, will: &Will, principal: Arc<str>) -> Envelope {
+        Envelope {
             message: will.message.clone(),
             qos: will.qos,
             retain: will.retain,
-            expires_at_ms: expiry_s.map(|seconds| self.now.unix_ms.saturating_add(1000 * seconds)),
+            expires_at_ms: None,
             stamps: self.stamps(Some(principal)),
             hop: Dictionary::EMPTY,
+        }
+    }
+
+    /// Keeps that a connection holds a session; a session that is to outlive its connection gets its number here. Tells whether
+    /// anything was kept.
+    pub(super) fn keep_attached(&mut self, slot: u32, expiry_s: u32) -> bool {
+        let Some(client) = self.clients.get_mut(slot).filter(|_| self.keeper.keeps()) else { return false };
+        let session = match client.number {
+            Some(session) => session,
+            None if expiry_s == 0 => return false,
+            None => {
+                let session = self.shared.next_session();
+                client.number = Some(session);
+                if let Some(roll) = self.shared.roll(self.index) {
+                    roll.set_session(slot, Some(session));
+                }
+                self.keep_begun(slot, session);
+                session
+            }
         };
-        self.route(envelope, None);
+        self.keeper.keep(Record::SessionAttached { session, expiry_s });
+        true
+    }
+
+    fn keep_begun(&mut self, slot: u32, session: SessionNumber) {
+        let Some(client) = self.clients.get(slot) else { return };
+        let (client_id, principal, incarnation) = (Arc::clone(&client.id), Arc::clone(&client.principal), client.incarnation);
+        self.keeper.keep(Record::SessionBegun { session, client_id, principal, incarnation });
+        for (filter, subscription) in &client.subscriptions {
+            self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription: *subscription });
+        }
+    }
+
+    /// A session that its client knows of already was attached, or begun, in the store, or was not.
+    pub(super) fn attached(&mut self, of: Life, is_kept: bool) {
+        let Some(client) = self.clients.get_mut(of.slot).filter(|client| client.incarnation == of.life) else { return };
+        client.is_begun |= is_kept;
+        if is_kept {
+            return;
+        }
+        if !client.is_begun {
+            // Nobody may believe that something is kept for it: until it can begin anew, it is as one that is not kept.
+            client.number = None;
+            if let Some(roll) = self.shared.roll(self.index) {
+                roll.set_session(of.slot, None);
+            }
+        }
+        self.stalled.push(Then::Attached { of });
+    }
+
+    /// The store keeps again.
+    pub(super) fn attach_again(&mut self, of: Life) {
+        let Some(client) = self.clients.get(of.slot).filter(|client| client.incarnation == of.life) else { return };
+        let (expiry_s, was_extended) = (client.expiry_s, client.parked.as_ref().map(|parked| parked.was_extended));
+        if self.keep_attached(of.slot, expiry_s) {
+            self.keeper.then(Then::Attached { of });
+        }
+        if let Some(was_extended) = was_extended {
+            self.keep_session(of.slot, expiry_s, was_extended);
+        }
+    }
+
+    /// Keeps the will of a connection that begins, so that it is published should the process end before the connection does.
+    fn keep_will(&mut self, slot: u32, connect: &Connect) -> bool {
+        let Some(will) = connect.will.as_ref().filter(|_| self.keeper.keeps()) else { return false };
+        let Some(client) = self.clients.get_mut(slot) else { return false };
+        client.has_will = true;
+        let whose = Whose { principal: Arc::clone(&client.principal), client_id: Arc::clone(&client.id) };
+        let envelope = self.will_envelope(will, Arc::clone(&whose.principal)).compact();
+        let message = self.shared.next_message();
+        self.keeper.keep(Record::Message { message, envelope, owed: Vec::new() });
+        self.keeper.keep(Record::WillArmed { whose, message });
+        true
     }
 }

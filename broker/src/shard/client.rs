@@ -1,8 +1,9 @@
 //! A session as its home shard keeps it, attached to a connection or not.
 
 use super::{ConnectionKey, Rights};
-use crate::queue::Queue;
+use crate::queue::{Queue, QueueLimits};
 use crate::router::Subscription;
+use crate::store::SessionNumber;
 use candor_protocol::packet::{Qos, TopicFilter};
 use candor_protocol::session::Parked;
 use std::collections::{HashMap, VecDeque};
@@ -25,8 +26,14 @@ pub struct Client {
     pub rights: Arc<dyn Rights>,
     /// 8 random bytes that name this life of the session.
     pub incarnation: u64,
+    /// Under which it is kept; `None`: it is not.
+    pub number: Option<SessionNumber>,
+    /// The store has it, under its number.
+    pub is_begun: bool,
+    /// It is from an earlier process, and its client has not come back yet.
+    pub is_restored: bool,
     pub connection: Option<ConnectionKey>,
-    /// What waits for the next connection; there exactly when there is none.
+    /// What waits for the next connection; there when there is none, or when the one that is there was not accepted yet.
     pub parked: Option<Parked>,
     pub queue: Queue,
     /// What the limit of memory counts for the queue.
@@ -41,6 +48,14 @@ pub struct Client {
     pub expires_at_ms: Option<u64>,
     /// Deliveries wait until then, because the client released one.
     pub paused_until_ms: u64,
+    /// Messages of the client that were not handed on yet: later ones must not overtake them.
+    pub held_back: u32,
+    /// Deliveries at QoS 2 that have an identifier and may not leave yet: others of a lower QoS must not overtake them.
+    pub unsent: u32,
+    /// Messages of its queue were asked of the store.
+    pub is_fetching: bool,
+    /// A will of its connection is kept.
+    pub has_will: bool,
     /// How many deliveries in a row the client released.
     pub releases: u32,
     /// Tells a deadline of this session from one of another that had the same slot.
@@ -48,8 +63,42 @@ pub struct Client {
 }
 
 impl Client {
+    /// A session that begins.
+    pub fn new(id: Arc<str>, principal: Arc<str>, rights: Arc<dyn Rights>, incarnation: u64, limits: QueueLimits) -> Self {
+        Self {
+            id,
+            principal,
+            rights,
+            incarnation,
+            number: None,
+            is_begun: false,
+            is_restored: false,
+            connection: None,
+            parked: None,
+            queue: Queue::new(limits),
+            counted_bytes: 0,
+            subscriptions: HashMap::default(),
+            replays: VecDeque::new(),
+            feedback: Vec::new(),
+            expiry_s: 0,
+            expires_at_ms: None,
+            generation: 0,
+            paused_until_ms: 0,
+            held_back: 0,
+            unsent: 0,
+            has_will: false,
+            is_fetching: false,
+            releases: 0,
+        }
+    }
+
     /// Whether messages above QoS 0 are kept for it while it is away.
     pub fn is_durable(&self) -> bool {
         self.expiry_s > 0
+    }
+
+    /// Whether a delivery of this QoS may leave before those that wait for their receipt.
+    pub fn may_follow(&self, qos: Qos) -> bool {
+        self.unsent == 0 || qos == Qos::ExactlyOnce
     }
 }

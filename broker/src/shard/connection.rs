@@ -1,5 +1,6 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
+use super::keeping::Then;
 use super::{ConnectionKey, Shard};
 use crate::driver::Authenticate;
 use crate::feedback::quarantine::Subject;
@@ -215,8 +216,14 @@ impl Shard {
         self.count_buffers(key);
     }
 
-    /// Carries out what a connection's session says.
+    /// Carries out what a connection's session says, and what follows from it at once.
     pub(super) fn act(&mut self, key: ConnectionKey) {
+        self.drain(key);
+        self.release();
+    }
+
+    /// Carries out what a connection's session says.
+    pub(super) fn drain(&mut self, key: ConnectionKey) {
         let (mut wrote, mut opened) = (false, false);
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return };
@@ -237,9 +244,8 @@ impl Shard {
                     self.opened(key);
                     opened = true;
                 }
-                // With the memory engine a step is kept once it is in the session.
-                Output::Record(record) => connection.session.recorded(record),
-                Output::Settled { outcome, returned, .. } => self.settled(key, &outcome, returned),
+                Output::Record(step) => self.keep_step(key, step),
+                Output::Settled { token, outcome, returned } => self.settled(key, token, &outcome, returned),
                 Output::Subscribe(packet) => self.subscribe(key, *packet),
                 Output::Unsubscribe(packet) => self.unsubscribe(key, *packet),
                 Output::Ping => self.pong(key),
@@ -273,8 +279,13 @@ impl Shard {
         let (slot, terms) = (connection.client, connection.session.terms());
         tracing::debug!(client = %connection.client_id, dialect = %terms.dialect, "negotiated");
         let expiry_s = terms.session_expiry_s;
-        if let Some(client) = slot.and_then(|slot| self.clients.get_mut(slot)) {
-            client.expiry_s = expiry_s;
+        if let Some(slot) = slot {
+            if let Some(client) = self.clients.get_mut(slot) {
+                client.expiry_s = expiry_s;
+            }
+            if let (true, Some(of)) = (self.keep_attached(slot, expiry_s), self.life(slot)) {
+                self.keeper.then(Then::Attached { of });
+            }
         }
     }
 

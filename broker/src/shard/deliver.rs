@@ -1,19 +1,20 @@
 //! A message to one client: now, or in its queue.
 
+use super::keeping::{Then, number_of, token_of};
 use super::publish::experiment_keys;
 use super::timers::Timer;
-use super::{ConnectionKey, Shard};
+use super::{ConnectionKey, CrossingTarget, Shard};
 use crate::feedback::Verdict;
 use crate::message::{Envelope, Stamps, critical_key};
 use crate::out::{Out, SHARE_FROM};
-use crate::queue::Waiting;
+use crate::queue::{Popped, Pushed, Waiting};
+use crate::store::{MessageNumber, Record, SessionNumber};
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::Dialect;
-use candor_protocol::dialect::write::{PublishFrame, publish_head};
-use candor_protocol::packet::publish::dictionary_of;
+use candor_protocol::dialect::write::{PublishFrame, message_head};
 use candor_protocol::packet::{Kind, Message, PacketId, Problem, Qos, Reason, Refusal, Retry, property};
-use candor_protocol::session::{Admitted, Delivery, Outcome, Sending};
+use candor_protocol::session::{Admitted, Delivery, Outcome, Sending, Token};
 use std::sync::Arc;
 
 /// How long deliveries pause after a message was released for the first time; each time in a row doubles it.
@@ -59,10 +60,26 @@ impl FrameCache {
     }
 }
 
+/// A delivery that is kept until it is settled.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    session: SessionNumber,
+    message: MessageNumber,
+}
+
+impl Kept {
+    fn of(session: Option<SessionNumber>, target: &CrossingTarget) -> Option<Self> {
+        let message = target.message.filter(|_| target.qos != Qos::AtMostOnce)?;
+        Some(Self { session: session?, message })
+    }
+}
+
 impl Shard {
     /// Hands a message to a session. `is_shared`: others get the same message, so it pays to encode it once.
-    pub(super) fn deliver(&mut self, slot: u32, envelope: &Envelope, qos: Qos, retain: bool, is_shared: bool) {
+    pub(super) fn deliver(&mut self, target: &CrossingTarget, envelope: &Envelope, is_shared: bool) {
+        let CrossingTarget { slot, qos, retain, .. } = *target;
         let Some(client) = self.clients.get_mut(slot) else { return };
+        let kept = Kept::of(client.number, target);
         let connection = match client.connection {
             Some(key) => self.connections.get_mut(key).map(|connection| (key, connection)),
             None => None,
@@ -70,15 +87,13 @@ impl Shard {
         let Some((key, connection)) = connection else {
             // QoS 0 is not kept for a session that is away (section 4.1 leaves it to the server).
             if qos != Qos::AtMostOnce && client.is_durable() {
-                let waiting = Waiting { envelope: envelope.compact(), qos, retain, redelivery_count: 0 };
-                self.queue(slot, waiting);
+                self.queue(target, envelope);
             }
             return;
         };
-        let has_room = client.queue.is_empty() && connection.out.len() < self.settings.out_bytes_max;
+        let has_room = client.queue.is_empty() && connection.out.len() < self.settings.out_bytes_max && client.may_follow(qos);
         if !has_room {
-            let waiting = Waiting { envelope: envelope.compact(), qos, retain, redelivery_count: 0 };
-            return self.queue(slot, waiting);
+            return self.queue(target, envelope);
         }
         let terms = connection.session.terms();
         let form = Form { dialect: terms.dialect, qos, retain, experiments: terms.experiments != 0 };
@@ -87,44 +102,102 @@ impl Shard {
             && connection.session.is_ready()
             && let Some(key) = *self.frames.critical.get_or_insert_with(|| envelope.critical_key())
         {
-            return self.withhold(slot, envelope.message.topic_str(), key);
+            return self.withhold(slot, envelope.message.topic_str(), key, target.message);
         }
-        let hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
+        let mut hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
         // A message that is kept until it is acknowledged must not keep the buffer alive that it was read into.
-        let kept;
+        let compact;
         let message = if qos == Qos::AtMostOnce {
             &envelope.message
         } else {
-            kept = envelope.message.compact();
-            &kept
+            compact = envelope.message.compact();
+            &compact
         };
-        match connection.session.admit(message, qos, retain, &hop, u64::from(slot)) {
+        let token = token_of(kept.map(|kept| kept.message));
+        let mut admitted = connection.session.admit(message, qos, retain, &hop, token);
+        let mut is_shared = is_shared && message.payload().len() < SHARE_FROM;
+        if admitted == Admitted::TooLarge {
+            (hop, is_shared) = (without_stamps(&hop), false);
+            admitted = connection.session.admit(message, qos, retain, &hop, token);
+        }
+        match admitted {
             Admitted::Now(id) => {
-                if is_shared && message.payload().len() < SHARE_FROM {
-                    self.frames.frame(form, message, &hop).write(id, false, connection.out.tail());
-                } else {
-                    write_one(&mut connection.out, form, false, id, message, &hop);
+                if let (Some(kept), Some(id)) = (kept, id) {
+                    self.keeper.keep(Record::Sent { session: kept.session, message: kept.message, id });
+                    if qos == Qos::ExactlyOnce {
+                        client.unsent += 1;
+                        return self.keeper.then(Then::Publish { slot, generation: connection.generation, id });
+                    }
+                }
+                match is_shared {
+                    true => self.frames.frame(form, message, &hop).write(id, false, connection.out.tail()),
+                    false => write_one(&mut connection.out, form, false, id, message, &hop),
                 }
                 self.counts.publish_sent += 1;
                 self.touch(key);
             }
-            Admitted::Later => {
-                let waiting = Waiting { envelope: envelope.compact(), qos, retain, redelivery_count: 0 };
-                self.queue(slot, waiting);
-            }
-            Admitted::TooLarge => match connection.session.admit(message, qos, retain, &without_stamps(&hop), u64::from(slot)) {
-                Admitted::Now(id) => {
-                    write_one(&mut connection.out, form, false, id, message, &without_stamps(&hop));
-                    self.counts.publish_sent += 1;
-                    self.touch(key);
-                }
-                _ => self.too_large(slot, envelope.message.topic_str(), envelope.len()),
-            },
+            Admitted::Later => self.queue(target, envelope),
+            Admitted::TooLarge => self.too_large(slot, envelope.message.topic_str(), envelope.len(), target.message),
+        }
+    }
+
+    /// A delivery at QoS 2 has its receipt: it leaves, if the connection that it is for is still there.
+    pub(super) fn publish_now(&mut self, slot: u32, generation: u64, id: PacketId) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Some(key) = client.connection else { return };
+        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.generation == generation) else { return };
+        client.unsent = client.unsent.saturating_sub(1);
+        let has_more = client.unsent == 0 && !client.queue.is_empty();
+        let terms = connection.session.terms();
+        if let Some(sent) = connection.session.in_flight().get(id) {
+            let Delivery { message, qos, retain, hop } = &*sent.delivery;
+            let form = Form { dialect: terms.dialect, qos: *qos, retain: *retain, experiments: terms.experiments != 0 };
+            write_one(&mut connection.out, form, false, Some(id), message, hop);
+            self.counts.publish_sent += 1;
+            self.touch(key);
+        }
+        if has_more {
+            self.pump(slot);
+        }
+    }
+
+    /// Puts a message into a session's queue.
+    pub(super) fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope) {
+        let Some(client) = self.clients.get_mut(target.slot) else { return };
+        let message = Kept::of(client.number, target).map(|kept| kept.message);
+        let waiting = Waiting { envelope: envelope.compact(), qos: target.qos, retain: target.retain, redelivery_count: 0, message };
+        if self.account.is_full {
+            client.queue.refuse(&waiting);
+            self.counts.publish_dropped += 1;
+        } else {
+            let pushed = client.queue.push(waiting, &self.settings.experiments);
+            self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
+        }
+        self.count_queue(target.slot);
+        self.keep_dropped(target.slot);
+        self.unload(target.slot);
+        self.note_room(target.slot);
+    }
+
+    /// What a queue has dropped is owed no more.
+    pub(super) fn keep_dropped(&mut self, slot: u32) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Some(session) = client.number else { return };
+        for (message, reason) in client.queue.take_dropped() {
+            self.keeper.keep(Record::Dropped { session, message, reason });
+        }
+    }
+
+    /// A message that was taken out of the queue, or never came into it, is not delivered.
+    fn drop_kept(&mut self, slot: u32, message: Option<MessageNumber>, reason: Reason) {
+        if let (Some(session), Some(message)) = (self.clients.get(slot).and_then(|client| client.number), message) {
+            self.keeper.keep(Record::Dropped { session, message, reason });
         }
     }
 
     /// A message with a key that binds its recipients is never handed stripped to one that cannot see the key.
-    fn withhold(&mut self, slot: u32, topic: &str, key: i64) {
+    fn withhold(&mut self, slot: u32, topic: &str, key: i64, message: Option<MessageNumber>) {
+        self.drop_kept(slot, message, Reason::CRITICAL_KEY_UNKNOWN);
         let problem = Problem::titled("the message binds its recipients to a key that the plain dialect cannot show them");
         let refusal = Refusal::new(Reason::CRITICAL_KEY_UNKNOWN, problem.field(format!("key {key}")).retry(Retry::Changed));
         self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::Publish, refusal, Some(topic)));
@@ -135,7 +208,8 @@ impl Shard {
     }
 
     /// A message that a subscriber's maximum packet size keeps from it is a gap.
-    fn too_large(&mut self, slot: u32, topic: &str, len: usize) {
+    fn too_large(&mut self, slot: u32, topic: &str, len: usize, message: Option<MessageNumber>) {
+        self.drop_kept(slot, message, Reason::PACKET_TOO_LARGE);
         let limit = self.clients.get(slot).and_then(|client| self.connections.get(client.connection?));
         let limit = limit.map_or(0, |connection| connection.session.terms().send_size_max);
         let problem =
@@ -163,15 +237,23 @@ impl Shard {
             if is_paused || !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
                 return;
             }
-            let Some(waiting) = client.queue.pop(self.now.unix_ms) else { break };
-            if waiting.qos != Qos::AtMostOnce && connection.session.credit() == 0 {
+            let waiting = match client.queue.pop(self.now.unix_ms) {
+                Some(Popped::Message(waiting)) => *waiting,
+                Some(Popped::Stored) => {
+                    self.fetch(slot);
+                    break;
+                }
+                None => break,
+            };
+            let has_credit = waiting.qos == Qos::AtMostOnce || connection.session.credit() > 0;
+            if !has_credit || !client.may_follow(waiting.qos) {
                 client.queue.push_front(waiting);
                 break;
             }
             let terms = connection.session.terms();
             let form = Form { dialect: terms.dialect, qos: waiting.qos, retain: waiting.retain, experiments: terms.experiments != 0 };
             if let (false, Some(key)) = (form.dialect.is_extended(), waiting.envelope.critical_key()) {
-                self.withhold(slot, waiting.envelope.message.topic_str(), key);
+                self.withhold(slot, waiting.envelope.message.topic_str(), key, waiting.message);
                 continue;
             }
             let mut hop = next_hop(&mut None, form, &waiting.envelope, self.now.unix_ms);
@@ -179,24 +261,36 @@ impl Shard {
                 hop = MapBuilder::new().merge(&hop).set(property::REDELIVERY_COUNT, &u64::from(waiting.redelivery_count)).finish();
             }
             let message = &waiting.envelope.message;
-            let mut admitted = connection.session.admit(message, waiting.qos, waiting.retain, &hop, u64::from(slot));
+            let token = token_of(waiting.message);
+            let mut admitted = connection.session.admit(message, waiting.qos, waiting.retain, &hop, token);
             if admitted == Admitted::TooLarge {
                 hop = without_stamps(&hop);
-                admitted = connection.session.admit(message, waiting.qos, waiting.retain, &hop, u64::from(slot));
+                admitted = connection.session.admit(message, waiting.qos, waiting.retain, &hop, token);
             }
             match admitted {
                 Admitted::Now(id) => {
+                    if let (Some(session), Some(number), Some(id)) = (client.number, waiting.message, id) {
+                        self.keeper.keep(Record::Sent { session, message: number, id });
+                        if waiting.qos == Qos::ExactlyOnce {
+                            client.unsent += 1;
+                            self.keeper.then(Then::Publish { slot, generation: connection.generation, id });
+                            continue;
+                        }
+                    }
                     write_one(&mut connection.out, form, false, id, message, &hop);
                     self.counts.publish_sent += 1;
                     self.touch(key);
                 }
                 Admitted::Later => {
                     client.queue.push_front(waiting);
-                    return;
+                    self.keep_dropped(slot);
+                    return self.note_room(slot);
                 }
-                Admitted::TooLarge => self.too_large(slot, message.topic_str(), message.len()),
+                Admitted::TooLarge => self.too_large(slot, message.topic_str(), message.len(), waiting.message),
             }
         }
+        self.keep_dropped(slot);
+        self.note_room(slot);
         self.tell_gap(slot);
         if self.clients.get(slot).is_some_and(|client| client.queue.is_empty() && !client.replays.is_empty()) {
             self.continue_replay(slot);
@@ -205,17 +299,24 @@ impl Shard {
 
     /// The subscriber settled a delivery. What it released comes again, after a pause that doubles; what it rejected does
     /// not.
-    pub(super) fn settled(&mut self, key: ConnectionKey, outcome: &Outcome, returned: Option<Box<Delivery>>) {
+    pub(super) fn settled(&mut self, key: ConnectionKey, token: Token, outcome: &Outcome, returned: Option<Box<Delivery>>) {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let Some(client) = self.clients.get_mut(slot) else { return };
+        let kept = client.number.zip(number_of(token));
         let (Some(refusal), Some(delivery)) = (outcome.refusal(), returned) else {
             client.releases = 0;
+            if let Some((session, message)) = kept {
+                self.keeper.keep(Record::Settled { session, message });
+            }
             return;
         };
         let delay_ms = match (outcome.reason, outcome.delay_ms) {
             (Reason::RELEASED, _) => RELEASE_PAUSE_MS << client.releases.min(RELEASE_DOUBLINGS),
             (Reason::MODIFIED, delay_ms) => delay_ms.unwrap_or(RELEASE_PAUSE_MS).min(DELAY_MS_MAX),
             _ => {
+                if let Some((session, message)) = kept {
+                    self.keeper.keep(Record::Settled { session, message });
+                }
                 let verdict = Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, Some(delivery.message.topic_str()));
                 return self.verdict(slot, verdict);
             }
@@ -232,7 +333,11 @@ impl Shard {
             stamps: Stamps::of_hop(&delivery.hop).map(Arc::new),
             hop: experiment_keys(&delivery.hop),
         };
-        client.queue.push_front(Waiting { envelope, qos: delivery.qos, retain: delivery.retain, redelivery_count });
+        let message = kept.map(|(_, message)| message);
+        client.queue.push_front(Waiting { envelope, qos: delivery.qos, retain: delivery.retain, redelivery_count, message });
+        if let Some((session, message)) = kept {
+            self.keeper.keep(Record::Returned { session, message, redelivery_count });
+        }
         self.timers.at(client.paused_until_ms, Timer::Pump(slot, client.generation));
     }
 
@@ -243,9 +348,10 @@ impl Shard {
         let delivery = &sending.delivery;
         let form = Form { dialect: terms.dialect, qos: delivery.qos, retain: delivery.retain, experiments: terms.experiments != 0 };
         if let (false, Some(key_number), Some(id)) = (form.dialect.is_extended(), critical_key(&delivery.message), sending.id) {
+            let message = connection.session.in_flight().get(id).and_then(|sent| number_of(sent.token));
             connection.session.withdraw(id);
             let slot = connection.client;
-            return slot.into_iter().for_each(|slot| self.withhold(slot, delivery.message.topic_str(), key_number));
+            return slot.into_iter().for_each(|slot| self.withhold(slot, delivery.message.topic_str(), key_number, message));
         }
         let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
         self.counts.publish_sent += 1;
@@ -277,15 +383,13 @@ fn without_stamps(hop: &Dictionary) -> Dictionary {
 
 /// Writes a message for one receiver; a large payload is not copied.
 fn write_one(out: &mut Out, form: Form, dup: bool, id: Option<PacketId>, message: &Message, hop: &Dictionary) {
-    let dictionary = if form.dialect.is_extended() { dictionary_of(message, hop) } else { Dictionary::EMPTY };
     let first = 0x30 | u8::from(dup) << 3 | (form.qos as u8) << 1 | u8::from(form.retain);
     let tail = out.tail();
     // The head is written first: it makes room for the whole packet only if the payload follows in place.
+    message_head(form.dialect, first, id, message, hop, tail);
     if message.payload().len() < SHARE_FROM {
-        publish_head(form.dialect, first, id, message, &dictionary, tail);
         tail.put_slice(message.payload());
     } else {
-        publish_head(form.dialect, first, id, message, &dictionary, tail);
         out.share(message.payload_bytes());
     }
 }

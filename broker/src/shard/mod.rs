@@ -16,9 +16,15 @@
 //! | --- | --- |
 //! | a connection: what its session says | [`connection`] |
 //! | from CONNECT to a session, takeover, the end of a session | [`attach`] |
-//! | a message from a client to all who get it | [`publish`] |
+//! | a message from a client: whether it is taken | [`publish`] |
+//! | a message to all who get it, and to the store | [`route`] |
 //! | a message to one client: now, or in its queue | [`deliver`] |
+//! | messages that wait in the store | [`fetch`] |
+//! | what an earlier process owed | [`restore`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
+//! | what waits until it is kept | [`keeping`], over [`crate::store::keeper`] |
+//! | full queues, where publishers learn of them | [`room`] |
+//! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
 //! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
@@ -31,11 +37,18 @@ pub mod attach;
 pub mod client;
 pub mod connection;
 pub mod deliver;
+mod fetch;
+mod keeping;
 pub mod memory;
 pub mod publish;
 pub mod quarantine;
+pub mod restore;
 pub mod review;
+pub mod roll;
+mod room;
+mod route;
 pub mod settings;
+pub mod shared;
 pub mod slots;
 pub mod subscribe;
 pub mod sys;
@@ -45,21 +58,23 @@ pub mod verdicts;
 pub use attach::{Admission, Moved};
 pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
-pub use settings::{Rights, Settings};
+pub use fetch::{Fetched, Fetching};
+pub use settings::{Rights, Settings, Storage};
+pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
 
 use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::Out;
-use crate::queue::{Pushed, Waiting};
-use crate::router::{Picks, Retained, Router, Targets, Topical};
+use crate::router::{Picks, Targets};
+use crate::store::{Batch, Keeper, MessageNumber};
 use candor_protocol::packet::{Connect, Refusal};
 use deliver::FrameCache;
+use keeping::Then;
 use slab::Slab;
 use slots::Slots;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use timers::Timers;
 
 /// A connection's place in its shard.
@@ -72,51 +87,6 @@ pub struct Now {
     pub ms: u64,
     /// Milliseconds since 1970.
     pub unix_ms: u64,
-}
-
-/// A retained message.
-#[derive(Debug, Clone)]
-pub struct RetainedMessage(pub Envelope);
-
-impl Topical for RetainedMessage {
-    fn topic(&self) -> &[u8] {
-        self.0.message.topic()
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.len()
-    }
-}
-
-/// What all shards have in common.
-#[derive(Debug, Default)]
-pub struct Shared {
-    router: RwLock<Router>,
-    retained: RwLock<Retained<RetainedMessage>>,
-    /// Connections that have a session, of all shards.
-    connections: AtomicUsize,
-    memory: memory::Memory,
-    /// What each shard last wrote down for `$SYS/`, by index.
-    numbers: Mutex<BTreeMap<u16, sys::Numbers>>,
-}
-
-impl Shared {
-    // A thread that panicked while it held a lock leaves data behind that is whole between its calls: go on with it.
-    pub fn router(&self) -> RwLockReadGuard<'_, Router> {
-        self.router.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn router_mut(&self) -> RwLockWriteGuard<'_, Router> {
-        self.router.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn retained(&self) -> RwLockReadGuard<'_, Retained<RetainedMessage>> {
-        self.retained.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn retained_mut(&self) -> RwLockWriteGuard<'_, Retained<RetainedMessage>> {
-        self.retained.write().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A message for sessions of another shard.
@@ -132,6 +102,8 @@ pub struct CrossingTarget {
     pub slot: u32,
     pub qos: candor_protocol::packet::Qos,
     pub retain: bool,
+    /// The number under which it is kept for the session.
+    pub message: Option<MessageNumber>,
 }
 
 /// What a turn leaves for the driver to do.
@@ -169,6 +141,16 @@ pub struct Shard {
     frames: FrameCache,
     /// Clients that have more retained messages to get than one turn hands out.
     more: Vec<u32>,
+    keeper: Keeper<Then>,
+    is_releasing: bool,
+    /// Steps that could not be kept, and are when anything can.
+    stalled: Vec<Then>,
+    /// Acknowledgements that wait for room in queues.
+    held: Vec<room::Held>,
+    /// A queue that was full is not any more.
+    has_room: bool,
+    /// What is asked of the engine.
+    fetching: VecDeque<Fetching>,
 }
 
 /// Random numbers that follow from a seed, so that a simulation can be repeated.
@@ -194,6 +176,11 @@ impl Shard {
     /// `seed` is random in a broker and fixed in a simulation.
     pub fn new(index: u16, settings: Arc<Settings>, shared: Arc<Shared>, seed: u64) -> Self {
         let crossings = (0..settings.shards).map(|_| Vec::new()).collect();
+        let keeper = match settings.storage {
+            Storage::Memory => Keeper::memory(index),
+            Storage::Late { turns } => Keeper::late(index, turns),
+            Storage::Engine(_) => Keeper::engine(index, shared.durability()),
+        };
         let mut shard = Self {
             index,
             ledger: Ledger::new(settings.ledger),
@@ -215,6 +202,12 @@ impl Shard {
             picks: Picks::new(),
             frames: FrameCache::default(),
             more: Vec::new(),
+            keeper,
+            is_releasing: false,
+            stalled: Vec::new(),
+            held: Vec::new(),
+            has_room: false,
+            fetching: VecDeque::new(),
         };
         shard.schedule_sys();
         shard
@@ -236,6 +229,8 @@ impl Shard {
             self.replay_retained(slot);
         }
         self.meet_deadlines();
+        self.keeper.end_turn();
+        self.release();
         self.tell_bytes();
     }
 
@@ -280,7 +275,22 @@ impl Shard {
 
     /// Whether the next turn should follow at once.
     pub fn has_more(&self) -> bool {
-        !self.more.is_empty()
+        !self.more.is_empty() || self.keeper.is_late()
+    }
+
+    /// Whether so much waits for receipts that nothing more should be read.
+    pub fn is_full(&self) -> bool {
+        self.keeper.is_full()
+    }
+
+    /// Whether there is something for the engine.
+    pub fn has_order(&self) -> bool {
+        self.keeper.has_batch() || !self.fetching.is_empty()
+    }
+
+    /// The records of the turn, for the engine: behind everything else that the turn has come to.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        self.keeper.take_batch()
     }
 
     /// When the next turn is due at the latest, on the clock that never runs back.
@@ -312,9 +322,10 @@ impl Shard {
         for crossing in crossings {
             self.frames.start();
             for target in &crossing.targets {
-                self.deliver(target.slot, &crossing.envelope, target.qos, target.retain, crossing.targets.len() > 1);
+                self.deliver(target, &crossing.envelope, crossing.targets.len() > 1);
             }
         }
+        self.release();
     }
 
     fn touch(&mut self, key: ConnectionKey) {
@@ -323,19 +334,6 @@ impl Shard {
         {
             connection.is_touched = true;
             self.effects.touched.push(key);
-        }
-    }
-
-    fn queue(&mut self, slot: u32, waiting: Waiting) {
-        if let Some(client) = self.clients.get_mut(slot) {
-            if self.account.is_full {
-                client.queue.gap.overflow += 1;
-                self.counts.publish_dropped += 1;
-                return;
-            }
-            let pushed = client.queue.push(waiting, &self.settings.experiments);
-            self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
-            self.count_queue(slot);
         }
     }
 }

@@ -1,13 +1,15 @@
-//! A message from a client to all who get it.
+//! A message from a client: whether it is taken, and what its acknowledgement says.
 
-use super::{ConnectionKey, Crossing, CrossingTarget, RetainedMessage, Shard};
+use super::keeping::{Life, Then, not_kept};
+use super::route::Routed;
+use super::{ConnectionKey, Shard};
 use crate::message::{Envelope, Stamps};
-use crate::router::{Subscriber, Target};
+use crate::router::Subscriber;
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
+use candor_protocol::packet::publish::MessageOnly;
 use candor_protocol::packet::{Durability, Kind, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Outcome, Ticket};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Topics that only the broker itself publishes to.
 const RESERVED: [&[u8]; 4] = [b"$feedback", b"$SYS", b"$share", b"$envelope"];
@@ -17,29 +19,30 @@ impl Shard {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(slot) = connection.client else { return };
         self.counts.publish_received += 1;
-        let checked = self.check_publish(key, slot, &publish);
-        let outcome = match checked {
-            Ok(()) => {
-                let envelope = self.envelope(slot, &publish);
-                let reached = self.route(envelope, Some(self.subscriber(slot)));
-                self.kept(key, reached)
+        let routed = self.check_publish(key, slot, &publish).and_then(|()| {
+            let envelope = self.envelope(slot, &publish);
+            let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
+            self.route(envelope, Some(slot), taken)
+        });
+        match (routed, ticket.zip(self.life(slot))) {
+            (Ok(routed), Some((ticket, of))) => self.settle_later(routed, of, ticket),
+            (Ok(_), None) => {}
+            (Err(refusal), _) => {
+                let outcome = self.refuse_publish(key, &publish, refusal);
+                if let (Some(ticket), Some(outcome), Some(connection)) = (ticket, outcome, self.connections.get_mut(key)) {
+                    connection.session.settle(ticket, outcome);
+                }
             }
-            Err(refusal) => match self.refuse_publish(key, &publish, refusal) {
-                Some(outcome) => outcome,
-                None => return,
-            },
-        };
-        if let (Some(ticket), Some(connection)) = (ticket, self.connections.get_mut(key)) {
-            connection.session.settle(ticket, outcome);
         }
     }
 
-    /// What the acknowledgement says, from what was really reached.
-    fn kept(&self, key: ConnectionKey, targets: usize) -> Outcome {
-        let durability = self.connections.get(key).map_or(Durability::None, |connection| connection.listener.policy.profile.durability);
-        match targets {
-            0 => Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() },
-            _ => Outcome::kept(durability),
+    /// The acknowledgement waits for what was kept, and where publishers are held back, for room in full queues.
+    fn settle_later(&mut self, routed: Routed, of: Life, ticket: Ticket) {
+        let then = Then::Settle { of, ticket, is_matched: routed.reached > 0 };
+        match (routed.full.is_empty(), routed.is_kept) {
+            (true, true) => self.keeper.then(then),
+            (true, false) => self.keeper.now(then),
+            (false, _) => self.hold(routed.full, then),
         }
     }
 
@@ -65,7 +68,7 @@ impl Shard {
             let problem = Problem::titled("this server keeps no retained messages").field("retain").retry(Retry::Never);
             return Err(Refusal::new(Reason::RETAIN_NOT_SUPPORTED, problem));
         }
-        if !publish.dictionary.is_empty() {
+        if has_hop_keys(publish) {
             let minimum = publish.dictionary.value(property::MINIMUM_DURABILITY);
             if let Some(minimum) = minimum.filter(|minimum| *minimum > profile.durability as u64) {
                 let problem = Problem::titled("the server cannot keep the message as durably as it must be")
@@ -73,6 +76,9 @@ impl Shard {
                     .limit(profile.durability as u64, minimum)
                     .retry(Retry::Changed);
                 return Err(Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem));
+            }
+            if minimum.is_some_and(|minimum| minimum > Durability::None as u64) && self.keeper.failure().is_some() {
+                return Err(not_kept());
             }
         }
         client.rights.publish(topic, publish.qos, publish.retain)?;
@@ -131,7 +137,7 @@ impl Shard {
 
     fn envelope(&self, slot: u32, publish: &Publish) -> Envelope {
         let (mut expires_at_ms, mut hop) = (None, Dictionary::EMPTY);
-        if !publish.dictionary.is_empty() {
+        if has_hop_keys(publish) {
             let expiry_s = publish.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
             expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
             hop = experiment_keys(&publish.dictionary);
@@ -155,75 +161,11 @@ impl Shard {
     pub(super) fn subscriber(&self, slot: u32) -> Subscriber {
         Subscriber { shard: self.index, slot }
     }
+}
 
-    /// Stores a retained message and hands the message to all who get it; tells how many that are, the store included.
-    pub(super) fn route(&mut self, envelope: Envelope, from: Option<Subscriber>) -> usize {
-        let shared = Arc::clone(&self.shared);
-        let mut reached = 0;
-        if envelope.retain {
-            reached += self.retain(&envelope);
-        }
-        let (mut targets, mut picks) = (std::mem::take(&mut self.targets), std::mem::take(&mut self.picks));
-        shared.router().matching(envelope.message.topic(), &mut targets, &mut picks);
-        let wanted = |target: &Target| !(target.subscription.no_local && Some(target.subscriber) == from);
-        let count = targets.len() + picks.len();
-        // A message that waits somewhere must not keep the whole buffer alive that it was read into.
-        let is_shared = count > 1;
-        self.frames.start();
-        for (shard, members) in targets.by_shard() {
-            let members = members.filter(wanted);
-            reached += self.hand_on(shard, members, &envelope, is_shared);
-        }
-        for (shard, members) in picks.by_shard() {
-            let members = members.iter().map(|pick| pick.target).filter(wanted);
-            reached += self.hand_on(shard, members, &envelope, is_shared);
-        }
-        (self.targets, self.picks) = (targets, picks);
-        reached
-    }
-
-    /// Hands a message to sessions of one shard; tells how many they are.
-    fn hand_on(&mut self, shard: u16, members: impl Iterator<Item = Target>, envelope: &Envelope, is_shared: bool) -> usize {
-        if shard == self.index {
-            return members.map(|target| self.deliver_to(target, envelope, is_shared)).count();
-        }
-        self.cross(shard, envelope, members)
-    }
-
-    fn deliver_to(&mut self, target: Target, envelope: &Envelope, is_shared: bool) {
-        let qos = envelope.qos.min(target.subscription.qos);
-        let retain = envelope.retain && target.subscription.retain_as_published;
-        self.deliver(target.subscriber.slot, envelope, qos, retain, is_shared);
-    }
-
-    fn cross(&mut self, shard: u16, envelope: &Envelope, members: impl Iterator<Item = Target>) -> usize {
-        let targets: Vec<CrossingTarget> = members
-            .map(|target| CrossingTarget {
-                slot: target.subscriber.slot,
-                qos: envelope.qos.min(target.subscription.qos),
-                retain: envelope.retain && target.subscription.retain_as_published,
-            })
-            .collect();
-        if let (false, Some(crossings)) = (targets.is_empty(), self.effects.crossings.get_mut(usize::from(shard))) {
-            let count = targets.len();
-            crossings.push(Crossing { envelope: envelope.compact(), targets });
-            return count;
-        }
-        0
-    }
-
-    /// Keeps the message of its topic, or drops it if the payload is empty ([MQTT-3.3.1-5], [MQTT-3.3.1-10]).
-    fn retain(&mut self, envelope: &Envelope) -> usize {
-        let mut retained = self.shared.retained_mut();
-        if envelope.message.payload().is_empty() {
-            retained.remove(envelope.message.topic());
-            self.shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
-            return 0;
-        }
-        retained.set(RetainedMessage(envelope.compact()));
-        self.shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
-        1
-    }
+/// Whether the dictionary holds keys that concern this hop.
+fn has_hop_keys(publish: &Publish) -> bool {
+    !publish.dictionary.is_empty() && !MessageOnly::is(&publish.dictionary)
 }
 
 /// The keys of experiments, which travel on where they are in force; everything else concerned this hop alone.

@@ -15,12 +15,17 @@ impl Shard {
                 self.send_away(slot, refusal);
                 continue;
             }
-            let filters = client.subscriptions.keys();
-            let lost: Vec<(TopicFilter, Refusal)> =
-                filters.filter_map(|filter| Some((filter.clone(), client.rights.subscribe(filter).err()?))).collect();
-            for (filter, refusal) in lost {
-                self.lose_subscription(slot, &filter, refusal);
-            }
+            self.review_subscriptions(slot);
+        }
+    }
+
+    pub(super) fn review_subscriptions(&mut self, slot: u32) {
+        let Some(client) = self.clients.get(slot) else { return };
+        let filters = client.subscriptions.keys();
+        let lost: Vec<(TopicFilter, Refusal)> =
+            filters.filter_map(|filter| Some((filter.clone(), client.rights.subscribe(filter).err()?))).collect();
+        for (filter, refusal) in lost {
+            self.lose_subscription(slot, &filter, refusal);
         }
     }
 
@@ -35,11 +40,7 @@ impl Shard {
     }
 
     fn lose_subscription(&mut self, slot: u32, filter: &TopicFilter, refusal: Refusal) {
-        let subscriber = self.subscriber(slot);
-        let Some(client) = self.clients.get_mut(slot) else { return };
-        client.subscriptions.remove(filter);
-        client.replays.retain(|replay| replay.filter != *filter);
-        self.shared.router_mut().unsubscribe(filter, subscriber);
+        self.forget_subscription(slot, filter);
         self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::Subscribe, refusal, Some(filter.as_str())));
     }
 }

@@ -5,14 +5,28 @@ use crate::experiment::QueueExtensions;
 use crate::feedback::QuarantineLimits;
 use crate::feedback::ledger::LedgerLimits;
 use crate::queue::QueueLimits;
+use crate::store::OpenEngine;
 use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
 use std::fmt;
 use std::sync::Arc;
+
+/// What keeps the records of a broker.
+#[derive(Debug, Clone, Default)]
+pub enum Storage {
+    /// Nothing: what is kept lives and ends with the process.
+    #[default]
+    Memory,
+    /// As in memory, with receipts that come so many turns later: for tests of what has to wait.
+    Late { turns: u64 },
+    /// An engine, opened when the broker starts.
+    Engine(Arc<dyn OpenEngine>),
+}
 
 /// The values that hold for all of a broker's shards.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub shards: u16,
+    pub storage: Storage,
     pub queue: QueueLimits,
     pub ledger: LedgerLimits,
     /// When plain clients are kept out for a time.
@@ -41,6 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             shards: 1,
+            storage: Storage::default(),
             queue: QueueLimits { len_max: 10_000, bytes_max: 16 * 1024 * 1024, overflow: Overflow::DropOldest },
             ledger: LedgerLimits::default(),
             quarantine: QuarantineLimits::default(),

@@ -1,8 +1,12 @@
 //! Subscriptions, and the retained messages they bring.
 
 use super::client::Replay;
-use super::{ConnectionKey, Shard};
+use super::keeping::{Answer, Then};
+use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
+use crate::message::Envelope;
 use crate::router::{Subscribed, Subscription};
+use crate::store::record::Owed;
+use crate::store::{MessageNumber, Record};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
 use candor_protocol::packet::{
@@ -25,12 +29,16 @@ impl Shard {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let mut reasons = Vec::with_capacity(packet.items.len());
         let mut items = Vec::with_capacity(packet.items.len());
-        let mut listens = false;
+        let (mut listens, mut is_kept, mut added) = (false, false, Vec::new());
         for (index, item) in packet.items.iter().enumerate() {
             let options = packet.dictionary.item(index);
             match self.subscribe_one(key, slot, &item.filter, item.qos, &options) {
-                Ok(Granted { qos, is_feedback }) => {
+                Ok(Granted { qos, is_feedback, subscribed }) => {
                     listens |= is_feedback;
+                    is_kept |= !is_feedback && self.clients.get(slot).is_some_and(|client| client.number.is_some());
+                    if let (Ok(filter), Subscribed::New, false) = (&item.filter, subscribed, is_feedback) {
+                        added.push(filter.clone());
+                    }
                     reasons.push(Reason(qos as u8));
                     items.push(Dictionary::EMPTY);
                 }
@@ -43,15 +51,15 @@ impl Shard {
                 }
             }
         }
-        if let Some(connection) = self.connections.get_mut(key) {
-            let answer = SubAck { id: packet.id, reasons, dictionary: items_of(items) };
-            connection.session.answer(Packet::SubAck(Box::new(answer)));
-        }
-        self.act(key);
-        if listens {
-            self.replay_ledger(slot);
-        }
-        self.continue_replay(slot);
+        let packet = Packet::SubAck(Box::new(SubAck { id: packet.id, reasons, dictionary: items_of(items) }));
+        self.answer_when_kept(key, slot, packet, is_kept, listens, added);
+    }
+
+    fn answer_when_kept(&mut self, key: ConnectionKey, slot: u32, packet: Packet, is_kept: bool, listens: bool, added: Vec<TopicFilter>) {
+        let Some((connection, of)) = self.connections.get(key).zip(self.life(slot)) else { return };
+        let generation = connection.generation;
+        let then = Then::Answer(Box::new(Answer { key, generation, of, packet, listens, added }));
+        if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
     }
 
     fn subscribe_one(
@@ -96,12 +104,15 @@ impl Shard {
         let wants_retained = bits & NO_RETAINED == 0 && (bits & RETAINED_IF_NEW == 0 || subscribed == Subscribed::New);
         if let Some(client) = self.clients.get_mut(slot) {
             client.subscriptions.insert(filter.clone(), subscription);
+            if let Some(session) = client.number {
+                self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription });
+            }
             // A shared subscription gets no retained messages: they would go to every member that joins.
             if wants_retained && filter.group().is_none() {
                 client.replays.push_back(Replay { filter: filter.clone(), subscription, after: None });
             }
         }
-        Ok(Granted { qos, is_feedback: false })
+        Ok(Granted { qos, is_feedback: false, subscribed })
     }
 
     /// `$feedback/` is a view of the session's own verdicts: no router knows it, and no right is needed.
@@ -118,30 +129,38 @@ impl Shard {
             return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem));
         }
         client.feedback.push((filter.clone(), qos));
-        Ok(Granted { qos, is_feedback: true })
+        Ok(Granted { qos, is_feedback: true, subscribed: Subscribed::Replaced })
     }
 
     pub(super) fn unsubscribe(&mut self, key: ConnectionKey, packet: Unsubscribe) {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
+        let is_kept = self.clients.get(slot).is_some_and(|client| client.number.is_some());
         let reasons = packet.filters.iter().map(|filter| self.unsubscribe_one(slot, filter)).collect();
-        if let Some(connection) = self.connections.get_mut(key) {
-            let answer = UnsubAck { id: packet.id, reasons, dictionary: Dictionary::EMPTY, accept: Default::default() };
-            connection.session.answer(Packet::UnsubAck(Box::new(answer)));
-        }
+        let answer = UnsubAck { id: packet.id, reasons, dictionary: Dictionary::EMPTY, accept: Default::default() };
+        self.answer_when_kept(key, slot, Packet::UnsubAck(Box::new(answer)), is_kept, false, Vec::new());
     }
 
     fn unsubscribe_one(&mut self, slot: u32, filter: &RequestedFilter) -> Reason {
         let Ok(filter) = filter else { return Reason::TOPIC_FILTER_INVALID };
-        let subscriber = self.subscriber(slot);
         let Some(client) = self.clients.get_mut(slot) else { return Reason::NO_SUBSCRIPTION_EXISTED };
         let feedback = client.feedback.len();
         client.feedback.retain(|(other, _)| other != filter);
-        client.replays.retain(|replay| replay.filter != *filter);
-        let existed = match client.subscriptions.remove(filter) {
-            Some(_) => self.shared.router_mut().unsubscribe(filter, subscriber),
-            None => feedback > client.feedback.len(),
-        };
+        let existed = feedback > client.feedback.len() || self.forget_subscription(slot, filter);
         if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION_EXISTED }
+    }
+
+    /// Takes a subscription back, here, in the router and in the store; tells whether there was one.
+    pub(super) fn forget_subscription(&mut self, slot: u32, filter: &TopicFilter) -> bool {
+        let subscriber = self.subscriber(slot);
+        let Some(client) = self.clients.get_mut(slot) else { return false };
+        client.replays.retain(|replay| replay.filter != *filter);
+        if client.subscriptions.remove(filter).is_none() {
+            return false;
+        }
+        if let Some(session) = client.number {
+            self.keeper.keep(Record::Unsubscribed { session, filter: filter.clone() });
+        }
+        self.shared.router_mut().unsubscribe(filter, subscriber)
     }
 
     /// Puts a session in line for the next slice of its retained messages.
@@ -166,7 +185,7 @@ impl Shard {
         let next = {
             let retained = self.shared.retained();
             let next = retained.matching(replay.filter.pattern().as_bytes(), replay.after.as_deref(), SLICE, |message| {
-                slice.push(message.0.clone());
+                slice.push(message.clone());
                 ControlFlow::Continue(())
             });
             next.map(<[u8]>::to_vec)
@@ -176,13 +195,34 @@ impl Shard {
             client.replays.push_front(replay);
         }
         let unix_ms = self.now.unix_ms;
-        for envelope in slice.into_iter().filter(|envelope| !envelope.is_expired(unix_ms)) {
+        for RetainedMessage { envelope, message } in slice.into_iter().filter(|message| !message.envelope.is_expired(unix_ms)) {
             let qos = envelope.qos.min(granted);
+            let message = self.keep_retained(slot, &envelope, message, qos);
             self.frames.start();
             // Retained messages that do not fit the window wait with the others; there is at most a slice of them.
-            self.deliver(slot, &envelope, qos, true, false);
+            self.deliver(&CrossingTarget { slot, qos, retain: true, message }, &envelope, false);
         }
         self.continue_replay(slot);
+    }
+
+    /// A session that is kept is owed a retained message too: under the number that it has, or another if the session holds it
+    /// under that already.
+    fn keep_retained(&mut self, slot: u32, envelope: &Envelope, message: Option<MessageNumber>, qos: Qos) -> Option<MessageNumber> {
+        let client = self.clients.get(slot)?;
+        let (session, message) = (client.number?, message?);
+        if qos == Qos::AtMostOnce {
+            return None;
+        }
+        let owed = Owed { session, qos, retain: true };
+        let connection = client.connection.and_then(|key| self.connections.get(key))?;
+        let is_held = connection.session.in_flight().messages().any(|(_, sent)| sent.token == message.0);
+        if !is_held {
+            self.keeper.keep(Record::OwedToo { message, owed });
+            return Some(message);
+        }
+        let message = self.shared.next_message();
+        self.keeper.keep(Record::Message { message, envelope: envelope.compact(), owed: vec![owed] });
+        Some(message)
     }
 }
 
@@ -190,6 +230,7 @@ impl Shard {
 struct Granted {
     qos: Qos,
     is_feedback: bool,
+    subscribed: Subscribed,
 }
 
 fn filter_text(filter: &RequestedFilter) -> &str {

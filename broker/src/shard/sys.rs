@@ -101,7 +101,10 @@ impl Shard {
             before.clone_from(value);
             let Ok(message) = Message::publish(format!("$SYS/{topic}"), value) else { continue };
             let (stamps, hop) = (None, Dictionary::EMPTY);
-            self.route(Envelope { message, qos: Qos::AtMostOnce, retain: sys.retain, expires_at_ms: None, stamps, hop }, None);
+            let envelope = Envelope { message, qos: Qos::AtMostOnce, retain: sys.retain, expires_at_ms: None, stamps, hop };
+            if let Err(refusal) = self.route(envelope, None, None) {
+                tracing::debug!(topic, refusal = %refusal, "not published");
+            }
         }
         self.sys.published = published;
     }

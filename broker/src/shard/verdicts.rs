@@ -1,8 +1,9 @@
 //! Refusals and losses: where each of them passes before anybody is told.
 
-use super::{ConnectionKey, Shard};
+use super::{ConnectionKey, CrossingTarget, Shard};
 use crate::feedback::Verdict;
 use crate::message::Envelope;
+use crate::store::Record;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::{Kind, Message, Notice, Packet, Qos, Reason, Refusal, TopicName, property};
 
@@ -58,7 +59,8 @@ impl Shard {
         };
         // This may happen while another message is handed to many: its frames are put aside.
         let frames = std::mem::take(&mut self.frames);
-        self.deliver(slot, &envelope, qos.min(Qos::AtLeastOnce), false, false);
+        let target = CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None };
+        self.deliver(&target, &envelope, false);
         self.frames = frames;
     }
 
@@ -80,6 +82,9 @@ impl Shard {
         }
         let gap = std::mem::take(&mut client.queue.gap);
         let connection = client.connection;
+        if let Some(session) = client.number {
+            self.keeper.keep(Record::GapTold { session });
+        }
         for (reason, count) in gap.parts() {
             if let Some(connection) = connection.and_then(|key| self.connections.get_mut(key)) {
                 let mut map = MapBuilder::new();

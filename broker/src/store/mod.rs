@@ -20,10 +20,30 @@
 //! | --- | --- |
 //! | what can be kept | [`record`] |
 //! | what records add up to: sessions, queues, retained messages, wills | [`state`] |
+//! | what of a shard waits for a receipt | [`keeper`] |
+//! | an engine that keeps nothing over a restart | [`memory`] |
+//! | the engine on a disk of its own: a segment log | [`embedded`] |
+//! | how an engine is opened when a broker starts | [`open`] |
+//! | what a data directory holds, for people | [`inspect`] |
+//! | what every engine must pass | [`suite`] |
 
+pub mod codec;
+pub mod embedded;
+pub mod files;
+pub mod inspect;
+pub mod keeper;
+mod log;
+pub mod memory;
+pub mod open;
 pub mod record;
 pub mod state;
+pub mod suite;
 
+#[cfg(test)]
+mod samples;
+
+pub use keeper::{Keeper, Reached};
+pub use open::{DataDir, OpenEngine};
 pub use record::{MessageNumber, Record, SessionNumber};
 
 use crate::message::Envelope;

@@ -156,3 +156,54 @@ pub enum Record {
         verdict: Arc<[u8]>,
     },
 }
+
+impl Record {
+    /// The session that the record is about, if it is about one alone.
+    pub fn session(&self) -> Option<SessionNumber> {
+        match self {
+            Self::SessionBegun { session, .. }
+            | Self::SessionAttached { session, .. }
+            | Self::SessionParked { session, .. }
+            | Self::SessionEnded { session, .. }
+            | Self::Subscribed { session, .. }
+            | Self::Unsubscribed { session, .. }
+            | Self::Sent { session, .. }
+            | Self::Received { session, .. }
+            | Self::Returned { session, .. }
+            | Self::Settled { session, .. }
+            | Self::Dropped { session, .. }
+            | Self::GapTold { session }
+            | Self::Taken { session, .. }
+            | Self::Released { session, .. } => Some(*session),
+            Self::OwedToo { owed, .. } => Some(owed.session),
+            Self::EndTold { .. }
+            | Self::Message { .. }
+            | Self::Retained { .. }
+            | Self::RetainedCleared { .. }
+            | Self::WillArmed { .. }
+            | Self::WillDisarmed { .. }
+            | Self::Verdict { .. } => None,
+        }
+    }
+
+    /// Whether the record holds although it could not be kept when it was to be.
+    ///
+    /// | when a batch fails | records | because |
+    /// | --- | --- | --- |
+    /// | they never were | SessionBegun, SessionAttached, Subscribed, Message, Taken, WillArmed | somebody waits to be told that it is done, and is told that it is not: a refused CONNECT, SUBSCRIBE or PUBLISH |
+    /// | they hold, and are kept when the engine is mended | all others | they take away, or say what has happened already: a message was sent or acknowledged, a connection is gone. Nobody is told less than is true, and what is done twice after a crash in between is what QoS 1 allows |
+    ///
+    /// [`Record::OwedToo`] and [`Record::Retained`] hold for messages that were kept before, since what they take the message over
+    /// from may have given it up in the same batch; about a message of the failed batch they say nothing.
+    pub fn survives_failure(&self) -> bool {
+        !matches!(
+            self,
+            Self::SessionBegun { .. }
+                | Self::SessionAttached { .. }
+                | Self::Subscribed { .. }
+                | Self::Message { .. }
+                | Self::Taken { .. }
+                | Self::WillArmed { .. }
+        )
+    }
+}

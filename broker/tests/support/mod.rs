@@ -1,10 +1,12 @@
 //! A broker in this process and clients that talk to it over real sockets, by every way into a dialect.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod store;
+
 use bytes::BytesMut;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
 use candor_broker::driver::{Answer as Identity, Authenticate};
-use candor_broker::shard::{Admission, ListenerSettings, Peer, Rights, Settings};
+use candor_broker::shard::{Admission, ListenerSettings, Peer, Rights, Settings, Storage};
 use candor_broker::transport::bind::BindOptions;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::codec::frame::Frame;
@@ -20,6 +22,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::TestStore;
 
 /// How long a test waits for an event before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -80,6 +83,17 @@ impl TestBroker {
     }
 
     pub fn with(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> Self {
+        let broker = Self::setup(settings, policy, acknowledges_refused).unwrap();
+        let address = broker.urls()[0].trim_start_matches("mqtt://").to_owned();
+        Self { broker: Some(broker), address }
+    }
+
+    /// Why a broker does not start.
+    pub fn why_not(settings: Settings, policy: ServerPolicy) -> String {
+        Self::setup(settings, policy, false).unwrap_err().to_string()
+    }
+
+    fn setup(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> std::io::Result<Broker> {
         let listener =
             ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused, authenticate: Arc::new(Names) };
         let setup = ListenerSetup {
@@ -88,9 +102,7 @@ impl TestBroker {
             tls: None,
             bind: BindOptions::default(),
         };
-        let broker = Broker::start(Setup { listeners: vec![setup], settings }).unwrap();
-        let address = broker.urls()[0].trim_start_matches("mqtt://").to_owned();
-        Self { broker: Some(broker), address }
+        Broker::start(Setup { listeners: vec![setup], settings })
     }
 
     pub fn stop(mut self) {
@@ -390,14 +402,21 @@ impl Client {
     }
 }
 
-/// Each way, and one and three shards.
+/// What keeps the records of the brokers that tests run on.
+pub fn storages() -> [Storage; 3] {
+    [Storage::Memory, Storage::Late { turns: 3 }, TestStore::default().storage()]
+}
+
+/// Each way, one and three shards, and whatever keeps what is owed.
 pub fn everywhere(test: impl Fn(&TestBroker, Way)) {
-    for shards in [1, 3] {
-        let broker = TestBroker::start(shards);
-        for way in Way::ALL {
-            test(&broker, way);
+    for storage in storages() {
+        for shards in [1, 3] {
+            let broker = TestBroker::with(Settings { shards, storage: storage.clone(), ..Settings::default() }, policy(), false);
+            for way in Way::ALL {
+                test(&broker, way);
+            }
+            broker.stop();
         }
-        broker.stop();
     }
 }
 

@@ -168,7 +168,7 @@ pub(super) fn options_for(matches: &ArgMatches, server: Option<&str>) -> Result<
     Ok(options)
 }
 
-fn number<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
+pub(super) fn number<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
     matches.get_one::<T>(name).cloned()
 }
 

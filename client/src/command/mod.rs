@@ -1,12 +1,16 @@
 //! The `candor` command line. Not part of the library's promise: its interface is the flags, the output and the exit states.
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod exit;
 mod explain;
 mod flags;
 mod json;
+mod output;
 mod probe;
 mod publish;
 mod report;
+mod state;
 mod subscribe;
 mod values;
 
@@ -19,7 +23,7 @@ use std::process::ExitCode;
 
 /// The whole command line, as data: parser, help and manual come from it.
 pub fn command() -> Command {
-    Command::new("candor")
+    let command = Command::new("candor")
         .about("Publishes, subscribes and looks at MQTT servers, plain or with the extension layer")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
@@ -28,7 +32,10 @@ pub fn command() -> Command {
         .subcommand(publish::command())
         .subcommand(subscribe::command())
         .subcommand(probe::command())
-        .subcommand(explain::command())
+        .subcommand(explain::command());
+    #[cfg(target_os = "linux")]
+    let command = command.subcommand(bench::command());
+    command
 }
 
 /// Runs the command line.
@@ -53,6 +60,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             "sub" => subscribe::run(matches).await,
             "probe" => probe::run(matches).await,
             "explain" => explain::run(matches),
+            #[cfg(target_os = "linux")]
+            "bench" => bench::run(matches),
             other => Err(Failure::Other(format!("`{other}` is no command"))),
         }
     });

@@ -101,6 +101,11 @@ impl Dictionary {
         Ok(Self(bytes))
     }
 
+    /// Bytes that are in the deterministic form by how they were made.
+    pub(crate) fn of_checked(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -4,7 +4,7 @@
 use super::Dialect;
 use super::level;
 use crate::codec::cursor::Reader;
-use crate::codec::dictionary::{BadDictionary, Dictionary, Item, KeyRef, Limits, MapBuilder};
+use crate::codec::dictionary::{BadDictionary, Dictionary, Limits, MapBuilder};
 use crate::codec::error::Malformed;
 use crate::codec::frame::Frame;
 use crate::packet::Packet;
@@ -246,16 +246,27 @@ fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publi
 
 /// Where the message map stands inside the dictionary of a PUBLISH. It is the first key if it is there at all.
 fn message_map(dictionary: &Dictionary, limits: Limits) -> Result<Option<std::ops::Range<usize>>, Malformed> {
-    match dictionary.entries().next() {
-        Some((KeyRef::Number(0), Item::Bytes(map))) => {
-            crate::codec::dictionary::check(map, limits)?;
-            // The map's offset: behind the heads of the dictionary, of the key (one byte), and of the byte string.
-            let whole = dictionary.as_bytes();
-            let heads = head_len(whole, 0) + 1;
-            let at = heads + head_len(whole, heads);
-            Ok(Some(at..at + map.len()))
-        }
-        _ => Ok(None),
+    // The heads of the dictionary, of the key (one byte), and of the byte string.
+    let whole = dictionary.as_bytes();
+    let key_at = if whole.is_empty() { return Ok(None) } else { head_len(whole, 0) };
+    let (Some(&key), Some(&value)) = (whole.get(key_at), whole.get(key_at + 1)) else { return Ok(None) };
+    // A value of another type is an illegal one, and the session says so.
+    if i64::from(key) != property::MESSAGE.number || value >> 5 != 2 {
+        return Ok(None);
+    }
+    let at = key_at + 1 + head_len(whole, key_at + 1);
+    let len = argument(&whole[key_at + 1..at]);
+    let map = whole.get(at..at + len).unwrap_or_default();
+    crate::codec::dictionary::check(map, limits)?;
+    Ok(Some(at..at + map.len()))
+}
+
+/// The argument of the head of a checked CBOR item.
+fn argument(head: &[u8]) -> usize {
+    match head {
+        [first] => usize::from(first & 0x1F),
+        [_, rest @ ..] => rest.iter().fold(0, |argument, byte| argument << 8 | usize::from(*byte)),
+        [] => 0,
     }
 }
 

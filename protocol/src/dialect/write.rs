@@ -13,7 +13,7 @@ use crate::packet::kind::Kind;
 use crate::packet::legality::Role;
 use crate::packet::message::Message;
 use crate::packet::property;
-use crate::packet::publish::{Publish, dictionary_of};
+use crate::packet::publish::{MessageOnly, Publish, dictionary_of};
 use crate::packet::reason::Reason;
 use crate::packet::subscribe::{RequestedFilter, SubAck, UnsubAck};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -254,16 +254,45 @@ pub fn publish_head(
     out: &mut BytesMut,
 ) -> Option<usize> {
     let extended = dialect.is_extended();
+    let id_at = publish_fields(first, id, message, dictionary_len(extended, dictionary), out);
+    put_dictionary(extended, dictionary, out);
+    id_at
+}
+
+/// Everything that stands before the dictionary.
+fn publish_fields(first: u8, id: Option<PacketId>, message: &Message, dictionary_len: usize, out: &mut BytesMut) -> Option<usize> {
     let topic = message.topic();
     let id_len = if id.is_some() { 2 } else { 0 };
-    put_header(out, first, 2 + topic.len() + id_len + dictionary_len(extended, dictionary) + message.payload().len());
+    put_header(out, first, 2 + topic.len() + id_len + dictionary_len + message.payload().len());
     put_binary(out, topic);
-    let id_at = id.map(|id| {
+    id.map(|id| {
         let at = out.len();
         out.put_u16(id.value());
         at
-    });
-    put_dictionary(extended, dictionary, out);
+    })
+}
+
+/// As [`publish_head`], for a message and the keys of this hop; nothing is allocated for a message that has no such keys.
+pub fn message_head(
+    dialect: Dialect,
+    first: u8,
+    id: Option<PacketId>,
+    message: &Message,
+    hop: &Dictionary,
+    out: &mut BytesMut,
+) -> Option<usize> {
+    if !dialect.is_extended() {
+        return publish_head(dialect, first, id, message, &Dictionary::EMPTY, out);
+    }
+    if !hop.is_empty() || message.map().is_empty() {
+        return publish_head(dialect, first, id, message, &dictionary_of(message, hop), out);
+    }
+    let (head, map) = (MessageOnly::of(message), message.map());
+    let len = head.as_bytes().len() + map.len();
+    let id_at = publish_fields(first, id, message, varint_len(len as u32) + len, out);
+    put_varint(out, len as u32);
+    out.put_slice(head.as_bytes());
+    out.put_slice(map);
     id_at
 }
 
@@ -279,8 +308,7 @@ impl PublishFrame {
     pub fn new(dialect: Dialect, qos: Qos, retain: bool, message: &Message, hop: &Dictionary) -> Self {
         let mut bytes = BytesMut::new();
         let id = (qos != Qos::AtMostOnce).then_some(PacketId::MIN);
-        let dictionary = if dialect.is_extended() { dictionary_of(message, hop) } else { Dictionary::EMPTY };
-        let id_at = publish_head(dialect, publish_first(false, qos, retain), id, message, &dictionary, &mut bytes);
+        let id_at = message_head(dialect, publish_first(false, qos, retain), id, message, hop, &mut bytes);
         bytes.put_slice(message.payload());
         Self { bytes, id_at }
     }

@@ -31,10 +31,86 @@ pub fn dictionary_of(message: &Message, hop: &Dictionary) -> Dictionary {
     if message.map().is_empty() && hop.get(MESSAGE.number).is_none() {
         return hop.clone();
     }
+    if hop.is_empty() {
+        let head = MessageOnly::of(message);
+        return Dictionary::of_checked([head.as_bytes(), message.map()].concat());
+    }
     let mut map = MapBuilder::new();
     map.merge(hop).remove(MESSAGE.number);
     if !message.map().is_empty() {
         map.put(MESSAGE.number, |out| write_bytes(out, message.map()));
     }
     map.finish()
+}
+
+/// What stands before the message map in a dictionary that holds nothing else, which is the dictionary of almost every message
+/// that has one: the head of a map of one entry, key 0, and the head of a byte string.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageOnly {
+    bytes: [u8; 7],
+    len: u8,
+}
+
+/// A map of one entry, then key 0.
+const MESSAGE_ONLY: [u8; 2] = [0xA1, MESSAGE.number as u8];
+
+impl MessageOnly {
+    pub fn of(message: &Message) -> Self {
+        let mut bytes = [0; 7];
+        bytes[..2].copy_from_slice(&MESSAGE_ONLY);
+        // A packet has at most 268,435,455 bytes, so the length has at most four.
+        let map_len = message.map().len() as u32;
+        let len = match map_len {
+            0..=23 => {
+                bytes[2] = 0x40 | map_len as u8;
+                3
+            }
+            24..=0xFF => {
+                bytes[2..4].copy_from_slice(&[0x58, map_len as u8]);
+                4
+            }
+            0x100..=0xFFFF => {
+                bytes[2] = 0x59;
+                bytes[3..5].copy_from_slice(&(map_len as u16).to_be_bytes());
+                5
+            }
+            _ => {
+                bytes[2] = 0x5A;
+                bytes[3..7].copy_from_slice(&map_len.to_be_bytes());
+                7
+            }
+        };
+        Self { bytes, len }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Whether a checked dictionary holds the message map and nothing else: nothing in it concerns this hop.
+    pub fn is(dictionary: &Dictionary) -> bool {
+        matches!(dictionary.as_bytes().get(..3), Some([map, key, value]) if [*map, *key] == MESSAGE_ONLY && value >> 5 == 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::dictionary::Limits;
+
+    #[test]
+    fn a_dictionary_of_the_message_map_alone_is_the_one_that_a_builder_makes() {
+        let topic = super::super::TopicName::new("t").unwrap();
+        for len in [0, 1, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 200, 251, 252, 253, 254, 255, 256, 65_529, 65_530, 65_536] {
+            let map = MapBuilder::new().set(super::super::property::CONTENT_TYPE, &"x".repeat(len)).finish();
+            let message = Message::new(&topic, &map, b"");
+            let built = MapBuilder::new().put(MESSAGE.number, |out| write_bytes(out, message.map())).finish();
+            let made = dictionary_of(&message, &Dictionary::EMPTY);
+            assert_eq!(made, built, "{len}");
+            assert!(MessageOnly::is(&made));
+            assert_eq!(Dictionary::parse(made.as_bytes().clone(), Limits { len_max: u32::MAX, depth_max: 8 }), Ok(made));
+        }
+        let more = MapBuilder::new().set(super::super::property::MESSAGE_EXPIRY_INTERVAL, &1).finish();
+        assert!(!MessageOnly::is(&more) && !MessageOnly::is(&Dictionary::EMPTY));
+    }
 }

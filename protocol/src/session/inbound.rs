@@ -12,6 +12,7 @@ use super::{Outcome, Ticket};
 use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
 use crate::packet::property;
+use crate::packet::publish::MessageOnly;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -36,7 +37,7 @@ pub struct Asked {
 
 impl Asked {
     pub(super) fn of(dictionary: &Dictionary) -> Self {
-        if dictionary.is_empty() {
+        if dictionary.is_empty() || MessageOnly::is(dictionary) {
             return Self::default();
         }
         // The tag stays until the message is settled; it must not keep the buffer alive that it was read into.

@@ -11,6 +11,7 @@ use crate::packet::id::Qos;
 use crate::packet::kind::Kind;
 use crate::packet::legality::{Role, check_keys};
 use crate::packet::property;
+use crate::packet::publish::MessageOnly;
 use crate::packet::subscribe::{SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::packet::{Ack, Packet, Problem, Publish, Reason, Refusal, Retry};
 use std::sync::Arc;
@@ -54,7 +55,8 @@ impl Session {
     /// Judges the keys of a packet, then shows it to the experiments in force.
     fn check(&mut self, packet: &mut Packet) -> Result<(), Refusal> {
         let experiments = self.terms.experiments;
-        if !packet.dictionary().is_empty() {
+        let is_message_only = packet.kind() == Kind::Publish && MessageOnly::is(packet.dictionary());
+        if !packet.dictionary().is_empty() && !is_message_only {
             let registry = self.registry();
             check_keys(packet.kind(), self.role().other(), packet.dictionary(), &|number| registry.key(experiments, number))?;
             check_tag(packet.dictionary())?;

@@ -118,6 +118,27 @@ impl Outbound {
         (self.slots.len() < IDS as usize).then(|| self.push(Slot::Request(token)))
     }
 
+    /// Takes a message up from a record of an earlier life, under the identifier that it was sent with: it will be sent again, or
+    /// `received`, its release. Called in the order of the first sendings; `false`: the identifier has no place behind those before.
+    pub fn restore(&mut self, id: PacketId, delivery: Delivery, token: Token, received: bool) -> bool {
+        let number = id.value();
+        if u32::from(number) > IDS {
+            return false;
+        }
+        if self.slots.is_empty() {
+            self.first = number;
+        }
+        let distance = ((u32::from(number) + IDS - u32::from(self.first)) % IDS) as usize;
+        if distance < self.slots.len() {
+            return false;
+        }
+        self.slots.resize(distance, Slot::Free);
+        let stage = Stage::Waiting(received);
+        self.slots.push_back(Slot::Message(InFlight { token, stage, delivery: Box::new(delivery), committed: None }));
+        self.waiting += 1;
+        true
+    }
+
     fn push(&mut self, slot: Slot) -> PacketId {
         let id = self.id_at(self.slots.len());
         self.slots.push_back(slot);
@@ -299,5 +320,28 @@ mod tests {
         assert!(outbound.has_waiting() && outbound.credit() == 0);
         outbound.finish(ids[0]);
         assert_eq!(outbound.resend().map(|(id, message)| (id, message.token)), Some((ids[3], 3)));
+    }
+
+    #[test]
+    fn what_an_earlier_life_has_sent_comes_again_under_its_identifiers() {
+        let id = |n| PacketId::new(n).unwrap();
+        let mut outbound = Outbound::new(1);
+        let taken: Vec<bool> = [(65_533, false), (2, true), (4, false), (3, false)]
+            .into_iter()
+            .map(|(n, received)| outbound.restore(id(n), delivery(n.into()), n.into(), received))
+            .collect();
+        // The ring has a gap where messages were settled; what comes out of order is not believed.
+        assert_eq!(taken, [true, true, true, false]);
+        outbound.set_window(10);
+        let mut again = vec![];
+        while let Some((id, message)) = outbound.resend() {
+            again.push((id.value(), message.stage));
+        }
+        assert_eq!(again, [(65_533, Stage::Published), (2, Stage::Received), (4, Stage::Published)]);
+        assert_eq!(outbound.start(delivery(9), 9), id(5));
+        for n in [65_533, 2, 4, 5] {
+            assert!(outbound.finish(id(n)).is_some(), "{n}");
+        }
+        assert!(outbound.is_empty() && outbound.slots.is_empty());
     }
 }

@@ -1,0 +1,268 @@
+//! What waits for a receipt, and what follows when it has come. Nothing else in a shard acknowledges anything.
+
+use super::{ConnectionKey, CrossingTarget, Shard};
+use crate::message::Envelope;
+use crate::store::{MessageNumber, Reached, Receipt, Record};
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Reason, Refusal, Retry, TopicFilter, property};
+use candor_protocol::session::{Acceptance, Outcome, Record as Step, Ticket, Token};
+
+/// A session, whatever connection it has by the time that something is due to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Life {
+    pub slot: u32,
+    /// Its incarnation.
+    pub life: u64,
+}
+
+/// What waits.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// The outcome of a message from a session; `is_matched`: somebody gets it, or it is retained.
+    Settle { of: Life, ticket: Ticket, is_matched: bool },
+    /// A step of a QoS 2 exchange of a session.
+    Recorded { of: Life, step: Step },
+    /// A delivery at QoS 2 that has its identifier, on the connection of this generation.
+    Publish { slot: u32, generation: u64, id: PacketId },
+    /// A message that is delivered only when it is as durable as promised, or that must not overtake one.
+    Deliver(Box<HeldBack>),
+    /// Nothing: a session that its client knows of already begins, or is held differently.
+    Attached { of: Life },
+    /// SUBACK or UNSUBACK, and what follows it.
+    Answer(Box<Answer>),
+    /// CONNACK of a session that is kept.
+    Accept(Box<Accept>),
+}
+
+/// A message that is matched and not handed on yet.
+#[derive(Debug)]
+pub(super) struct HeldBack {
+    pub envelope: Envelope,
+    /// The publisher, whose next messages wait behind this one.
+    pub from: Option<Life>,
+    /// By shard.
+    pub targets: Vec<(u16, Vec<CrossingTarget>)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub key: ConnectionKey,
+    pub generation: u64,
+    pub of: Life,
+    pub packet: Packet,
+    /// What the ledger knows is told behind it.
+    pub listens: bool,
+    /// Subscriptions that are taken back if they cannot be kept.
+    pub added: Vec<TopicFilter>,
+}
+
+#[derive(Debug)]
+pub(super) struct Accept {
+    pub key: ConnectionKey,
+    pub generation: u64,
+    pub of: Life,
+    pub acceptance: Acceptance,
+}
+
+/// The refusal of what the store could not keep.
+pub(super) fn not_kept() -> Refusal {
+    let problem = Problem::titled("the server's store takes nothing now, so it could not be kept").rule("store");
+    Refusal::new(Reason::STORAGE_FAILED, problem.retry(Retry::After { after_ms: 5000, jitter_ms: 5000 }))
+}
+
+impl Shard {
+    /// A receipt came from the engine.
+    pub fn receive_receipt(&mut self, receipt: &Receipt) {
+        let was_kept = self.keeper.failure().is_none();
+        self.keeper.receive(receipt);
+        let is_kept = self.keeper.failure().is_none();
+        if was_kept != is_kept {
+            // Before anything is said under the other guarantee.
+            self.tell_guarantee(is_kept);
+        }
+        if is_kept {
+            for then in std::mem::take(&mut self.stalled) {
+                self.keep_again(then);
+            }
+        }
+        self.release();
+    }
+
+    /// Tells every extended client what the server can keep now.
+    fn tell_guarantee(&mut self, is_kept: bool) {
+        let keys: Vec<ConnectionKey> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if !connection.session.terms().dialect.is_extended() {
+                continue;
+            }
+            let mut profile = connection.listener.policy.profile.clone();
+            if !is_kept {
+                (profile.durability, profile.session_durability) = (Durability::None, Durability::None);
+            }
+            let dictionary = Dictionary::with(property::PROFILE, &profile.to_dictionary());
+            connection.session.answer(Packet::Notice(Notice { reason: Reason::PROFILE_CHANGED, dictionary }));
+            self.drain(key);
+        }
+    }
+
+    /// Carries out what waits no more.
+    pub(super) fn release(&mut self) {
+        // What is carried out may itself come to something that is due: it goes behind.
+        if std::mem::replace(&mut self.is_releasing, true) {
+            return;
+        }
+        while let Some((then, reached)) = self.keeper.take_due() {
+            self.go_on(then, reached);
+        }
+        self.is_releasing = false;
+    }
+
+    #[inline]
+    fn go_on(&mut self, then: Then, reached: Reached) {
+        match then {
+            Then::Settle { of, ticket, is_matched } => self.settle(of, ticket, is_matched, reached),
+            Then::Deliver(held) => self.hand_out(*held, reached.is_some()),
+            Then::Answer(answer) => self.send_answer(*answer, reached.is_some()),
+            Then::Accept(accept) => self.accept(*accept, reached.is_some()),
+            Then::Attached { of } => self.attached(of, reached.is_some()),
+            // These wait for nobody's patience: they are kept as soon as anything is.
+            then if reached.is_none() => self.stalled.push(then),
+            Then::Recorded { of, step } => self.recorded(of, step),
+            Then::Publish { slot, generation, id } => self.publish_now(slot, generation, id),
+        }
+    }
+
+    pub(super) fn life(&self, slot: u32) -> Option<Life> {
+        self.clients.get(slot).map(|client| Life { slot, life: client.incarnation })
+    }
+
+    fn settle(&mut self, of: Life, ticket: Ticket, is_matched: bool, reached: Reached) {
+        let Some(client) = self.clients.get_mut(of.slot).filter(|client| client.incarnation == of.life) else { return };
+        let connection = client.connection.and_then(|key| Some((key, self.connections.get_mut(key)?)));
+        let outcome = |promised: Durability| match (is_matched, reached) {
+            (_, None) => Outcome::refused(not_kept()),
+            (false, _) => Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() },
+            (true, Some(reached)) => Outcome::kept(reached.min(promised)),
+        };
+        match (&mut client.parked, connection) {
+            // The connection is gone, or the next one has not taken the session up yet.
+            (Some(parked), _) => parked.settle(ticket, outcome(Durability::Quorum)),
+            (None, Some((key, connection))) => {
+                let mut outcome = outcome(connection.listener.policy.profile.durability);
+                if let Some(refusal) = outcome.refusal() {
+                    outcome = Outcome::refused(connection.listener.disclosed(&refusal));
+                }
+                connection.session.settle(ticket, outcome);
+                self.drain(key);
+                // The window may have been full.
+                self.read_held(key);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// A session says that a step of a QoS 2 exchange has to be kept.
+    pub(super) fn keep_step(&mut self, key: ConnectionKey, step: Step) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let Some(of) = connection.client.and_then(|slot| self.life(slot)) else { return };
+        let message = match step {
+            Step::Received(id) => connection.session.in_flight().get(id).and_then(|message| number_of(message.token)),
+            Step::Released(_) => None,
+        };
+        let session = self.clients.get(of.slot).and_then(|client| client.number);
+        let record = match (session, step, message) {
+            (Some(session), Step::Received(_), Some(message)) => Some(Record::Received { session, message }),
+            (Some(session), Step::Released(id), _) => Some(Record::Released { session, id }),
+            _ => None,
+        };
+        self.keep_then(record, Then::Recorded { of, step });
+    }
+
+    /// Keeps a record and lets something wait for it; without a record it waits for nothing.
+    pub(super) fn keep_then(&mut self, record: Option<Record>, then: Then) {
+        match record {
+            Some(record) => {
+                self.keeper.keep(record);
+                self.keeper.then(then);
+            }
+            None => self.keeper.now(then),
+        }
+    }
+
+    fn recorded(&mut self, of: Life, step: Step) {
+        let Some(client) = self.clients.get_mut(of.slot).filter(|client| client.incarnation == of.life) else { return };
+        match (&mut client.parked, client.connection) {
+            (Some(parked), _) => parked.recorded(step),
+            (None, Some(key)) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.session.recorded(step);
+                }
+                self.drain(key);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The store keeps again: what it could not keep is handed to it once more.
+    fn keep_again(&mut self, then: Then) {
+        let slot = match &then {
+            Then::Attached { of } => return self.attach_again(*of),
+            Then::Recorded { of, .. } => of.slot,
+            Then::Publish { slot, .. } => *slot,
+            _ => return,
+        };
+        let Some(client) = self.clients.get(slot) else { return };
+        let message = |id: PacketId| {
+            let connection = self.connections.get(client.connection?)?;
+            number_of(connection.session.in_flight().get(id)?.token)
+        };
+        let record = client.number.and_then(|session| match &then {
+            Then::Recorded { step: Step::Received(id), .. } => Some(Record::Received { session, message: message(*id)? }),
+            Then::Recorded { step: Step::Released(id), .. } => Some(Record::Released { session, id: *id }),
+            Then::Publish { id, .. } => Some(Record::Sent { session, message: message(*id)?, id: *id }),
+            _ => None,
+        });
+        self.keep_then(record, then);
+    }
+
+    fn send_answer(&mut self, mut answer: Answer, is_kept: bool) {
+        let Some(connection) = self.connections.get_mut(answer.key).filter(|c| c.generation == answer.generation) else { return };
+        if !is_kept {
+            let refusal = connection.listener.disclosed(&not_kept());
+            refuse_all(&mut answer.packet, &refusal);
+            for filter in &answer.added {
+                self.forget_subscription(answer.of.slot, filter);
+            }
+        }
+        let Some(connection) = self.connections.get_mut(answer.key) else { return };
+        connection.session.answer(answer.packet);
+        self.drain(answer.key);
+        if answer.listens {
+            self.replay_ledger(answer.of.slot);
+        }
+        self.continue_replay(answer.of.slot);
+    }
+}
+
+/// Turns every success in an answer into a refusal.
+fn refuse_all(packet: &mut Packet, refusal: &Refusal) {
+    let (reasons, dictionary) = match packet {
+        Packet::SubAck(packet) => (&mut packet.reasons, &mut packet.dictionary),
+        Packet::UnsubAck(packet) => (&mut packet.reasons, &mut packet.dictionary),
+        _ => return,
+    };
+    reasons.iter_mut().filter(|reason| !reason.is_error()).for_each(|reason| *reason = refusal.reason);
+    if !refusal.problem.is_empty() {
+        *dictionary = MapBuilder::new().merge(dictionary).set(property::PROBLEM, &refusal.problem.to_dictionary()).finish();
+    }
+}
+
+/// The message that a session's token stands for; 0: it is not kept.
+pub(super) fn number_of(token: Token) -> Option<MessageNumber> {
+    (token != 0).then_some(MessageNumber(token))
+}
+
+pub(super) fn token_of(message: Option<MessageNumber>) -> Token {
+    message.map_or(0, |message| message.0)
+}

@@ -1,0 +1,222 @@
+//! What an earlier process owed, taken up where it was left.
+
+use super::attach::home;
+use super::client::Client;
+use super::shared::RetainedMessage;
+use super::timers::Timer;
+use super::{Rights, Shard, Shared};
+use crate::message::Envelope;
+use crate::queue::{Gap, Queue, Waiting};
+use crate::store::record::Whose;
+use crate::store::state::{KeptSession, OwedMessage, Progress};
+use crate::store::{Engine, MessageNumber, Record, SessionNumber, StoreError};
+use candor_protocol::codec::dictionary::MapBuilder;
+use candor_protocol::packet::{Qos, Reason, Refusal, TopicFilter, property};
+use candor_protocol::session::{Delivery, Parked, SessionState};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What one shard takes up.
+#[derive(Debug, Default)]
+pub struct Legacy {
+    sessions: Vec<(SessionNumber, KeptSession)>,
+    messages: HashMap<MessageNumber, Envelope>,
+    ended: Vec<(Arc<str>, SessionState)>,
+    wills: Vec<(Whose, Envelope)>,
+}
+
+/// A principal that has not come back since the process began: nobody knows its rights. Its subscriptions stay in force until it
+/// comes, and are looked at then.
+#[derive(Debug)]
+struct Absent;
+
+impl Rights for Absent {
+    fn publish(&self, _: &[u8], _: Qos, _: bool) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn subscribe(&self, _: &TopicFilter) -> Result<Qos, Refusal> {
+        Ok(Qos::ExactlyOnce)
+    }
+}
+
+/// Reads what an engine holds: the retained messages into `shared`, all else for the shard that each session has its home in.
+///
+/// # Errors
+/// A message that is owed cannot be read.
+pub fn read(engine: &mut dyn Engine, shards: u16, shared: &mut Shared) -> Result<Vec<Legacy>, StoreError> {
+    let state = engine.state().clone();
+    shared.restore(engine.durability(), &state);
+    let mut legacies: Vec<Legacy> = (0..shards.max(1)).map(|_| Legacy::default()).collect();
+    for (number, _) in state.retained.values() {
+        let Some(number) = *number else { continue };
+        if let Some(envelope) = engine.read(number)? {
+            shared.retained_mut().set(RetainedMessage { envelope, message: Some(number) });
+        }
+    }
+    let mut sessions: Vec<_> = state.sessions.into_iter().collect();
+    sessions.sort_by_key(|(number, _)| *number);
+    for (number, session) in sessions {
+        let Some(legacy) = legacies.get_mut(usize::from(home(&session.client_id, shards))) else { continue };
+        for owed in &session.owed {
+            if let (false, Some(envelope)) = (legacy.messages.contains_key(&owed.message), engine.read(owed.message)?) {
+                legacy.messages.insert(owed.message, envelope);
+            }
+        }
+        legacy.sessions.push((number, session));
+    }
+    for (client_id, (why, _)) in state.ended {
+        if let Some(legacy) = legacies.get_mut(usize::from(home(&client_id, shards))) {
+            legacy.ended.push((client_id, why));
+        }
+    }
+    for (client_id, (whose, number)) in state.wills {
+        let legacy = legacies.get_mut(usize::from(home(&client_id, shards)));
+        if let (Some(legacy), Some(envelope)) = (legacy, engine.read(number)?) {
+            legacy.wills.push((whose, envelope));
+        }
+    }
+    Ok(legacies)
+}
+
+impl Legacy {
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+}
+
+impl Shard {
+    /// Takes up the sessions of an earlier process. Wills wait until all shards have done so.
+    pub fn restore(&mut self, legacy: &mut Legacy) {
+        for (client_id, why) in std::mem::take(&mut legacy.ended) {
+            self.ended.note(client_id, why);
+        }
+        for (number, session) in std::mem::take(&mut legacy.sessions) {
+            self.restore_session(number, session, &legacy.messages);
+        }
+        legacy.messages = HashMap::new();
+    }
+
+    fn restore_session(&mut self, number: SessionNumber, session: KeptSession, messages: &HashMap<MessageNumber, Envelope>) {
+        let expires_at_ms = match session.is_attached {
+            // Its connection ended with the process, and nobody knows when that was: the time counts from here.
+            true => (session.expiry_s != u32::MAX).then(|| self.now.unix_ms.saturating_add(1000 * u64::from(session.expiry_s))),
+            false => session.expires_at_ms,
+        };
+        if expires_at_ms.is_some_and(|at_ms| at_ms <= self.now.unix_ms) {
+            return self.restore_end(number, &session);
+        }
+        if session.is_attached {
+            let was_extended = session.was_extended;
+            self.keeper.keep(Record::SessionParked { session: number, expires_at_ms, was_extended });
+        }
+        let slot = self.restore_client(number, &session);
+        if let Some(expires_at_ms) = expires_at_ms {
+            let at_ms = self.now.ms + (expires_at_ms - self.now.unix_ms);
+            let generation = self.random.draw();
+            if let Some(client) = self.clients.get_mut(slot) {
+                client.expires_at_ms = Some(at_ms);
+                client.generation = generation;
+            }
+            self.timers.at(at_ms, Timer::Session(slot, generation));
+        }
+        let subscriber = self.subscriber(slot);
+        {
+            let mut router = self.shared.router_mut();
+            for (filter, subscription) in &session.subscriptions {
+                router.subscribe(filter, subscriber, *subscription);
+            }
+        }
+        self.set_available(slot, false);
+        for owed in &session.owed {
+            match messages.get(&owed.message) {
+                Some(envelope) => self.restore_owed(slot, number, owed, envelope),
+                None => {
+                    tracing::error!(client = %session.client_id, message = owed.message.0, "a message that is owed is not in the store; it is lost");
+                    let reason = Reason::STORAGE_FAILED;
+                    self.keeper.keep(Record::Dropped { session: number, message: owed.message, reason });
+                }
+            }
+        }
+        self.keep_dropped(slot);
+        self.unload(slot);
+        self.note_room(slot);
+    }
+
+    /// A session whose time was over before the process began, or that was to end with its connection.
+    fn restore_end(&mut self, session: SessionNumber, kept: &KeptSession) {
+        let why = if kept.expiry_s == 0 { SessionState::New } else { SessionState::Expired };
+        self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
+        if why != SessionState::New {
+            self.ended.note(Arc::clone(&kept.client_id), why);
+        }
+    }
+
+    fn restore_client(&mut self, number: SessionNumber, session: &KeptSession) -> u32 {
+        let mut parked = Parked { was_extended: session.was_extended, ..Parked::default() };
+        session.taken.iter().for_each(|id| parked.inbound.restore(*id));
+        let mut queue = Queue::new(self.settings.queue);
+        queue.gap = Gap::of_parts(session.gap.iter().map(|(reason, count)| (Reason(*reason), *count)));
+        let client = Client {
+            number: Some(number),
+            is_begun: true,
+            is_restored: true,
+            parked: Some(parked),
+            queue,
+            subscriptions: session.subscriptions.iter().map(|(filter, subscription)| (filter.clone(), *subscription)).collect(),
+            expiry_s: session.expiry_s,
+            ..Client::new(
+                Arc::clone(&session.client_id),
+                Arc::clone(&session.principal),
+                Arc::new(Absent),
+                session.incarnation,
+                self.settings.queue,
+            )
+        };
+        let slot = self.clients.insert(client, self.now.ms);
+        self.directory.insert(Arc::clone(&session.client_id), slot);
+        if let Some(roll) = self.shared.roll(self.index) {
+            roll.set_session(slot, Some(number));
+        }
+        slot
+    }
+
+    fn restore_owed(&mut self, slot: u32, session: SessionNumber, owed: &OwedMessage, envelope: &Envelope) {
+        let OwedMessage { message, qos, retain, redelivery_count, .. } = *owed;
+        let waiting = Waiting { envelope: envelope.clone(), qos, retain, redelivery_count, message: Some(message) };
+        let (id, is_received) = match owed.progress {
+            Progress::Waiting => {
+                if let Some(client) = self.clients.get_mut(slot) {
+                    client.queue.push(waiting, &self.settings.experiments);
+                }
+                return;
+            }
+            Progress::Sent(id) => (id, false),
+            Progress::Received(id) => (id, true),
+        };
+        let mut hop = envelope.next_hop(self.now.unix_ms);
+        if redelivery_count > 0 {
+            hop = MapBuilder::new().merge(&hop).set(property::REDELIVERY_COUNT, &u64::from(redelivery_count)).finish();
+        }
+        let delivery = Delivery { message: envelope.message.clone(), qos, retain, hop };
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let is_restored = client.parked.as_mut().is_some_and(|parked| parked.outbound.restore(id, delivery, message.0, is_received));
+        if !is_restored && !is_received {
+            // Its identifier cannot be given to it again: it is sent as a new message.
+            self.keeper.keep(Record::Returned { session, message, redelivery_count });
+            client.queue.push(waiting, &self.settings.experiments);
+        }
+    }
+
+    /// Publishes the wills of clients that were connected when the process ended. Their rights were checked when the wills were
+    /// armed; they cannot be asked again before their principals come back, and a will is for when they do not.
+    pub fn publish_wills(&mut self, legacy: &mut Legacy) {
+        for (whose, envelope) in std::mem::take(&mut legacy.wills) {
+            tracing::info!(client = %whose.client_id, topic = envelope.message.topic_str(), "will of a client that the last process lost");
+            self.keeper.keep(Record::WillDisarmed { client_id: whose.client_id });
+            // A will has no publisher to be refused.
+            let _ = self.route(envelope, None, None);
+        }
+        self.release();
+    }
+}

@@ -1,0 +1,298 @@
+//! A message that was taken: to the store, to the retained messages, and to all who get it.
+
+use super::keeping::{HeldBack, Then, not_kept};
+use super::{Crossing, CrossingTarget, RetainedMessage, Shard, Shared};
+use crate::message::Envelope;
+use crate::router::{Pick, Picks, Retained, Subscriber, Target, Targets};
+use crate::store::record::Owed;
+use crate::store::{MessageNumber, Record, SessionNumber};
+use candor_protocol::packet::{Overflow, PacketId, Problem, Qos, Reason, Refusal, Retry};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What became of a message.
+#[derive(Debug, Clone)]
+pub(super) struct Routed {
+    /// How many get it, the store of retained messages included.
+    pub reached: usize,
+    /// Something was kept for it that its acknowledgement waits for.
+    pub is_kept: bool,
+    /// Sessions whose queues are full, where the acknowledgement waits for that.
+    pub full: Vec<Subscriber>,
+}
+
+/// Under which numbers a message is kept.
+#[derive(Debug, Default)]
+struct Numbers {
+    message: Option<MessageNumber>,
+    /// A session that gets it once more, as a member of a group, is owed it under one more number: by the place of the pick.
+    again: Vec<(usize, MessageNumber)>,
+    is_kept: bool,
+}
+
+impl Numbers {
+    fn of_pick(&self, at: usize) -> Option<MessageNumber> {
+        self.again.iter().find(|(pick, _)| *pick == at).map(|(_, number)| *number).or(self.message)
+    }
+}
+
+/// Who gets a message, as the router found them.
+struct Matched<'a> {
+    envelope: &'a Envelope,
+    from: Option<Subscriber>,
+    targets: &'a Targets,
+    picks: &'a Picks,
+}
+
+impl Matched<'_> {
+    fn wants(&self, target: &Target) -> bool {
+        !(target.subscription.no_local && Some(target.subscriber) == self.from)
+    }
+
+    fn target(&self, target: Target, message: Option<MessageNumber>) -> CrossingTarget {
+        CrossingTarget {
+            slot: target.subscriber.slot,
+            qos: self.envelope.qos.min(target.subscription.qos),
+            retain: self.envelope.retain && target.subscription.retain_as_published,
+            message,
+        }
+    }
+
+    fn members(&self, members: impl Iterator<Item = Target>, numbers: &Numbers) -> impl Iterator<Item = CrossingTarget> {
+        members.filter(|target| self.wants(target)).map(|target| self.target(target, numbers.message))
+    }
+
+    /// `at`: the place of the first of these picks.
+    fn picked(&self, picks: &[Pick], at: usize, numbers: &Numbers) -> impl Iterator<Item = CrossingTarget> {
+        let picks = picks.iter().enumerate().map(move |(n, pick)| (at + n, pick.target));
+        picks.filter(|(_, target)| self.wants(target)).map(|(at, target)| self.target(target, numbers.of_pick(at)))
+    }
+}
+
+impl Shard {
+    /// Keeps a message where it has to be, stores it if it is to be retained, and hands it to all who get it, or holds it back
+    /// until it may be. `from`: the publisher's session; `taken`: its QoS 2 identifier.
+    ///
+    /// # Errors
+    /// It has to be kept, and cannot be: nobody gets it, and nothing was changed.
+    pub(super) fn route(&mut self, envelope: Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
+        let shared = Arc::clone(&self.shared);
+        // Held from the match to the change: who subscribes meanwhile finds the message in one of the two.
+        let mut retained = envelope.retain.then(|| shared.retained_mut());
+        let (mut targets, mut picks) = (std::mem::take(&mut self.targets), std::mem::take(&mut self.picks));
+        shared.router().matching(envelope.message.topic(), &mut targets, &mut picks);
+        let from_subscriber = from.map(|slot| self.subscriber(slot));
+        let matched = Matched { envelope: &envelope, from: from_subscriber, targets: &targets, picks: &picks };
+        let taken = from.and_then(|slot| self.clients.get(slot)?.number).zip(taken);
+        let routed = self.check_room(&matched, from.is_some(), taken.is_some()).map(|full| {
+            let is_cleared = envelope.message.payload().is_empty();
+            // What the broker says of itself is true of this process alone.
+            let keeps = self.keeper.keeps() && !envelope.message.topic().starts_with(b"$SYS/");
+            let number = (keeps && envelope.retain && !is_cleared).then(|| shared.next_message());
+            let version = retained.as_deref_mut().map(|retained| retain(retained, &shared, &envelope, number));
+            drop(retained);
+            let numbers = self.keep_all(&matched, number, version.filter(|_| keeps), taken);
+            let must_wait = numbers.is_kept && envelope.qos == Qos::ExactlyOnce;
+            let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
+            let handed = if must_wait || must_follow {
+                let by_shard = self.collect(&matched, &numbers);
+                self.hold_back(&envelope, from, by_shard)
+            } else {
+                self.hand_on_all(&matched, &numbers)
+            };
+            Routed { reached: handed + usize::from(envelope.retain && !is_cleared), is_kept: numbers.is_kept, full }
+        });
+        (self.targets, self.picks) = (targets, picks);
+        routed
+    }
+
+    /// Whether a message can be taken where it has to be kept: all or nothing. The result is the sessions whose queues its
+    /// acknowledgement waits for.
+    fn check_room(&self, matched: &Matched<'_>, has_publisher: bool, is_taken: bool) -> Result<Vec<Subscriber>, Refusal> {
+        let fails = self.keeper.failure().is_some();
+        let overflow = self.settings.queue.overflow;
+        let asks = matches!(overflow, Overflow::RefusePublisher | Overflow::HoldBack);
+        // A will has nobody to be refused, and of QoS 0 nobody is told.
+        if !has_publisher || matched.envelope.qos == Qos::AtMostOnce || !(fails || asks) {
+            return Ok(Vec::new());
+        }
+        let all = matched.targets.iter().chain(matched.picks.as_slice().iter().map(|pick| pick.target));
+        let owed = all.filter(|target| matched.wants(target) && target.subscription.qos != Qos::AtMostOnce).map(|target| target.subscriber);
+        if fails && (matched.envelope.retain || is_taken || owed.clone().any(|subscriber| self.shared.session(subscriber).is_some())) {
+            return Err(not_kept());
+        }
+        let is_full = |subscriber: &Subscriber| self.shared.roll(subscriber.shard).is_some_and(|roll| roll.is_full(subscriber.slot));
+        let full: Vec<Subscriber> = if asks { owed.filter(is_full).collect() } else { Vec::new() };
+        if overflow == Overflow::RefusePublisher && !full.is_empty() {
+            return Err(queue_full(full.len()));
+        }
+        Ok(full)
+    }
+
+    /// Keeps a message, what it does to its topic, and the identifier that it came under.
+    fn keep_all(
+        &mut self,
+        matched: &Matched<'_>,
+        number: Option<MessageNumber>,
+        version: Option<u64>,
+        taken: Option<(SessionNumber, PacketId)>,
+    ) -> Numbers {
+        if !self.keeper.keeps() {
+            return Numbers::default();
+        }
+        let mut numbers = self.keep_message(matched, number);
+        if let Some(version) = version {
+            self.keeper.keep(match number {
+                Some(message) => Record::Retained { message, version },
+                None => Record::RetainedCleared { topic: matched.envelope.message.topic().into(), version },
+            });
+            numbers.is_kept = true;
+        }
+        if let Some((session, id)) = taken {
+            self.keeper.keep(Record::Taken { session, id });
+            numbers.is_kept = true;
+        }
+        numbers
+    }
+
+    /// Keeps a message for all sessions that are owed it, whatever their shards, and for its topic if it has a number already.
+    fn keep_message(&mut self, matched: &Matched<'_>, number: Option<MessageNumber>) -> Numbers {
+        let mut numbers = Numbers { message: number, ..Numbers::default() };
+        let mut owed: Vec<Owed> = Vec::new();
+        let mut again = Vec::new();
+        let owes = |target: &Target| {
+            let session = self.shared.session(target.subscriber).filter(|_| matched.wants(target))?;
+            let CrossingTarget { qos, retain, .. } = matched.target(*target, None);
+            (qos != Qos::AtMostOnce).then_some(Owed { session, qos, retain })
+        };
+        if matched.envelope.qos != Qos::AtMostOnce {
+            owed.extend(matched.targets.iter().filter_map(|target| owes(&target)));
+            for (at, pick) in matched.picks.as_slice().iter().enumerate() {
+                let Some(one) = owes(&pick.target) else { continue };
+                match owed.iter().any(|other| other.session == one.session) {
+                    true => again.push((at, one)),
+                    false => owed.push(one),
+                }
+            }
+        }
+        if owed.is_empty() && number.is_none() {
+            return numbers;
+        }
+        let envelope = matched.envelope.compact();
+        for (at, one) in again {
+            let message = self.shared.next_message();
+            numbers.again.push((at, message));
+            self.keeper.keep(Record::Message { message, envelope: envelope.clone(), owed: vec![one] });
+        }
+        let message = number.unwrap_or_else(|| self.shared.next_message());
+        (numbers.message, numbers.is_kept) = (Some(message), true);
+        self.keeper.keep(Record::Message { message, envelope, owed });
+        numbers
+    }
+
+    /// Hands a message to all who get it; tells how many they are.
+    fn hand_on_all(&mut self, matched: &Matched<'_>, numbers: &Numbers) -> usize {
+        let is_shared = matched.targets.len() + matched.picks.len() > 1;
+        let (mut reached, mut at) = (0, 0);
+        self.frames.start();
+        for (shard, members) in matched.targets.by_shard() {
+            reached += self.hand_on(shard, matched.members(members, numbers), matched.envelope, is_shared);
+        }
+        for (shard, picks) in matched.picks.by_shard() {
+            reached += self.hand_on(shard, matched.picked(picks, at, numbers), matched.envelope, is_shared);
+            at += picks.len();
+        }
+        reached
+    }
+
+    fn collect(&self, matched: &Matched<'_>, numbers: &Numbers) -> Vec<(u16, Vec<CrossingTarget>)> {
+        let mut by_shard = Vec::new();
+        let mut at = 0;
+        for (shard, members) in matched.targets.by_shard() {
+            by_shard.push((shard, matched.members(members, numbers).collect()));
+        }
+        for (shard, picks) in matched.picks.by_shard() {
+            by_shard.push((shard, matched.picked(picks, at, numbers).collect()));
+            at += picks.len();
+        }
+        by_shard
+    }
+
+    /// Holds a message back until everything that was kept has its receipt; tells how many will get it.
+    fn hold_back(&mut self, envelope: &Envelope, from: Option<u32>, targets: Vec<(u16, Vec<CrossingTarget>)>) -> usize {
+        let count = targets.iter().map(|(_, targets)| targets.len()).sum();
+        if count == 0 {
+            return 0;
+        }
+        if let Some(client) = from.and_then(|slot| self.clients.get_mut(slot)) {
+            client.held_back += 1;
+        }
+        let from = from.and_then(|slot| self.life(slot));
+        self.keeper.then(Then::Deliver(Box::new(HeldBack { envelope: envelope.compact(), from, targets })));
+        count
+    }
+
+    /// A message that was held back may go, or was not kept and must not.
+    pub(super) fn hand_out(&mut self, held: HeldBack, is_kept: bool) {
+        if let Some(from) = held.from
+            && let Some(client) = self.clients.get_mut(from.slot).filter(|client| client.incarnation == from.life)
+        {
+            client.held_back -= 1;
+        }
+        let HeldBack { envelope, targets, .. } = held;
+        // Below QoS 2 nothing was promised that was not kept: it only had to wait its turn.
+        if !is_kept && envelope.qos == Qos::ExactlyOnce {
+            return self.give_up(&targets);
+        }
+        let is_shared = targets.iter().map(|(_, targets)| targets.len()).sum::<usize>() > 1;
+        self.frames.start();
+        for (shard, targets) in targets {
+            self.hand_on(shard, targets.into_iter(), &envelope, is_shared);
+        }
+    }
+
+    /// The publisher is told that its message was not taken: if a record of it is found one day after all, nobody is owed it.
+    fn give_up(&mut self, targets: &[(u16, Vec<CrossingTarget>)]) {
+        for (shard, targets) in targets {
+            for target in targets {
+                let session = self.shared.session(Subscriber { shard: *shard, slot: target.slot });
+                if let (Some(session), Some(message)) = (session, target.message) {
+                    self.keeper.keep(Record::Settled { session, message });
+                }
+            }
+        }
+    }
+
+    /// Hands a message to sessions of one shard; tells how many they are.
+    fn hand_on(&mut self, shard: u16, members: impl Iterator<Item = CrossingTarget>, envelope: &Envelope, is_shared: bool) -> usize {
+        if shard == self.index {
+            return members.map(|target| self.deliver(&target, envelope, is_shared)).count();
+        }
+        let targets: Vec<CrossingTarget> = members.collect();
+        if let (false, Some(crossings)) = (targets.is_empty(), self.effects.crossings.get_mut(usize::from(shard))) {
+            let count = targets.len();
+            crossings.push(Crossing { envelope: envelope.compact(), targets });
+            return count;
+        }
+        0
+    }
+}
+
+/// Keeps the message of its topic, or drops it if the payload is empty ([MQTT-3.3.1-5], [MQTT-3.3.1-10]); the version that the
+/// topic has now.
+fn retain(retained: &mut Retained<RetainedMessage>, shared: &Shared, envelope: &Envelope, message: Option<MessageNumber>) -> u64 {
+    if envelope.message.payload().is_empty() {
+        retained.remove(envelope.message.topic());
+    } else {
+        retained.set(RetainedMessage { envelope: envelope.compact(), message });
+    }
+    shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
+    shared.next_version()
+}
+
+/// The refusal under the policy that a publisher is refused.
+fn queue_full(sessions: usize) -> Refusal {
+    let problem = Problem::titled("a queue that the message is meant for is full").rule("overflow refuse-publisher");
+    let problem = problem.detail(format!("full queues: {sessions}")).retry(Retry::After { after_ms: 1000, jitter_ms: 4000 });
+    Refusal::new(Reason::QUEUE_OVERFLOW, problem)
+}

@@ -1,0 +1,111 @@
+//! What all shards have in common: the router and the retained messages, read far more than written, and the numbers that no two
+//! of them may give out twice.
+
+use super::memory::Memory;
+use super::roll::Roll;
+use super::sys::Numbers;
+use crate::message::Envelope;
+use crate::router::{Retained, Router, Subscriber, Topical};
+use crate::store::state::State;
+use crate::store::{MessageNumber, SessionNumber};
+use candor_protocol::packet::Durability;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A retained message.
+#[derive(Debug, Clone)]
+pub struct RetainedMessage {
+    pub envelope: Envelope,
+    /// The number under which it is kept.
+    pub message: Option<MessageNumber>,
+}
+
+impl Topical for RetainedMessage {
+    fn topic(&self) -> &[u8] {
+        self.envelope.message.topic()
+    }
+
+    fn bytes(&self) -> usize {
+        self.envelope.len()
+    }
+}
+
+/// What all shards have in common.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Of the engine, where there is one.
+    durability: Durability,
+    router: RwLock<Router>,
+    retained: RwLock<Retained<RetainedMessage>>,
+    /// Connections that have a session, of all shards.
+    pub(super) connections: AtomicUsize,
+    /// By shard.
+    rolls: Vec<Roll>,
+    last_session: AtomicU64,
+    last_message: AtomicU64,
+    /// Changed under the lock of the retained messages.
+    last_version: AtomicU64,
+    pub(super) memory: Memory,
+    /// What each shard last wrote down for `$SYS/`, by index.
+    pub(super) numbers: Mutex<BTreeMap<u16, Numbers>>,
+}
+
+impl Shared {
+    pub fn new(shards: u16) -> Self {
+        Self { rolls: (0..shards.max(1)).map(|_| Roll::default()).collect(), ..Self::default() }
+    }
+
+    /// Goes on where an earlier process has ended.
+    pub fn restore(&mut self, durability: Durability, state: &State) {
+        self.durability = durability;
+        *self.last_session.get_mut() = state.last_session;
+        *self.last_message.get_mut() = state.last_message;
+        *self.last_version.get_mut() = state.last_version;
+    }
+
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    // A thread that panicked while it held a lock leaves data behind that is whole between its calls: go on with it.
+    pub fn router(&self) -> RwLockReadGuard<'_, Router> {
+        self.router.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn router_mut(&self) -> RwLockWriteGuard<'_, Router> {
+        self.router.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn retained(&self) -> RwLockReadGuard<'_, Retained<RetainedMessage>> {
+        self.retained.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn retained_mut(&self) -> RwLockWriteGuard<'_, Retained<RetainedMessage>> {
+        self.retained.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn roll(&self, shard: u16) -> Option<&Roll> {
+        self.rolls.get(usize::from(shard))
+    }
+
+    /// The number under which a subscriber's session is kept.
+    pub fn session(&self, subscriber: Subscriber) -> Option<SessionNumber> {
+        self.roll(subscriber.shard)?.session(subscriber.slot)
+    }
+
+    /// A number that no session had before.
+    pub(super) fn next_session(&self) -> SessionNumber {
+        SessionNumber(self.last_session.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A number that no message had before.
+    pub(super) fn next_message(&self) -> MessageNumber {
+        MessageNumber(self.last_message.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The next version of a retained message, for one that holds the lock.
+    pub(super) fn next_version(&self) -> u64 {
+        self.last_version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

@@ -1,0 +1,158 @@
+//! Records for tests, drawn so that they meet: few sessions, messages, topics and clients.
+
+use super::Batch;
+use super::record::{MessageNumber, Owed, Record, SessionNumber, Whose};
+use crate::message::{Envelope, Stamps};
+use crate::router::Subscription;
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::packet::{Message, PacketId, Qos, Reason, TopicFilter, TopicName, property};
+use candor_protocol::session::SessionState;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// A step as it is drawn; numbers of new things are given out by [`histories`].
+fn step() -> impl Strategy<Value = Record> {
+    prop_oneof![
+        3 => (client(), any::<u64>()).prop_map(|(client_id, incarnation)| Record::SessionBegun {
+            session: SessionNumber(0), client_id, principal: "p".into(), incarnation }),
+        10 => (envelope(), prop::collection::vec(owed(), 0..4)).prop_map(|(envelope, owed)| Record::Message {
+            message: MessageNumber(0), envelope, owed }),
+        30 => on_sessions(),
+        8 => on_topics(),
+        4 => on_clients(),
+    ]
+}
+
+fn on_sessions() -> impl Strategy<Value = Record> {
+    let pair = || (session(), message());
+    prop_oneof![
+        1 => (session(), any::<u32>()).prop_map(|(session, expiry_s)| Record::SessionAttached { session, expiry_s }),
+        1 => (session(), any::<Option<u64>>(), any::<bool>()).prop_map(|(session, expires_at_ms, was_extended)| Record::SessionParked {
+            session, expires_at_ms, was_extended }),
+        1 => (session(), 0..5u64, any::<u64>()).prop_map(|(session, why, unix_ms)| Record::SessionEnded {
+            session, why: SessionState::of_number(why).unwrap(), unix_ms }),
+        1 => (session(), filter(), 0..3u8, any::<[bool; 2]>()).prop_map(|(session, filter, qos, [no_local, retain_as_published])| {
+            let subscription = Subscription { qos: Qos::new(qos).unwrap(), no_local, retain_as_published };
+            Record::Subscribed { session, filter, subscription }
+        }),
+        1 => (session(), filter()).prop_map(|(session, filter)| Record::Unsubscribed { session, filter }),
+        3 => (message(), owed()).prop_map(|(message, owed)| Record::OwedToo { message, owed }),
+        3 => (pair(), id()).prop_map(|((session, message), id)| Record::Sent { session, message, id }),
+        2 => pair().prop_map(|(session, message)| Record::Received { session, message }),
+        1 => (pair(), any::<u32>()).prop_map(|((session, message), redelivery_count)| Record::Returned { session, message, redelivery_count }),
+        6 => pair().prop_map(|(session, message)| Record::Settled { session, message }),
+        2 => (pair(), any::<u8>()).prop_map(|((session, message), reason)| Record::Dropped { session, message, reason: Reason(reason) }),
+        1 => session().prop_map(|session| Record::GapTold { session }),
+        1 => (session(), id()).prop_map(|(session, id)| Record::Taken { session, id }),
+        1 => (session(), id()).prop_map(|(session, id)| Record::Released { session, id }),
+    ]
+}
+
+fn on_topics() -> impl Strategy<Value = Record> {
+    prop_oneof![
+        3 => (message(), 1..40u64).prop_map(|(message, version)| Record::Retained { message, version }),
+        1 => (topic(), 1..40u64).prop_map(|(topic, version)| Record::RetainedCleared { topic: topic.as_bytes().into(), version }),
+    ]
+}
+
+fn on_clients() -> impl Strategy<Value = Record> {
+    let whose = || client().prop_map(|client_id| Whose { principal: "p".into(), client_id });
+    prop_oneof![
+        1 => client().prop_map(|client_id| Record::EndTold { client_id }),
+        1 => (whose(), message()).prop_map(|(whose, message)| Record::WillArmed { whose, message }),
+        1 => client().prop_map(|client_id| Record::WillDisarmed { client_id }),
+        1 => (whose(), any::<[u8; 3]>()).prop_map(|(whose, verdict)| Record::Verdict { whose, verdict: Arc::new(verdict) }),
+    ]
+}
+
+fn session() -> impl Strategy<Value = SessionNumber> {
+    (1..8u64).prop_map(SessionNumber)
+}
+
+fn message() -> impl Strategy<Value = MessageNumber> {
+    (1..30u64).prop_map(MessageNumber)
+}
+
+fn id() -> impl Strategy<Value = PacketId> {
+    (1..6u16).prop_map(|id| PacketId::new(id).unwrap())
+}
+
+fn client() -> impl Strategy<Value = Arc<str>> {
+    prop::sample::select(vec!["c", "d", "ö"]).prop_map(Arc::from)
+}
+
+fn topic() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["t", "a/b", "ä"])
+}
+
+fn filter() -> impl Strategy<Value = TopicFilter> {
+    prop::sample::select(vec!["t", "a/+", "#", "$share/g/a"]).prop_map(|filter| TopicFilter::new(filter).unwrap())
+}
+
+fn owed() -> impl Strategy<Value = Owed> {
+    (session(), 0..3u8, any::<bool>()).prop_map(|(session, qos, retain)| Owed { session, qos: Qos::new(qos).unwrap(), retain })
+}
+
+fn dictionary() -> impl Strategy<Value = Dictionary> {
+    any::<Option<u64>>().prop_map(|value| {
+        let mut map = MapBuilder::new();
+        map.set_some(property::RECEIVED_AT, value.as_ref());
+        map.finish()
+    })
+}
+
+pub(super) fn envelope() -> impl Strategy<Value = Envelope> {
+    let stamps = prop::option::of((prop::option::of(client()), prop::option::of(client()), any::<u64>()));
+    let message = (topic(), dictionary(), prop::collection::vec(any::<u8>(), 0..40));
+    (message, 0..3u8, any::<bool>(), any::<Option<u64>>(), stamps, dictionary()).prop_map(
+        |((topic, map, payload), qos, retain, expires_at_ms, stamps, hop)| Envelope {
+            message: Message::new(&TopicName::new(topic).unwrap(), &map, &payload),
+            qos: Qos::new(qos).unwrap(),
+            retain,
+            expires_at_ms,
+            stamps: stamps.map(|(publisher, node, received_at_ms)| Arc::new(Stamps { publisher, node, received_at_ms })),
+            hop,
+        },
+    )
+}
+
+/// Groups of records, with numbers for sessions and messages that are given out once.
+pub(super) fn histories(len_max: usize) -> impl Strategy<Value = Vec<Vec<Record>>> {
+    prop::collection::vec(prop::collection::vec(step(), 1..8), 0..len_max).prop_map(|mut groups| {
+        let (mut session_next, mut message_next) = (0, 0);
+        for record in groups.iter_mut().flatten() {
+            match record {
+                Record::SessionBegun { session, .. } => {
+                    session_next += 1;
+                    *session = SessionNumber(session_next);
+                }
+                Record::Message { message, .. } => {
+                    message_next += 1;
+                    *message = MessageNumber(message_next);
+                }
+                _ => {}
+            }
+        }
+        groups
+    })
+}
+
+/// What [`histories`] draws for a seed, each group cut into batches of one or two records.
+pub(super) fn history_of(seed: u64, len_max: usize) -> Vec<Vec<Batch>> {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let groups = histories(len_max).new_tree(&mut runner).unwrap().current();
+    let mut turn = 0;
+    let mut batch = |records: &[Record]| {
+        turn += 1;
+        Batch { shard: 0, turn, records: records.to_vec() }
+    };
+    groups.iter().map(|group| group.chunks(1 + turn_len(seed)).map(&mut batch).collect()).collect()
+}
+
+fn turn_len(seed: u64) -> usize {
+    (seed % 3) as usize
+}

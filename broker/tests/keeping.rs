@@ -1,0 +1,241 @@
+//! What a shard says before, and what after, the receipt of what it keeps. Driven by hand, turn by turn.
+
+mod support;
+
+use bytes::BytesMut;
+use candor_broker::driver::{Answer, Authenticate};
+use candor_broker::shard::{Admission, ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared, Storage};
+use candor_protocol::codec::frame::Frame;
+use candor_protocol::dialect::Dialect;
+use candor_protocol::dialect::read::raise;
+use candor_protocol::dialect::write::to_bytes;
+use candor_protocol::packet::legality::Role;
+use candor_protocol::packet::{Ack, Connect, Kind, Message, Packet, PacketId, Publish, Qos, Subscribe, SubscribeItem, TopicFilter};
+use candor_protocol::sim::Way;
+use std::sync::Arc;
+use support::TestRights;
+
+/// Turns from a batch to its receipt.
+const LATE: u64 = 3;
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Authenticate for Nobody {
+    fn authenticate(&self, _: &Connect, _: &str, _: &Peer) -> Answer {
+        Answer::Now(Ok(admission()))
+    }
+}
+
+fn admission() -> Admission {
+    Admission { principal: "".into(), rights: Arc::new(TestRights) }
+}
+
+/// A shard without a driver.
+struct Bench {
+    shard: Shard,
+    now: Now,
+    listener: Arc<ListenerSettings>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let settings = Arc::new(Settings { storage: Storage::Late { turns: LATE }, ..Settings::default() });
+        let shard = Shard::new(0, settings, Arc::new(Shared::new(1)), 7);
+        let listener = ListenerSettings {
+            name: "test".into(),
+            policy: Arc::new(support::policy()),
+            acknowledges_refused: false,
+            authenticate: Arc::new(Nobody),
+        };
+        Self { shard, now: Now { ms: 1_000_000, unix_ms: 1 }, listener: Arc::new(listener) }
+    }
+
+    fn turn(&mut self) {
+        self.now.ms += 1;
+        self.shard.begin_turn(self.now);
+        self.shard.end_turn();
+        let mut touched = Vec::new();
+        self.shard.take_touched(&mut touched);
+        touched.into_iter().for_each(|key| self.shard.flushed(key));
+        assert_eq!(self.shard.take_batch(), None, "nothing is for an engine");
+    }
+
+    fn send(&mut self, key: ConnectionKey, packet: &Packet) {
+        let bytes = to_bytes(Dialect::V311, Role::Client, packet).unwrap();
+        self.shard.receive(key, &mut BytesMut::from(&bytes[..]));
+    }
+
+    /// What was written to a connection since this was last asked.
+    fn written(&mut self, key: ConnectionKey) -> Vec<Packet> {
+        let mut bytes = BytesMut::new();
+        self.shard.out(key).unwrap().take_into(&mut bytes);
+        let mut packets = Vec::new();
+        while let Some(frame) = Frame::split_mut(&mut bytes, u32::MAX).unwrap() {
+            packets.push(raise(Dialect::V311, &frame, Default::default()).unwrap());
+        }
+        packets
+    }
+
+    fn connect(&mut self, id: &str, clean_session: bool) -> ConnectionKey {
+        self.shard.begin_turn(self.now);
+        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls_client_name: None };
+        let key = self.shard.accepted(peer, Arc::clone(&self.listener));
+        let connect = Connect { clean_session, ..Way::Plain.settings(id).connect };
+        self.send(key, &Packet::Connect(Box::new(connect)));
+        assert_eq!(self.shard.take_authenticate(), [key]);
+        self.shard.authenticated(key, Ok(admission()));
+        key
+    }
+
+    /// Finds that nothing is said in the turns before the receipt, and what is said with it.
+    fn after_the_receipt(&mut self, key: ConnectionKey) -> Vec<Packet> {
+        assert_eq!(self.written(key), [], "before the turn has ended");
+        for turn in 0..LATE + 1 {
+            assert_eq!(self.written(key), [], "turn {turn}");
+            self.turn();
+        }
+        self.written(key)
+    }
+
+    fn subscribe(&mut self, key: ConnectionKey, filter: &str, qos: Qos) {
+        let items = vec![SubscribeItem { filter: Ok(TopicFilter::new(filter).unwrap()), qos }];
+        self.send(key, &Packet::Subscribe(Box::new(Subscribe { id: id(9), items, dictionary: Default::default() })));
+    }
+
+    /// Connects and subscribes a session that is kept.
+    fn kept(&mut self, id: &str, qos: Qos) -> ConnectionKey {
+        let key = self.connect(id, false);
+        assert_eq!(kinds(&self.after_the_receipt(key)), [Kind::ConnAck]);
+        self.subscribe(key, "kept/#", qos);
+        assert_eq!(kinds(&self.after_the_receipt(key)), [Kind::SubAck]);
+        key
+    }
+
+    /// Connects and subscribes a session that ends with its connection.
+    fn transient(&mut self, id: &str, qos: Qos) -> ConnectionKey {
+        let key = self.connect(id, true);
+        assert_eq!(kinds(&self.written(key)), [Kind::ConnAck], "nothing of it is kept");
+        self.subscribe(key, "#", qos);
+        assert_eq!(kinds(&self.written(key)), [Kind::SubAck]);
+        key
+    }
+
+    fn publish(&mut self, key: ConnectionKey, topic: &str, qos: Qos, n: u16) {
+        let id = (qos != Qos::AtMostOnce).then(|| id(n));
+        let message = Message::publish(topic, n.to_string()).unwrap();
+        self.send(key, &Packet::Publish(Publish { dup: false, qos, retain: false, id, message, dictionary: Default::default() }));
+    }
+}
+
+fn id(n: u16) -> PacketId {
+    PacketId::new(n).unwrap()
+}
+
+fn kinds(packets: &[Packet]) -> Vec<Kind> {
+    packets.iter().map(Packet::kind).collect()
+}
+
+fn payloads(packets: &[Packet]) -> Vec<&str> {
+    let payload = |packet| match packet {
+        &Packet::Publish(ref publish) => std::str::from_utf8(publish.message.payload()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    packets.iter().map(payload).collect()
+}
+
+#[test]
+fn an_acknowledgement_waits_only_where_somebody_is_owed_the_message() {
+    let mut bench = Bench::new();
+    let publisher = bench.transient("publisher", Qos::AtMostOnce);
+    let kept = bench.kept("kept", Qos::AtLeastOnce);
+    bench.publish(publisher, "free", Qos::AtLeastOnce, 1);
+    assert_eq!(kinds(&bench.written(publisher)), [Kind::Publish, Kind::PubAck]);
+    bench.publish(publisher, "kept/a", Qos::AtLeastOnce, 2);
+    assert_eq!(payloads(&bench.written(kept)), ["2"], "QoS 1 is delivered at once");
+    assert_eq!(payloads(&bench.written(publisher)), ["2"]);
+    assert_eq!(bench.after_the_receipt(publisher), [Packet::PubAck(Ack::success(id(2)))]);
+}
+
+#[test]
+fn a_message_of_qos_2_is_delivered_when_it_is_kept_and_nothing_overtakes_it() {
+    let mut bench = Bench::new();
+    let publisher = bench.connect("publisher", true);
+    bench.written(publisher);
+    let kept = bench.kept("kept", Qos::ExactlyOnce);
+    let transient = bench.transient("transient", Qos::ExactlyOnce);
+    for (n, qos) in [(1, Qos::ExactlyOnce), (2, Qos::AtMostOnce), (3, Qos::AtLeastOnce), (4, Qos::ExactlyOnce)] {
+        bench.publish(publisher, "kept/a", qos, n);
+    }
+    assert_eq!(bench.written(kept), []);
+    assert_eq!(payloads(&bench.after_the_receipt(transient)), ["1", "2", "3", "4"]);
+    assert_eq!(kinds(&bench.written(publisher)), [Kind::PubRec, Kind::PubAck, Kind::PubRec]);
+    // What is sent at QoS 2 is itself kept before it leaves, and what is behind it waits.
+    let mut turns = Vec::new();
+    for _ in 0..3 * LATE {
+        turns.push(payloads(&bench.written(kept)).join(" "));
+        bench.turn();
+    }
+    turns.retain(|payloads| !payloads.is_empty());
+    assert_eq!(turns, ["1 2 3", "4"]);
+}
+
+#[test]
+fn the_steps_of_qos_2_are_kept_before_their_answers_leave() {
+    let mut bench = Bench::new();
+    let publisher = bench.kept("publisher", Qos::ExactlyOnce);
+    bench.publish(publisher, "nobody", Qos::ExactlyOnce, 5);
+    assert_eq!(kinds(&bench.after_the_receipt(publisher)), [Kind::PubRec], "its identifier is taken");
+    bench.send(publisher, &Packet::PubRel(Ack::success(id(5))));
+    assert_eq!(kinds(&bench.after_the_receipt(publisher)), [Kind::PubComp]);
+    bench.publish(publisher, "kept/a", Qos::ExactlyOnce, 6);
+    for _ in 0..2 * LATE + 2 {
+        bench.turn();
+    }
+    let mut written = bench.written(publisher);
+    written.retain(|packet| packet.kind() == Kind::Publish);
+    let [Packet::Publish(Publish { id: Some(delivery), .. })] = &written[..] else { panic!("{written:?}") };
+    bench.send(publisher, &Packet::PubRec(Ack::success(*delivery)));
+    assert_eq!(bench.after_the_receipt(publisher), [Packet::PubRel(Ack::success(*delivery))]);
+}
+
+#[test]
+fn a_session_whose_connection_has_gone_is_settled_all_the_same() {
+    let mut bench = Bench::new();
+    let kept = bench.kept("kept", Qos::ExactlyOnce);
+    bench.publish(kept, "kept/a", Qos::ExactlyOnce, 5);
+    bench.shard.lost(kept);
+    for _ in 0..LATE + 1 {
+        bench.turn();
+    }
+    let again = bench.connect("kept", false);
+    assert_eq!(kinds(&bench.after_the_receipt(again)), [Kind::ConnAck]);
+    // The message was taken: its repetition is answered, and not taken again.
+    bench.publish(again, "kept/a", Qos::ExactlyOnce, 5);
+    let mut written = bench.written(again);
+    for _ in 0..2 * LATE + 2 {
+        bench.turn();
+        written.append(&mut bench.written(again));
+    }
+    written.sort_by_key(|packet| packet.kind() == Kind::Publish);
+    assert_eq!(kinds(&written), [Kind::PubRec, Kind::Publish], "{written:?}");
+}
+
+#[test]
+fn a_connection_that_goes_before_its_connack_leaves_the_session_as_it_was() {
+    let mut bench = Bench::new();
+    let key = bench.connect("new", false);
+    bench.shard.lost(key);
+    assert_eq!(bench.shard.counts(), (0, 0), "nobody was told of the session");
+    let key = bench.kept("kept", Qos::AtLeastOnce);
+    bench.shard.lost(key);
+    let key = bench.connect("kept", false);
+    bench.shard.lost(key);
+    for _ in 0..LATE + 1 {
+        bench.turn();
+    }
+    let key = bench.connect("kept", false);
+    let written = bench.after_the_receipt(key);
+    let [Packet::ConnAck(connack)] = &written[..] else { panic!("{written:?}") };
+    assert!(connack.session_present);
+}

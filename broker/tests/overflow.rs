@@ -1,0 +1,117 @@
+//! A full queue under the policies by which a publisher learns of it.
+
+mod support;
+
+use candor_broker::queue::QueueLimits;
+use candor_broker::shard::Settings;
+use candor_protocol::packet::{Overflow, Qos, Reason};
+use candor_protocol::session::Parked;
+use candor_protocol::sim::Way;
+use support::{Client, TestBroker, storages, stored_everywhere};
+
+const LEN_MAX: usize = 3;
+
+fn with_policy(overflow: Overflow, test: impl Fn(&TestBroker, Way, u16)) {
+    for storage in storages() {
+        for shards in [1, 3] {
+            for way in Way::ALL {
+                let queue = QueueLimits { len_max: LEN_MAX, overflow, ..Settings::default().queue };
+                let mut policy = support::policy();
+                policy.profile.overflow = overflow;
+                let broker = TestBroker::with(Settings { shards, queue, storage: storage.clone(), ..Settings::default() }, policy, false);
+                test(&broker, way, shards);
+                broker.stop();
+            }
+        }
+    }
+}
+
+fn asleep(broker: &TestBroker, way: Way, id: &str, filter: &str) -> Parked {
+    let mut client = broker.connect_with(stored_everywhere(way, id));
+    client.subscribe(filter, Qos::AtLeastOnce);
+    client.drop_connection()
+}
+
+/// Publishes until a message is refused; how many were taken.
+fn fill(broker: &TestBroker, way: Way, topic: &str) -> usize {
+    let mut publisher = broker.connect(way, "publisher");
+    for n in 0.. {
+        let token = publisher.start_publish(topic, &n.to_string(), Qos::AtLeastOnce, false);
+        publisher.until(|client| client.closed.is_some() || client.settled.iter().any(|(other, _)| *other == token));
+        if publisher.closed.is_some() {
+            assert!(!way.is_extended());
+            return n;
+        }
+        if let Some(refusal) = publisher.outcome(token).refusal() {
+            assert_eq!((refusal.reason, refusal.problem.rule.is_some()), (Reason::QUEUE_OVERFLOW, true), "{way:?}");
+            assert!(way.is_extended() && refusal.problem.retry.is_some());
+            return n;
+        }
+        assert!(n < 2 * LEN_MAX, "{way:?}: the publisher never learns of it");
+    }
+    unreachable!("it is refused or it fails")
+}
+
+#[test]
+fn a_publisher_is_refused_for_all_who_would_get_the_message_or_for_none() {
+    with_policy(Overflow::RefusePublisher, |broker, way, shards| {
+        let full = asleep(broker, way, "full", "over/#");
+        let roomy = asleep(broker, way, "roomy", "over/both");
+        let taken = fill(broker, way, "over/one");
+        assert!(taken >= LEN_MAX && (shards > 1 || taken == LEN_MAX), "{way:?}: {taken}");
+        assert_eq!(fill(broker, way, "over/both"), 0, "{way:?}");
+        // A transient subscriber and QoS 0 are nobody's refusal.
+        let mut transient = broker.connect(way, "transient");
+        transient.subscribe("over/both", Qos::AtLeastOnce);
+        broker.connect(way, "publisher").publish("over/both", "zero", Qos::AtMostOnce);
+        assert_eq!(transient.expect(1), ["over/both zero"]);
+        let mut roomy = Client::resume(&broker.address, stored_everywhere(way, "roomy"), roomy);
+        roomy.expect_nothing();
+        let mut full = Client::resume(&broker.address, stored_everywhere(way, "full"), full);
+        assert_eq!(full.expect(taken), (0..taken).map(|n| format!("over/one {n}")).collect::<Vec<_>>(), "{way:?}");
+        full.settle_down();
+        assert!(full.notices.is_empty(), "nothing was lost: {:?}", full.notices);
+        // There is room again.
+        broker.connect(way, "publisher").publish("over/both", "again", Qos::AtLeastOnce);
+        assert_eq!((full.expect(1), roomy.expect(1)), (vec!["over/both again".to_owned()], vec!["over/both again".to_owned()]));
+    });
+}
+
+#[test]
+fn an_acknowledgement_waits_for_room_and_reading_goes_on() {
+    with_policy(Overflow::HoldBack, |broker, way, shards| {
+        let full = asleep(broker, way, "full", "over/#");
+        let mut watcher = broker.connect(way, "watcher");
+        watcher.subscribe("read", Qos::AtMostOnce);
+        let mut publisher = broker.connect(way, "publisher");
+        for n in 0..LEN_MAX {
+            publisher.publish("over/one", &n.to_string(), Qos::AtLeastOnce);
+        }
+        let held = publisher.start_publish("over/one", "3", Qos::AtLeastOnce, false);
+        publisher.publish("read", "on", Qos::AtMostOnce);
+        assert_eq!(watcher.expect(1), ["read on"], "{way:?}");
+        if shards == 1 {
+            publisher.settle_down();
+            assert!(publisher.settled.iter().all(|(token, _)| *token != held), "{way:?}: acknowledged without room");
+        }
+        let mut full = Client::resume(&broker.address, stored_everywhere(way, "full"), full);
+        assert_eq!(full.expect(4), (0..4).map(|n| format!("over/one {n}")).collect::<Vec<_>>(), "{way:?}");
+        assert!(!publisher.outcome(held).reason.is_error(), "{way:?}");
+        full.settle_down();
+        assert!(full.notices.is_empty(), "nothing was lost: {:?}", full.notices);
+    });
+}
+
+#[test]
+fn the_end_of_a_full_session_lets_a_publisher_go_on() {
+    with_policy(Overflow::HoldBack, |broker, way, _| {
+        asleep(broker, way, "full", "over/#");
+        let mut publisher = broker.connect(way, "publisher");
+        let tokens: Vec<_> = (0..5).map(|n| publisher.start_publish("over/one", &n.to_string(), Qos::AtLeastOnce, false)).collect();
+        // A clean start ends the session.
+        broker.connect(way, "full").leave();
+        for token in tokens {
+            assert!(!publisher.outcome(token).reason.is_error(), "{way:?}");
+        }
+    });
+}

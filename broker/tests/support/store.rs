@@ -1,0 +1,114 @@
+//! A store that outlives a broker in this process, and that fails when a test wants it to.
+
+use candor_broker::message::Envelope;
+use candor_broker::shard::Storage;
+use candor_broker::store::memory::Memory;
+use candor_broker::store::state::State;
+use candor_broker::store::{Batch, Engine, MessageNumber, OpenEngine, StoreError, Usage};
+use candor_protocol::packet::Durability;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug, Default)]
+struct Disk {
+    memory: Mutex<Memory>,
+    /// Everything that was ever kept.
+    log: Mutex<Vec<Batch>>,
+    fails: AtomicBool,
+}
+
+impl Disk {
+    fn keep(&self, batches: &[Batch]) {
+        let mut log = self.log.lock().unwrap();
+        log.extend_from_slice(batches);
+        self.memory.lock().unwrap().keep(batches).unwrap();
+    }
+}
+
+/// What a broker keeps in it is there for the next one.
+#[derive(Debug, Clone, Default)]
+pub struct TestStore(Arc<Disk>);
+
+impl TestStore {
+    pub fn storage(&self) -> Storage {
+        Storage::Engine(Arc::new(self.clone()))
+    }
+
+    /// From here on nothing is kept, or everything again.
+    pub fn fail(&self, fails: bool) {
+        self.0.fails.store(fails, Ordering::SeqCst);
+    }
+
+    /// What a process would find that began now, as another store.
+    pub fn snapshot(&self) -> Self {
+        let other = Disk::default();
+        other.keep(&self.0.log.lock().unwrap());
+        Self(Arc::new(other))
+    }
+
+    /// What is owed.
+    pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(self.0.memory.lock().unwrap().state())
+    }
+}
+
+impl OpenEngine for TestStore {
+    fn open(&self) -> Result<Box<dyn Engine>, StoreError> {
+        Ok(Box::new(Opened { disk: Arc::clone(&self.0), state: self.look(State::clone), failed: Vec::new() }))
+    }
+}
+
+#[derive(Debug)]
+struct Opened {
+    disk: Arc<Disk>,
+    /// As it was when the store was opened.
+    state: State,
+    /// What holds although it could not be kept, for later.
+    failed: Vec<Batch>,
+}
+
+fn full() -> StoreError {
+    StoreError::Full { file: "test".to_owned(), what: "the test wants it so".to_owned() }
+}
+
+impl Engine for Opened {
+    fn durability(&self) -> Durability {
+        Durability::Disk
+    }
+
+    fn keep(&mut self, batches: &[Batch]) -> Result<Durability, StoreError> {
+        if self.disk.fails.load(Ordering::SeqCst) || !self.failed.is_empty() {
+            for batch in batches {
+                let records = batch.records.iter().filter(|record| record.survives_failure()).cloned().collect();
+                self.failed.push(Batch { records, ..*batch });
+            }
+            return Err(full());
+        }
+        self.disk.keep(batches);
+        Ok(Durability::Disk)
+    }
+
+    fn mend(&mut self) -> Result<(), StoreError> {
+        if self.disk.fails.load(Ordering::SeqCst) {
+            return Err(full());
+        }
+        self.disk.keep(&std::mem::take(&mut self.failed));
+        Ok(())
+    }
+
+    fn read(&mut self, message: MessageNumber) -> Result<Option<Envelope>, StoreError> {
+        self.disk.memory.lock().unwrap().read(message)
+    }
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    fn usage(&self) -> Usage {
+        self.disk.memory.lock().unwrap().usage()
+    }
+}

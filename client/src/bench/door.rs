@@ -1,0 +1,101 @@
+//! Opening connections: each waits for its CONNACK and SUBACK before the load begins.
+
+use super::BenchError;
+use super::target::Endpoint;
+use super::wire::{self, CONNACK, Hello, SUBACK};
+use candor_protocol::dialect::Dialect;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// For a CONNACK or SUBACK.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest answer that is read before the load begins.
+const ANSWER_LEN_MAX: usize = 1 << 20;
+/// Filters in one SUBSCRIBE.
+const FILTERS_A_PACKET: usize = 100;
+
+/// A connection that was taken.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) socket: TcpStream,
+    dialect: Dialect,
+}
+
+/// Connects as `client_id` with a clean session, or with one that stays.
+pub(super) fn open(endpoint: &Endpoint, dialect: Dialect, client_id: &str, clean: bool) -> Result<Door, BenchError> {
+    let bad = |error: io::Error| BenchError::Connect(format!("{endpoint}: {error}"));
+    let mut socket = TcpStream::connect(endpoint.address).map_err(bad)?;
+    socket.set_nodelay(true).map_err(bad)?;
+    socket.set_read_timeout(Some(PATIENCE)).map_err(bad)?;
+    let (user_name, password) = (endpoint.user_name.as_deref(), endpoint.password.as_deref());
+    socket.write_all(&wire::connect(&Hello { dialect, client_id, clean, user_name, password })).map_err(bad)?;
+    let (first, body) = read_packet(&mut socket).map_err(|error| BenchError::Connect(format!("{endpoint}: CONNECT: {}", why(&error))))?;
+    match (first, body.get(1)) {
+        (CONNACK, Some(0)) => Ok(Door { socket, dialect }),
+        (CONNACK, Some(code)) => Err(BenchError::Connect(format!("{endpoint} refused the connection with code {code}"))),
+        _ => Err(BenchError::Connect(format!("{endpoint} answered CONNECT with a packet that begins with {first:#04x}"))),
+    }
+}
+
+impl Door {
+    /// Subscribes to all of `filters`.
+    pub(super) fn subscribe(&mut self, filters: &[String], qos: u8) -> Result<(), BenchError> {
+        for (at, filters) in filters.chunks(FILTERS_A_PACKET).enumerate() {
+            let id = (at % 65_535) as u16 + 1;
+            let lost = |error: io::Error| BenchError::Lost(format!("SUBSCRIBE: {}", why(&error)));
+            self.socket.write_all(&wire::subscribe(self.dialect, id, filters, qos)).map_err(lost)?;
+            let (first, body) = read_packet(&mut self.socket).map_err(lost)?;
+            let codes = body.get(body.len().saturating_sub(filters.len())..).unwrap_or_default();
+            if first != SUBACK || codes.len() != filters.len() {
+                return Err(BenchError::Lost(format!("SUBSCRIBE was answered by a packet that begins with {first:#04x}")));
+            }
+            if let Some((filter, code)) = filters.iter().zip(codes).find(|(_, code)| **code != qos) {
+                let text = match code {
+                    0..=2 => format!("QoS {code} was granted to `{filter}`, where {qos} was asked for"),
+                    _ => format!("the subscription to `{filter}` was refused with code {code:#04x}"),
+                };
+                return Err(BenchError::Connect(text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads one packet and not a byte more.
+fn read_packet(socket: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 5];
+    socket.read_exact(&mut head[..2])?;
+    let mut have = 2;
+    let length = loop {
+        let invalid = |text| io::Error::new(ErrorKind::InvalidData, text);
+        match wire::varint(&head[1..have]).map_err(invalid)? {
+            Some((length, _)) if length > ANSWER_LEN_MAX => return Err(invalid("an answer of over a mebibyte")),
+            Some((length, _)) => break length,
+            None => {
+                socket.read_exact(&mut head[have..=have])?;
+                have += 1;
+            }
+        }
+    };
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body)?;
+    Ok((head[0], body))
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("no answer within {} s", PATIENCE.as_secs()),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => "the server closed the connection".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+impl Door {
+    /// Says goodbye.
+    pub(super) fn leave(mut self) -> Result<(), BenchError> {
+        // Whoever is gone already needs no goodbye.
+        let _ = self.socket.write_all(wire::DISCONNECT);
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! The floor: a relay that does the least that any broker must, so that a figure can be told from what the machine costs.
+//!
+//! One thread, one read of up to 256 KiB, frames passed on as the bytes they are by exact topic, one write a connection after
+//! each batch of events. It answers CONNECT, SUBSCRIBE and PINGREQ and acknowledges QoS 1 itself. It has no sessions, no
+//! wildcards, no QoS 2 and no checks: no broker for anything else than to be compared with.
+
+mod relay;
+
+pub use relay::{Fault, Floor};

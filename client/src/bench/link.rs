@@ -1,0 +1,168 @@
+//! A connection of the load generator, and the readiness of many: sockets that never block, one read and one write a turn.
+
+use rustix::event::epoll;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Bytes that one read takes at most.
+pub(super) const READ_LEN: usize = 256 * 1024;
+/// Bytes that wait to be written before a publisher waits.
+pub(super) const WRITE_LEN_MAX: usize = 4 * 1024 * 1024;
+
+/// Readiness of sockets.
+pub(super) struct Poll {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+impl std::fmt::Debug for Poll {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Poll").field("epoll", &self.epoll).finish_non_exhaustive()
+    }
+}
+
+/// Which socket is ready, and for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ready {
+    pub(super) token: usize,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+}
+
+impl Poll {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, events: Vec::with_capacity(1024) })
+    }
+
+    pub(super) fn add(&self, socket: &impl std::os::fd::AsFd, token: usize) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(token as u64), epoll::EventFlags::IN)?)
+    }
+
+    pub(super) fn remove(&self, socket: &impl std::os::fd::AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, socket)?)
+    }
+
+    fn set(&self, socket: &TcpStream, token: usize, writable: bool) -> io::Result<()> {
+        let out = if writable { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
+        Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(token as u64), epoll::EventFlags::IN | out)?)
+    }
+
+    /// Waits for at most `timeout`; what is ready is asked for with [`Poll::ready`].
+    pub(super) fn wait(&mut self, timeout: Duration) -> io::Result<usize> {
+        self.events.clear();
+        let timeout = rustix::event::Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout)) {
+            Ok(_) => Ok(self.events.len()),
+            Err(rustix::io::Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn ready(&self, at: usize) -> Ready {
+        let event = self.events[at];
+        let flags = event.flags;
+        let ended = epoll::EventFlags::HUP | epoll::EventFlags::ERR | epoll::EventFlags::RDHUP;
+        Ready {
+            token: event.data.u64() as usize,
+            readable: flags.intersects(epoll::EventFlags::IN | ended),
+            writable: flags.contains(epoll::EventFlags::OUT),
+        }
+    }
+}
+
+/// The buffer that all connections read into, one after the other.
+#[derive(Debug)]
+pub(super) struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// Room for one read and a packet of `packet_len` that began in an earlier one.
+    pub(super) fn new(packet_len: usize) -> Self {
+        Self(vec![0; READ_LEN + packet_len])
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: TcpStream,
+    token: usize,
+    /// What waits to be written.
+    pub(super) out: Vec<u8>,
+    written: usize,
+    /// The beginning of a packet whose end has not come.
+    carry: Vec<u8>,
+    wants_write: bool,
+}
+
+impl Link {
+    /// Takes a connected socket, which from now on does not block.
+    pub(super) fn new(poll: &Poll, socket: TcpStream, token: usize) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        poll.add(&socket, token)?;
+        Ok(Self { socket, token, out: Vec::new(), written: 0, carry: Vec::new(), wants_write: false })
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn backlog(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Reads once. What is returned begins at a packet; what of it is not used goes to [`Link::keep`].
+    ///
+    /// # Errors
+    /// `UnexpectedEof`: the peer has closed.
+    pub(super) fn read<'a>(&mut self, scratch: &'a mut Scratch) -> io::Result<&'a [u8]> {
+        let kept = self.carry.len();
+        if kept + 1 > scratch.0.len() {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a packet is longer than any that was sent"));
+        }
+        scratch.0[..kept].copy_from_slice(&self.carry);
+        self.carry.clear();
+        let end = scratch.0.len().min(kept + READ_LEN);
+        match (&self.socket).read(&mut scratch.0[kept..end]) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => Ok(&scratch.0[..kept + read]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(&scratch.0[..kept]),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps the beginning of a packet until the rest comes.
+    pub(super) fn keep(&mut self, rest: &[u8]) {
+        self.carry.extend_from_slice(rest);
+    }
+
+    /// Writes what waits, as far as the kernel takes it; the rest goes when it says so.
+    pub(super) fn flush(&mut self, poll: &Poll) -> io::Result<()> {
+        while self.written < self.out.len() {
+            match (&self.socket).write(&self.out[self.written..]) {
+                Ok(written) => self.written += written,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.want_write(poll, true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        if self.wants_write { self.want_write(poll, false) } else { Ok(()) }
+    }
+
+    fn want_write(&mut self, poll: &Poll, wants: bool) -> io::Result<()> {
+        if self.written > WRITE_LEN_MAX / 4 {
+            self.out.drain(..self.written);
+            self.written = 0;
+        }
+        if self.wants_write == wants {
+            return Ok(());
+        }
+        self.wants_write = wants;
+        poll.set(&self.socket, self.token, wants)
+    }
+}

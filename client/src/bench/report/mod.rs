@@ -1,0 +1,97 @@
+//! What all runs came to: rows of medians, what must not have happened, and the forms in which it is told.
+
+mod stats;
+mod table;
+
+use super::outcome::Outcome;
+use super::plan::Plan;
+use serde::Serialize;
+use stats::Spread;
+
+/// All runs of one load against one target.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub scenario: String,
+    pub target: String,
+    pub qos: u8,
+    pub outcomes: Vec<Outcome>,
+    /// Runs that came to nothing, and why.
+    pub failures: Vec<String>,
+}
+
+/// All rows, scenario by scenario, the targets of each in the order in which they were named.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    pub rows: Vec<Row>,
+}
+
+impl Row {
+    pub(super) fn new(plan: &Plan, target: &str) -> Self {
+        Self { scenario: plan.name.clone(), target: target.to_owned(), qos: plan.qos, outcomes: Vec::new(), failures: Vec::new() }
+    }
+
+    /// What the protocol forbids and yet was seen; empty when nothing was. At QoS 0 a message may be lost ([MQTT-4.3.1]), at QoS 1
+    /// it may come twice; order holds at every QoS ([MQTT-4.6.0-6]).
+    pub fn violations(&self) -> Vec<String> {
+        let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(of).sum::<u64>();
+        let rules = [
+            ("lost", self.qos > 0, sum(|outcome| outcome.count.lost)),
+            ("duplicated", self.qos != 1, sum(|outcome| outcome.count.duplicated)),
+            ("out of order", true, sum(|outcome| outcome.count.reordered)),
+            ("delivered to the wrong subscriber", true, sum(|outcome| outcome.count.strangers)),
+        ];
+        let broken = rules.into_iter().filter(|(_, is_forbidden, count)| *is_forbidden && *count > 0);
+        broken.map(|(what, _, count)| format!("{count} messages {what}")).collect()
+    }
+
+    fn cpu(&self) -> Option<Spread> {
+        Spread::of(self.outcomes.iter().filter_map(Outcome::cpu_per_million))
+    }
+
+    fn own_cpu(&self) -> Option<Spread> {
+        Spread::of(self.outcomes.iter().map(Outcome::own_cpu_per_million))
+    }
+
+    fn rate(&self) -> Option<Spread> {
+        Spread::of(self.outcomes.iter().map(Outcome::per_second))
+    }
+}
+
+impl Report {
+    /// The first thing that went wrong with each row: a failure, or what the protocol forbids.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for row in &self.rows {
+            let said = row.failures.iter().cloned().chain(row.violations());
+            faults.extend(said.map(|text| format!("{} {}: {text}", row.scenario, row.target)));
+        }
+        faults
+    }
+
+    /// For people.
+    pub fn to_text(&self) -> String {
+        table::text(self)
+    }
+
+    /// For programs: one object for each row.
+    pub fn to_json_lines(&self) -> Vec<serde_json::Value> {
+        self.rows.iter().map(|row| self.row_json(row)).collect()
+    }
+
+    fn row_json(&self, row: &Row) -> serde_json::Value {
+        let first = self.rows.iter().find(|other| other.scenario == row.scenario).and_then(Row::cpu);
+        let ratio = row.cpu().zip(first).map(|(cpu, first)| cpu.median / first.median);
+        serde_json::json!({
+            "scenario": row.scenario,
+            "target": row.target,
+            "qos": row.qos,
+            "server_cpu_s_per_million": row.cpu(),
+            "ratio_to_first": ratio,
+            "own_cpu_s_per_million": row.own_cpu(),
+            "messages_per_s": row.rate(),
+            "violations": row.violations(),
+            "failures": row.failures,
+            "runs": row.outcomes,
+        })
+    }
+}

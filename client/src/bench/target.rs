@@ -1,0 +1,107 @@
+//! What is measured: a server that runs already, one that is started for each run, or the built-in floor.
+
+mod start;
+
+pub(super) use start::Running;
+
+use super::BenchError;
+use crate::address::Url;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+/// Where a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub address: SocketAddr,
+    pub user_name: Option<String>,
+    pub password: Option<String>,
+}
+
+impl Endpoint {
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, user_name: None, password: None }
+    }
+
+    /// # Errors
+    /// It is no URL, its host has no address, or its scheme is none that a load can use.
+    pub fn of_url(url: &str) -> Result<Self, BenchError> {
+        let parsed: Url = url.parse().map_err(|error: crate::address::BadAddress| BenchError::Usage(error.to_string()))?;
+        if parsed.address.scheme() != crate::address::Scheme::Mqtt {
+            let scheme = parsed.address.scheme().name();
+            return Err(BenchError::Usage(format!("{scheme}:// has no load generator; use mqtt://")));
+        }
+        let (host, port) = (parsed.address.host().to_owned(), parsed.address.port());
+        let found = (host.as_str(), port).to_socket_addrs().map_err(|error| BenchError::Connect(format!("{host}: {error}")))?;
+        // Both families are tried by ordinary clients; a figure wants one, and IPv4 is what most brokers listen on.
+        let address = found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| BenchError::Connect(format!("{host} has no address")))?;
+        Ok(Self { address, user_name: parsed.user_name, password: parsed.password })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mqtt://{}", self.address)
+    }
+}
+
+/// How a target comes to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// It runs already; with its process identifier its cost is known.
+    Running { endpoint: Endpoint, pid: Option<u32> },
+    /// A command that is started for each run; `{port}` is a free port, `{config:FILE}` a copy of FILE with `{port}` filled in.
+    Command(String),
+    /// The built-in relay, in a process of its own.
+    Floor,
+}
+
+/// A server with a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub name: String,
+    pub source: Source,
+}
+
+impl Target {
+    /// Reads `floor`, `NAME=URL[,pid=N]` or `URL[,pid=N]`.
+    ///
+    /// # Errors
+    /// It has another form; the text says which is right.
+    pub fn parse(text: &str) -> Result<Self, BenchError> {
+        if text == "floor" {
+            return Ok(Self { name: text.to_owned(), source: Source::Floor });
+        }
+        let (name, rest) = match text.split_once('=') {
+            Some((name, rest)) if !name.contains("://") => (Some(name), rest),
+            _ => (None, text),
+        };
+        let (url, pid) = match rest.rsplit_once(",pid=") {
+            Some((url, pid)) => {
+                let pid = pid.parse().map_err(|_| BenchError::Usage(format!("`{pid}` is no process identifier")))?;
+                (url, Some(pid))
+            }
+            None => (rest, None),
+        };
+        let endpoint = Endpoint::of_url(url)?;
+        let name = name.map_or_else(|| endpoint.to_string(), str::to_owned);
+        Ok(Self { name, source: Source::Running { endpoint, pid } })
+    }
+
+    /// Reads `NAME=COMMAND` or `COMMAND`.
+    ///
+    /// # Errors
+    /// The command is empty, or has no place for the port.
+    pub fn parse_command(text: &str) -> Result<Self, BenchError> {
+        let (name, command) = match text.split_once('=') {
+            Some((name, command)) if !name.is_empty() && !name.contains([' ', '/']) => (name.to_owned(), command),
+            _ => {
+                let program = text.split_whitespace().next().unwrap_or_default();
+                (program.rsplit('/').next().unwrap_or(program).to_owned(), text)
+            }
+        };
+        if !command.contains("{port}") && !command.contains("{config:") {
+            return Err(BenchError::Usage(format!("`{command}` has no `{{port}}`: the port to listen on is chosen for each run")));
+        }
+        Ok(Self { name, source: Source::Command(command.to_owned()) })
+    }
+}
