@@ -1,5 +1,8 @@
 //! What publishers and subscribers are told: notices, gaps, receipts, and the private view under `$feedback/`.
 
+// A helper's panic is the test's: clippy knows it only inside test functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,5 +1,8 @@
 //! What becomes of a message's metadata: over retained messages, wills and queues, and towards every dialect.
 
+// A helper's panic is the test's: clippy knows it only inside test functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,5 +1,8 @@
 //! Negotiation on a plain connection: the offer, its answers, and everything that can be wrong with them.
 
+// A helper's panic is the test's: clippy knows it only inside test functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use bytes::{Bytes, BytesMut};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::codec::frame::Frame;

@@ -213,6 +213,22 @@ mod tests {
         assert!(option::named("listen").is_some());
     }
 
+    /// With `CANDOR_WRITE_README` set, it is written instead of compared.
+    #[test]
+    fn the_readme_has_the_table_as_it_is() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+        let readme = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = readme.split_once("<!-- options: ").unwrap();
+        let (marker, rest) = rest.split_once(" -->\n").unwrap();
+        let (_, after) = rest.split_once("<!-- end of options -->").unwrap();
+        let expected = format!("{before}<!-- options: {marker} -->\n\n{}\n<!-- end of options -->{after}", help_markdown());
+        if std::env::var_os("CANDOR_WRITE_README").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+        } else {
+            assert!(readme == expected, "README.md has not the options as they are; its comment says how to write them");
+        }
+    }
+
     #[test]
     fn the_example_fits_a_terminal() {
         for line in example().lines() {

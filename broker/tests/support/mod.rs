@@ -60,7 +60,7 @@ impl Authenticate for Names {
         let principal = connect.user_name.clone().unwrap_or_default().into();
         let answer = Ok(Admission { principal, rights: Arc::new(TestRights) });
         // Half of the clients are verified elsewhere, as passwords are.
-        if connect.client_id.len() % 2 == 0 { Identity::Now(answer) } else { Identity::Later(Box::new(move || answer)) }
+        if connect.client_id.len().is_multiple_of(2) { Identity::Now(answer) } else { Identity::Later(Box::new(move || answer)) }
     }
 }
 
