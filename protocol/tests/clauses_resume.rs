@@ -130,6 +130,38 @@ fn an_acknowledgement_that_was_lost_is_told_by_the_exchange() {
     }
 }
 
+#[test]
+fn a_window_that_is_repeated_is_not_taken_for_more_than_was_agreed() {
+    for (way, role) in BOTH.into_iter().flat_map(|role| DOORS.map(|way| (way, role))) {
+        let narrow = |way| ClientSettings { receive_window: 2, ..with_window(stored(way)) };
+        let policy = || ServerPolicy { receive_window: 2, send_window: 2, ..ServerPolicy::default() };
+        let mut pair = Pair::new(narrow(way), policy());
+        pair.server.count_mark = Bytes::from_static(b"count-1.");
+        pair.drive();
+        end(&mut pair, role.other()).settles = None;
+        (1..=2).for_each(|token| end(&mut pair, role).publish(message("full"), Qos::ExactlyOnce, token));
+        pair.drive();
+        let tickets = end(&mut pair, role.other()).take_tickets();
+        pair.sever();
+        let mut pair = Pair::resumed(narrow(way), policy(), pair.client.session.park(), Some(pair.server.session.park()));
+        pair.server.count_mark = Bytes::from_static(b"count-2.");
+        pair.drive();
+        assert_eq!(publishes(&pair, role).len(), 2, "{way:?} {role:?}");
+        tickets.into_iter().for_each(|ticket| end(&mut pair, role.other()).session.settle(ticket, Outcome::accepted()));
+        pair.drive();
+        assert_eq!(end(&mut pair, role).take_outcomes(), [(1, Reason::SUCCESS), (2, Reason::SUCCESS)], "{way:?} {role:?}");
+    }
+}
+
+/// Says that two messages are taken at once, by either door.
+fn with_window(mut settings: ClientSettings) -> ClientSettings {
+    let dictionary = settings.offer.as_mut().map_or(&mut settings.connect.dictionary, |offer| &mut offer.dictionary);
+    let mut map = MapBuilder::new();
+    map.merge(dictionary).set(property::RECEIVE_MAXIMUM, &2);
+    *dictionary = map.finish();
+    settings
+}
+
 /// clause resume.plain MUST
 /// A server MUST begin a new count, in the place of the exchange, when a message above QoS 0 was sent on a plain connection
 /// since the last one.

@@ -106,7 +106,9 @@ impl Held {
 
 /// The refusal of what a peer cannot hold.
 pub(super) fn lie(title: &str, place: &str) -> Refusal {
-    let problem = Problem::titled(title).field(format!("{}: {place}", property::HELD.name)).retry(Retry::Changed);
+    let problem = Problem::titled(title).field(format!("{}: {place}", property::HELD.name));
+    // The next attempt can say less, or nothing, and it may come at once.
+    let problem = problem.retry(Retry::After { after_ms: 0, jitter_ms: 1000 });
     Refusal::new(Reason::PROTOCOL_ERROR, problem)
 }
 

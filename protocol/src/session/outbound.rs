@@ -446,27 +446,31 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_life_has_sent_comes_again_under_its_identifiers() {
-        let id = |n| PacketId::new(n).unwrap();
-        let mut outbound = Outbound::new(1);
-        let taken: Vec<bool> = [(65_533, false), (2, true), (4, false), (3, false)]
-            .into_iter()
-            .map(|(n, received)| {
-                outbound.put_back(Restored { id: id(n), token: n.into(), delivery: delivery(n.into()), received, number: None })
-            })
-            .collect();
-        // The ring has a gap where messages were settled; what comes out of order is not believed.
-        assert_eq!(taken, [true, true, true, false]);
+    fn what_a_store_has_kept_is_sent_again_as_it_stood() {
+        let restored = |id: u16, token, received, number| Restored {
+            id: PacketId::new(id).unwrap(),
+            token,
+            delivery: Delivery { qos: Qos::ExactlyOnce, ..delivery(token) },
+            received,
+            number: Some(number),
+        };
+        // The ring goes on behind its end; what was settled in between left a gap.
+        let parts = [restored(65_533, 1, true, 7), restored(65_534, 2, false, 8), restored(2, 3, false, 10)];
+        let mut outbound = Outbound::restore(parts.clone(), Some(10)).unwrap();
+        assert_eq!((outbound.len(), outbound.sent()), (3, Some(10)));
         outbound.set_window(10);
         let mut again = vec![];
-        while let Some((id, message)) = outbound.resend() {
-            again.push((id.value(), message.stage));
+        while let Some((id, dup, message)) = outbound.resend() {
+            again.push((id.value(), dup, message.stage, message.number));
         }
-        assert_eq!(again, [(65_533, Stage::Published), (2, Stage::Received), (4, Stage::Published)]);
-        assert_eq!(outbound.start(delivery(9), 9), id(5));
-        for n in [65_533, 2, 4, 5] {
-            assert!(outbound.finish(id(n)).is_some(), "{n}");
-        }
-        assert!(outbound.is_empty() && outbound.slots.is_empty());
+        let expected =
+            [(65_533, true, Stage::Received, Some(7)), (65_534, true, Stage::Published, Some(8)), (2, true, Stage::Published, Some(10))];
+        assert_eq!(again, expected);
+        assert_eq!(outbound.start(delivery(4), 4).value(), 3);
+
+        let [first, second, third] = parts;
+        assert!(Outbound::restore([first.clone(), first.clone()], None).is_none(), "twice");
+        assert!(Outbound::restore([first, third, second], None).is_none(), "out of order");
+        assert!(Outbound::restore([restored(65_535, 1, false, 1)], None).is_none(), "the offer's identifier");
     }
 }

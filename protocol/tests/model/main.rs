@@ -60,6 +60,8 @@ pub(crate) enum Action {
     Carry(Side, At),
     Keep,
     Publish,
+    /// A server has waited long enough for an offer.
+    HoldEnds(Side),
     Cut(Side),
     CrashClient(Side),
     CrashBroker,
@@ -81,6 +83,9 @@ impl Scenario {
             }
             if !client.link.down.is_empty() {
                 actions.push(Action::Carry(side, At::Client));
+            }
+            if client.served.is_holding() {
+                actions.push(Action::HoldEnds(side));
             }
         }
         if !world.keeping.is_empty() {
@@ -132,6 +137,7 @@ impl Model for Scenario {
             Action::Carry(side, to) => world.carry(self, side, to),
             Action::Keep => world.keep(self),
             Action::Publish => world.publish_now(self),
+            Action::HoldEnds(side) => world.end_hold(self, side),
             Action::Cut(side) => {
                 world.cuts[side as usize] -= 1;
                 world.cut(side);

@@ -8,6 +8,9 @@ use candor_protocol::session::outbound::{Again, Outbound, Stage};
 use candor_protocol::session::{Outcome, Parked, Record, Restored, Session, Ticket};
 use std::collections::VecDeque;
 
+/// Longer than a server waits for an offer, shorter than every other deadline.
+pub(crate) const HOLD_MS: u64 = 1_000;
+
 /// A session, with a connection or without.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct End {
@@ -31,6 +34,11 @@ impl End {
 
     fn attached(&mut self) -> Option<&mut Session> {
         self.session.as_mut().filter(|_| self.is_attached)
+    }
+
+    /// A server waits for an offer before it delivers; nothing else has a deadline here before [`HOLD_MS`].
+    pub(crate) fn is_holding(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_open() && session.deadline().is_some_and(|due_ms| due_ms <= HOLD_MS))
     }
 
     pub(crate) fn settle(&mut self, ticket: Ticket) {

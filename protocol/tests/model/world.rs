@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::mutant::Mutant;
-use super::party::{End, Link, frame};
+use super::party::{End, HOLD_MS, Link, frame};
 use bytes::{Bytes, BytesMut};
 use candor_protocol::codec::dictionary::{Dictionary, Limits};
 use candor_protocol::dialect::write::PublishFrame;
@@ -186,6 +186,13 @@ impl World {
             Keeping::Settled { token } => self.kept[token as usize].is_settled = true,
         }
         SIDES.into_iter().for_each(|side| self.drain(scenario, side, At::Broker));
+    }
+
+    pub(crate) fn end_hold(&mut self, scenario: &Scenario, side: Side) {
+        if let Some(session) = &mut self.end(side, At::Broker).session {
+            session.tick(HOLD_MS);
+        }
+        self.drain(scenario, side, At::Broker);
     }
 
     pub(crate) fn cut(&mut self, side: Side) {
