@@ -37,6 +37,7 @@ fn fail_once(seed: u64, history: &[Vec<Batch>], operation: u64, mishap: Mishap) 
         model.check(&mut engine)?;
     }
     drop(engine);
+    disk.repair();
     disk.restart();
     model.check(&mut open(&disk).map_err(|error| format!("it does not start: {error}"))?)
 }
