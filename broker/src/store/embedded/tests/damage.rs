@@ -151,3 +151,31 @@ fn inspection_changes_nothing_and_says_what_is_owed() {
     assert!(report.to_string().contains("in flight"), "{report}");
     assert!(report.sessions.iter().any(|session| session.oldest_ms.is_some()));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever the bytes are: with salvage it starts, and then starts again without.
+    #[test]
+    fn any_damage_at_all_is_told_or_salvaged(hits in proptest::collection::vec((0..5usize, 64..3_000u64, 0..8u8), 1..12), cut in 64..3_000u64) {
+        let (disk, model) = long();
+        for (file, offset, bit) in hits {
+            let name = disk.list()[file.min(disk.list().len() - 1)].0.clone();
+            disk.flip_bit(&name, offset, bit);
+        }
+        let name = disk.list()[0].0.clone();
+        disk.cut(&name, cut);
+        let _ = open(&disk);
+        let mut engine = Embedded::open(disk.files(), Options { salvage: true, ..options() }).unwrap();
+        let messages: Vec<MessageNumber> = engine.state().references.keys().copied().collect();
+        for message in messages {
+            let read = engine.read(message).unwrap();
+            assert_eq!(read.as_ref(), model.envelopes.get(&message));
+        }
+        let state = remembered(engine.state());
+        drop(engine);
+        disk.restart();
+        let again = open(&disk).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(difference(&remembered(again.state()), &state), "found:\n  \nexpected:\n  ");
+    }
+}
