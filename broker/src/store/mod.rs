@@ -21,8 +21,6 @@
 //! | what can be kept | [`record`] |
 //! | what records add up to: sessions, queues, retained messages, wills | [`state`] |
 //! | an engine that keeps nothing over a restart | [`memory`] |
-//! | the engine on a disk | [`embedded`]: `log` is its log, [`codec`] the form of what stands there, [`files`] what it asks of a disk |
-//! | what a directory holds, for operators | [`inspect`] |
 //! | what every engine must pass | [`suite`] |
 
 pub mod codec;
