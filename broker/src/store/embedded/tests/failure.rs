@@ -150,3 +150,39 @@ fn a_loss_of_power_after_a_failure_leaves_what_was_acknowledged_since() {
         }
     }
 }
+
+/// What is taken over in a batch that fails is not lost with it.
+#[test]
+fn a_will_that_is_published_while_the_disk_fails_is_owed_and_retained() {
+    let disk = SimDisk::new(1);
+    let mut engine = open(&disk).unwrap();
+    let mut model = Model::default();
+    let message = candor_protocol::packet::Message::publish("w", "gone").unwrap();
+    let qos = candor_protocol::packet::Qos::AtLeastOnce;
+    let envelope = Envelope { message, qos, retain: true, expires_at_ms: None, stamps: None, hop: Default::default() };
+    let (session, message) = (SessionNumber(1), MessageNumber(1));
+    let whose = crate::store::record::Whose { principal: "p".into(), client_id: "c".into() };
+    let owed = crate::store::record::Owed { session, qos, retain: false };
+    let batch = |records| [Batch { shard: 0, turn: 0, records }];
+    let armed = batch(vec![
+        Record::SessionBegun { session, client_id: "d".into(), principal: "p".into(), incarnation: 1 },
+        Record::Message { message, envelope, owed: vec![] },
+        Record::WillArmed { whose, message },
+    ]);
+    let published = batch(vec![
+        Record::WillDisarmed { client_id: "c".into() },
+        Record::Retained { message, version: 1 },
+        Record::OwedToo { message, owed },
+    ]);
+    engine.keep(&armed).unwrap();
+    model.keep(&armed);
+    disk.plan(disk.operations(), Mishap::Fails);
+    engine.keep(&published).unwrap_err();
+    model.fail(&published);
+    assert_eq!(model.state.references[&message], 2);
+    engine.mend().unwrap();
+    model.check(&mut engine).unwrap();
+    drop(engine);
+    disk.restart();
+    model.check(&mut open(&disk).unwrap()).unwrap();
+}
