@@ -67,7 +67,7 @@ impl Held {
     }
 
     fn retained(state: &State, message: crate::store::MessageNumber, version: u64) -> Option<Entry> {
-        let topic = Arc::clone(state.will_topic(message)?);
+        let topic = Arc::clone(state.topic(message)?);
         let is_newer = state.retained.get(&topic).is_none_or(|(_, other)| version > *other);
         is_newer.then(|| Entry::Fact(Fact::Retained { topic, message: Some(message), version }))
     }

@@ -86,7 +86,7 @@ impl<'a> Sieve<'a> {
     /// A step takes its topic from the message, which stands with it if it is of the same batch.
     fn retained(&mut self, message: MessageNumber, version: u64) -> Worth {
         let introduced = self.introduced.get(&message).map(|(batch, topic)| (*batch, Arc::from(*topic)));
-        let (batch, topic) = match (introduced, self.state.will_topic(message)) {
+        let (batch, topic) = match (introduced, self.state.topic(message)) {
             (Some(introduced), _) => introduced,
             (None, Some(topic)) => (0, Arc::clone(topic)),
             (None, None) => return Worth::Fact(Fact::Numbers([0, 0, version])),

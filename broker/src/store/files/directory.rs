@@ -34,9 +34,8 @@ impl Directory {
         if !path.is_dir() {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&path)?;
             // The entry in its parent has to last as well.
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
-            }
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
         }
         Self::existing(path)
     }

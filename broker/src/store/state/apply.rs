@@ -27,8 +27,7 @@ impl State {
             }
             Record::Dropped { session, message, reason } => self.give_up(*session, *message, reason.0),
             Record::Retained { message, version } => {
-                let topic = self.topics.get(message).or_else(|| self.will_topics.get(message));
-                if let Some(topic) = topic.cloned()
+                if let Some(topic) = self.topic(*message).cloned()
                     && self.is_newer(&topic, *version)
                 {
                     self.refer(*message);
@@ -67,14 +66,12 @@ impl State {
                 kept.was_extended = *was_extended;
             }
             Record::Subscribed { filter, subscription, .. } => {
-                if kept.subscriptions.insert(filter.clone(), *subscription).is_none() {
-                    self.weight += Self::filter_weight(filter);
-                }
+                let is_new = kept.subscriptions.insert(filter.clone(), *subscription).is_none();
+                self.weight += if is_new { Self::filter_weight(filter) } else { 0 };
             }
             Record::Unsubscribed { filter, .. } => {
-                if kept.subscriptions.remove(filter).is_some() {
-                    self.weight -= Self::filter_weight(filter);
-                }
+                let is_gone = kept.subscriptions.remove(filter).is_some();
+                self.weight -= if is_gone { Self::filter_weight(filter) } else { 0 };
             }
             Record::Sent { message, id, .. } => kept.sent(*message, *id),
             Record::Received { message, .. } => kept.received(*message),
@@ -107,9 +104,9 @@ impl State {
         self.replaying || self.references.contains_key(&message)
     }
 
-    /// The topic of a message that is a will.
-    pub(in crate::store) fn will_topic(&self, message: MessageNumber) -> Option<&Arc<[u8]>> {
-        self.will_topics.get(&message)
+    /// The topic of a message that may become retained: one of this group, or a will.
+    pub(in crate::store) fn topic(&self, message: MessageNumber) -> Option<&Arc<[u8]>> {
+        self.topics.get(&message).or_else(|| self.will_topics.get(&message))
     }
 
     fn is_newer(&self, topic: &[u8], version: u64) -> bool {
