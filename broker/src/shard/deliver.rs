@@ -163,7 +163,10 @@ impl Shard {
     pub(super) fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope) {
         let Some(client) = self.clients.get_mut(target.slot) else { return };
         let message = Kept::of(client.number, target).map(|kept| kept.message);
-        let waiting = Waiting { envelope: envelope.compact(), qos: target.qos, retain: target.retain, redelivery_count: 0, message };
+        // What is left to the store at once need not be copied out of the buffer that it was read into.
+        let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
+        let envelope = if is_left { envelope.clone() } else { envelope.compact() };
+        let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };
         client.queue.push(waiting, &self.settings.experiments);
         self.keep_dropped(target.slot);
         self.unload(target.slot);
