@@ -128,7 +128,8 @@ pub enum Record {
         id: PacketId,
     },
 
-    /// The message is the retained one of its topic, if no higher version is. Versions are given out under the lock of the
+    /// The message is the retained one of its topic, if no higher version is. It stands in the same call of `keep`, or was a will
+    /// (whose topic is remembered): of other messages the topic is not known, and nothing changes. Versions are given out under the lock of the
     /// retained messages, so that shards that race here end as they do there.
     Retained {
         message: MessageNumber,

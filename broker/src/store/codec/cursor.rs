@@ -67,13 +67,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// How many bytes or items follow: never more than there are bytes.
-    pub fn len(&mut self) -> Result<usize, Bad> {
+    pub fn count(&mut self) -> Result<usize, Bad> {
         let len = usize::try_from(self.number()?).map_err(|_| ENDS)?;
         if len > self.all.len() - self.at { Err(ENDS) } else { Ok(len) }
     }
 
     pub fn bytes(&mut self) -> Result<&'a [u8], Bad> {
-        let len = self.len()?;
+        let len = self.count()?;
         self.raw(len)
     }
 

@@ -18,7 +18,7 @@ pub(super) fn encode(fact: &Fact, out: &mut Vec<u8>) {
         }
         Fact::Retained { topic, message, version } => {
             out.push(TAG_MIN + 1 + u8::from(message.is_none()));
-            message.into_iter().for_each(|message| put_number(out, message.0));
+            message.iter().for_each(|message| put_number(out, message.0));
             put_number(out, *version);
             put_bytes(out, topic);
         }
@@ -56,7 +56,7 @@ pub(super) fn decode(tag: u8, cursor: &mut Cursor<'_>) -> Result<Fact, Bad> {
         4 => Fact::Ended { why: why(cursor)?, unix_ms: cursor.number()?, client_id: cursor.text()? },
         5 => {
             let whose = whose(cursor)?;
-            let verdicts = (0..cursor.len()?).map(|_| Ok(cursor.bytes()?.into())).collect::<Result<_, _>>()?;
+            let verdicts = (0..cursor.count()?).map(|_| Ok(cursor.bytes()?.into())).collect::<Result<_, _>>()?;
             Fact::Verdicts { whose, verdicts }
         }
         6 => Fact::Numbers([cursor.number()?, cursor.number()?, cursor.number()?]),

@@ -138,8 +138,8 @@ fn on_owed(tag: u8, cursor: &mut Cursor<'_>) -> Result<Record, Bad> {
 
 fn message(cursor: &mut Cursor<'_>) -> Result<(Record, Option<Stored>), Bad> {
     let message = MessageNumber(cursor.number()?);
-    let owed = (0..cursor.len()?).map(|_| owed(cursor)).collect::<Result<_, _>>()?;
-    let len = cursor.len()?;
+    let owed = (0..cursor.count()?).map(|_| owed(cursor)).collect::<Result<_, _>>()?;
+    let len = cursor.count()?;
     let at = cursor.offset();
     let envelope = open_stored(cursor.raw(len)?)?;
     Ok((Record::Message { message, envelope, owed }, Some(at..at + len)))

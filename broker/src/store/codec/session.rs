@@ -39,10 +39,10 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<KeptSession, Bad> {
         is_attached: flags & 1 != 0,
         was_extended: flags & 2 != 0,
         expires_at_ms: if flags & 4 != 0 { Some(cursor.number()?) } else { None },
-        subscriptions: (0..cursor.len()?).map(|_| filter(cursor)).collect::<Result<_, _>>()?,
-        owed: (0..cursor.len()?).map(|_| owed_message(cursor)).collect::<Result<_, _>>()?,
-        taken: (0..cursor.len()?).map(|_| cursor.packet_id()).collect::<Result<_, _>>()?,
-        gap: (0..cursor.len()?).map(|_| Ok((cursor.u8()?, cursor.number()?))).collect::<Result<_, _>>()?,
+        subscriptions: (0..cursor.count()?).map(|_| filter(cursor)).collect::<Result<_, _>>()?,
+        owed: (0..cursor.count()?).map(|_| owed_message(cursor)).collect::<Result<_, _>>()?,
+        taken: (0..cursor.count()?).map(|_| cursor.packet_id()).collect::<Result<_, _>>()?,
+        gap: (0..cursor.count()?).map(|_| Ok((cursor.u8()?, cursor.number()?))).collect::<Result<_, _>>()?,
     })
 }
 

@@ -44,3 +44,27 @@ fn checksum(len: u32, rest: &[u8]) -> u32 {
     hasher.update(rest);
     hasher.finalize()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_comes_back_as_it_was_and_damaged_or_cut_it_is_none() {
+        let mut bytes = b"before".to_vec();
+        bytes.extend_from_slice(&[0; FRAME_HEAD_LEN]);
+        bytes.extend_from_slice(b"payload");
+        close_frame(&mut bytes, 6, 64);
+        let frame = &bytes[6..];
+        assert_eq!(open_frame(frame), Some(Frame { group: 64, payload: b"payload" }));
+        for bit in 0..frame.len() * 8 {
+            let mut damaged = frame.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(open_frame(&damaged), None, "bit {bit}");
+        }
+        for len in 0..frame.len() {
+            assert_eq!(open_frame(&frame[..len]), None);
+        }
+        assert_eq!(open_frame(&[0; 100]), None, "zeros");
+    }
+}

@@ -70,3 +70,36 @@ pub(in crate::store) fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg").filter(|digits| digits.len() == 16)?;
     u64::from_str_radix(digits, 16).ok().filter(|number| name_of(*number) == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_comes_back_as_it_was_and_damaged_it_is_none() {
+        for previous in [None, Some((6, 1_000))] {
+            let header = Header { number: 7, previous, numbers: [1, u64::MAX, 3] };
+            let bytes = header.encode();
+            assert_eq!(Header::decode(&bytes), Ok(header));
+            for bit in 0..bytes.len() * 8 {
+                let mut damaged = bytes;
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert!(Header::decode(&damaged).is_err(), "bit {bit}");
+            }
+            for len in 0..bytes.len() {
+                assert_eq!(Header::decode(&bytes[..len]), Err(BadHeader::Damaged));
+            }
+        }
+    }
+
+    #[test]
+    fn names_have_the_order_of_numbers() {
+        for number in [1, 0xAB, u64::MAX] {
+            assert_eq!(number_of(&name_of(number)), Some(number));
+        }
+        assert!(name_of(0xFF) < name_of(0x100));
+        for other in ["1.seg", "00000000000000AB.seg", "+00000000000000b.seg", "00000000000000ab.log", "lock"] {
+            assert_eq!(number_of(other), None, "{other}");
+        }
+    }
+}

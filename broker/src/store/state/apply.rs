@@ -67,14 +67,12 @@ impl State {
                 kept.was_extended = *was_extended;
             }
             Record::Subscribed { filter, subscription, .. } => {
-                if kept.subscriptions.insert(filter.clone(), *subscription).is_none() {
-                    self.weight += Self::filter_weight(filter);
-                }
+                let is_new = kept.subscriptions.insert(filter.clone(), *subscription).is_none();
+                self.weight += if is_new { Self::filter_weight(filter) } else { 0 };
             }
             Record::Unsubscribed { filter, .. } => {
-                if kept.subscriptions.remove(filter).is_some() {
-                    self.weight -= Self::filter_weight(filter);
-                }
+                let is_gone = kept.subscriptions.remove(filter).is_some();
+                self.weight -= if is_gone { Self::filter_weight(filter) } else { 0 };
             }
             Record::Sent { message, id, .. } => kept.sent(*message, *id),
             Record::Received { message, .. } => kept.received(*message),

@@ -25,6 +25,8 @@ fn references(state: &State) -> HashMap<MessageNumber, u32> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn references_and_weight_are_exact(groups in histories(40)) {
         let state = state_of(&groups);

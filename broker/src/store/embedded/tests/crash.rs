@@ -54,6 +54,7 @@ fn goes_on(disk: &SimDisk, mut engine: Embedded<SimFiles>, mut model: Model, his
     let steps = steps.filter(|record| !matches!(record, Record::Message { .. } | Record::SessionBegun { .. }));
     let group = [Batch { shard: 0, turn: 1, records: steps.cloned().collect() }];
     engine.keep(&group).map_err(|error| error.to_string())?;
+    model.restart();
     model.keep(&group);
     tidy(&mut engine).map_err(|error| error.to_string())?;
     model.check(&mut engine)?;
