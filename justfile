@@ -14,6 +14,10 @@ test:
 deny:
     cargo deny check licenses bans sources
 
+# The large worlds of the model checker, with their figures.
+model:
+    cargo test --profile bench-quick -p candor-protocol --test model -- --ignored --nocapture --test-threads 1
+
 # A minute for each fuzz target.
 fuzz seconds="60":
     cd protocol/fuzz && for target in $(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{seconds}}; done

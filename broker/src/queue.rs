@@ -219,6 +219,11 @@ impl Queue {
         pushed
     }
 
+    /// Drops a message that there is no memory for.
+    pub fn refuse(&mut self, waiting: &Waiting) {
+        self.overflow(waiting.message);
+    }
+
     fn overflow(&mut self, message: Option<MessageNumber>) {
         self.gap.overflow += 1;
         self.dropped.extend(message.map(|message| (message, Reason::QUEUE_OVERFLOW)));

@@ -1,12 +1,13 @@
 //! From a configuration to a broker that can be started: the one place where options become the plain values of the parts.
 
 use crate::broker::{ListenerSetup, Setup};
-use crate::config::listener::{self, Disclosure, Identity, Listener, RefusedPublish, TlsMin};
+use crate::config::listener::{self, Identity, Listener, RefusedPublish, TlsMin};
 use crate::config::{Config, EphemeralSession};
 use crate::driver::Authenticate;
 use crate::experiment;
+use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
-use crate::shard::{ListenerSettings, Settings, Storage};
+use crate::shard::{ListenerSettings, Settings, Storage, SysSettings};
 use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
@@ -46,7 +47,6 @@ pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authen
             name: listener.url.to_string(),
             policy: Arc::new(policy),
             acknowledges_refused: listener.refused_publish_plain == RefusedPublish::AcknowledgeAndDrop,
-            disclosure: listener.disclosure,
             authenticate: authenticate(listener),
         };
         let bind = BindOptions { send_buffer_bytes: config.send_buffer.map(|bytes| bytes as usize), ..BindOptions::default() };
@@ -69,7 +69,18 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         retained_max: limits.retained_max as usize,
         retained_bytes_max: usize::try_from(limits.retained_bytes_max).unwrap_or(usize::MAX),
         message_expiry_max_s: limits.message_expiry_max_s,
+        memory_limit: usize::try_from(limits.memory_limit).unwrap_or(usize::MAX),
         connections_max: limits.connections_max as usize,
+        sys: (config.sys_interval_s > 0).then(|| SysSettings {
+            interval_ms: 1000 * u64::from(config.sys_interval_s),
+            retain: config.storage.durability > Durability::None && limits.retained_max > 0,
+        }),
+        quarantine: QuarantineLimits {
+            refusals: config.quarantine.refusals,
+            window_ms: 1000 * u64::from(config.quarantine.window_s),
+            first_ms: 1000 * u64::from(config.quarantine.first_s),
+            max_ms: 1000 * u64::from(config.quarantine.max_s),
+        },
         experiments,
         ..Settings::default()
     }
@@ -121,6 +132,7 @@ fn policy(config: &Config, listener: &Listener, registry: candor_protocol::exten
         keep_alive_max_s: limits.keep_alive_max_s,
         session_expiry_plain_s: if accepts_ephemeral { 0 } else { config.plain.session_expiry_s },
         connect_timeout_ms: 1000 * u64::from(limits.connect_timeout_s),
+        disclosure: listener.disclosure,
         limits: Limits::default(),
         registry,
     }
@@ -155,18 +167,4 @@ fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
         TlsMin::V1_3 => TlsVersion::V1_3,
     };
     Ok(Some(Arc::new(TlsSettings::load(options).map_err(|error| failed(&error))?)))
-}
-
-/// What of a refusal a client is shown.
-pub fn disclosed(disclosure: Disclosure, refusal: &candor_protocol::packet::Refusal) -> candor_protocol::packet::Refusal {
-    use candor_protocol::packet::{Problem, Reason, Refusal};
-    match disclosure {
-        Disclosure::Full => refusal.clone(),
-        // Whether and when a retry helps is no secret: without it a client would retry for ever.
-        Disclosure::Code => Refusal::new(refusal.reason, Problem { retry: refusal.problem.retry, ..Problem::default() }),
-        Disclosure::Opaque => {
-            let reason = if refusal.reason.is_error() { Reason::UNSPECIFIED_ERROR } else { refusal.reason };
-            Refusal::new(reason, Problem { retry: refusal.problem.retry, ..Problem::default() })
-        }
-    }
 }

@@ -46,7 +46,6 @@ impl Bench {
             name: "test".into(),
             policy: Arc::new(support::policy()),
             acknowledges_refused: false,
-            disclosure: Default::default(),
             authenticate: Arc::new(Nobody),
         };
         Self { shard, now: Now { ms: 1_000_000, unix_ms: 1 }, listener: Arc::new(listener) }

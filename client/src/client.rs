@@ -1,17 +1,17 @@
 //! The handle that an application holds; what it asks for is done by the driver's task.
 
 use crate::agreement::Agreement;
-use crate::driver::{self, Request, State};
+use crate::driver::{self, Request, Started, State};
 use crate::error::{Error, PublishError, RequestError};
 use crate::event::{Event, Events};
 use crate::incoming::Messages;
 use crate::options::Options;
-use crate::publish::{Order, Publish};
+use crate::publish::{Order, Publish, Restored};
 use crate::subscribe::{Filters, Granted, Subscribe, Wish, parse};
 use bytes::Bytes;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::Reason;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// A client; a clone is the same client.
@@ -25,6 +25,7 @@ pub struct Client {
     leave: mpsc::Sender<bool>,
     events: broadcast::WeakSender<Event>,
     state: watch::Receiver<State>,
+    restored: Arc<Mutex<Vec<Restored>>>,
 }
 
 /// The handle's ends of the channels to the driver.
@@ -34,6 +35,7 @@ pub(crate) struct Ends {
     pub(crate) leave: mpsc::Sender<bool>,
     pub(crate) events: broadcast::WeakSender<Event>,
     pub(crate) state: watch::Receiver<State>,
+    pub(crate) restored: Arc<Mutex<Vec<Restored>>>,
 }
 
 impl Client {
@@ -52,10 +54,10 @@ impl Client {
     /// As [`Client::connect`].
     pub async fn connect_observed(options: Options) -> Result<(Client, Messages, Events), Error> {
         options.check()?;
-        let (ends, messages, events, first) = driver::start(Arc::new(options));
-        let Ends { orders, requests, leave, events: weak, state } = ends;
-        let client = Client { orders, requests, leave, events: weak, state };
-        first.await.unwrap_or(Err(Error::Cancelled))?;
+        let Started { ends, messages, events, opened } = driver::start(Arc::new(options))?;
+        let Ends { orders, requests, leave, events: weak, state, restored } = ends;
+        let client = Client { orders, requests, leave, events: weak, state, restored };
+        opened.await.unwrap_or(Err(Error::Cancelled))?;
         Ok((client, messages, Events(events)))
     }
 
@@ -100,8 +102,14 @@ impl Client {
         }
     }
 
+    /// The messages above QoS 0 that an earlier life of this session left unsettled in its store: they are sent, or sent again, without
+    /// being asked for, and each has its receipt here. The first caller gets them all; whoever does not want them need not ask.
+    pub fn restored(&self) -> Vec<Restored> {
+        std::mem::take(&mut *self.restored.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Says goodbye: writes what was handed over at QoS 0, sends DISCONNECT, and ends the client. What was published above QoS 0 and
-    /// has no receipt yet gets none.
+    /// has no receipt yet gets none; with a store it is kept there for the next life.
     pub async fn leave(&self) {
         self.leave_as(false).await;
     }
@@ -114,7 +122,9 @@ impl Client {
     async fn leave_as(&self, with_will: bool) {
         // It fails only when somebody has left already, or the client has ended.
         let _ = self.leave.try_send(with_will);
-        self.ended().await;
+        // Until the driver is gone, and with it its hold on a store.
+        let mut state = self.state.clone();
+        while state.changed().await.is_ok() {}
     }
 
     /// Waits until the client has ended, and says why.
@@ -132,6 +142,10 @@ impl Client {
             State::Ended(error) => error.clone(),
             _ => Error::Cancelled,
         }
+    }
+
+    pub(crate) fn has_ended(&self) -> PublishError {
+        PublishError::Ended(self.why())
     }
 
     pub(crate) async fn order(&self, order: Order) -> Result<(), PublishError> {

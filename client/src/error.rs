@@ -2,6 +2,7 @@
 //! required is not there, or this program asked for something that does not exist.
 
 use crate::address::{Address, BadAddress};
+use crate::store::StoreError;
 use candor_protocol::codec::error::Malformed;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::offer::BadAccept;
@@ -27,6 +28,8 @@ pub enum Error {
     Misuse(Misuse),
     /// A message was released, and a plain connection can say so only by ending: the server delivers it again.
     GivenBack(Refusal),
+    /// What this client has to keep cannot be kept, so that it does nothing more.
+    Store(StoreError),
     /// This client left. Nothing is wrong.
     Left,
     /// The runtime ended before the client did.
@@ -191,6 +194,7 @@ impl fmt::Display for Error {
             Error::GivenBack(refusal) => {
                 write!(f, "a message was given back, which a plain connection can say only by ending: {refusal}")
             }
+            Error::Store(error) => error.fmt(f),
             Error::Left => f.write_str("this client left"),
             Error::Cancelled => f.write_str("the runtime ended before the client did"),
         }
@@ -332,6 +336,12 @@ impl From<Misuse> for RequestError {
 impl From<BadAddress> for Misuse {
     fn from(error: BadAddress) -> Self {
         Misuse::Url(error)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Error::Store(error)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::options::Settlement;
 use crate::properties::named;
+use crate::store::MARK_LEN_MAX;
 use bytes::Bytes;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
@@ -18,6 +19,8 @@ pub(crate) struct Settled {
     pub(crate) topic: String,
     /// It was dropped, not settled.
     pub(crate) dropped: bool,
+    /// Kept in the same step.
+    pub(crate) mark: Option<Bytes>,
 }
 
 /// The right to settle one message, once.
@@ -120,6 +123,14 @@ impl Incoming {
         self.settle(Outcome::accepted(), false);
     }
 
+    /// As [`Incoming::accept`], and keeps a mark in the same step: what the application did with the message, such as how long its output is
+    /// now. After a crash the mark in the store says exactly which messages were accepted; whatever the application did behind it was
+    /// for messages that are handed out again, and has to be undone. At most 1024 bytes are kept; without a store, and at QoS 0, none.
+    pub fn accept_with(mut self, mark: impl Into<Bytes>) {
+        let mark = mark.into();
+        self.settle_with(Outcome::accepted(), false, (mark.len() <= MARK_LEN_MAX).then_some(mark));
+    }
+
     /// Will never take it; the problem says why. A plain server cannot be told: there the message is acknowledged, and
     /// [`Event::RejectedUnheard`](crate::Event::RejectedUnheard) says so.
     pub fn reject(mut self, problem: Problem) {
@@ -143,10 +154,14 @@ impl Incoming {
     }
 
     pub(crate) fn settle(&mut self, outcome: Outcome, dropped: bool) {
+        self.settle_with(outcome, dropped, None);
+    }
+
+    fn settle_with(&mut self, outcome: Outcome, dropped: bool, mark: Option<Bytes>) {
         if let Some(Right { ticket, queue }) = self.right.take() {
             let topic = self.topic().to_owned();
             // The driver is gone only when the client has ended, and then there is nobody to settle with.
-            let _ = queue.send(Settled { ticket, outcome, topic, dropped });
+            let _ = queue.send(Settled { ticket, outcome, topic, dropped, mark });
         }
     }
 }

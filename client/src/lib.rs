@@ -29,6 +29,7 @@
 //!   [`Client::subscribe`] what was [`Granted`], filter by filter.
 //! - [`Messages`] are what comes. With [`Settlement::Manual`] each [`Incoming`] is accepted, rejected, released or put off by the
 //!   application, and one that is dropped is released.
+//! - [`store`] says where a session is kept beyond the connection, and what holds over a crash of this process.
 //! - [`Events`] tell what else happens: connections that come and go, sessions that are lost, gaps, refusals of QoS 0 messages, and
 //!   what a plain server cannot do.
 //! - [`Reconnect`] says when to come back; what a server asks for goes before. [`Memory`] keeps which servers spoke the extension.
@@ -46,9 +47,29 @@
 //!
 //! # What it does not do
 //!
-//! - The session lives in this process: after a restart nothing is left of what was in flight.
+//! - Without a [`store`] the session lives in this client: after a restart nothing is left of what was in flight. QoS 2 is exactly once
+//!   over a crash of this process only with a [`FileStore`].
 //! - No MQTT 5, no TLS below 1.2, and no early data, since a first flight that can be replayed publishes twice.
 //! - A plain server cannot be told everything: see [`Loss`], [`Incoming::reject`] and [`Incoming::release`].
+//!
+//! # Bounds
+//!
+//! Nothing grows without a bound, and what happens there is always one of three: the handle waits, the server is held back, or somebody
+//! is told.
+//!
+//! | what waits | how much | and then |
+//! | --- | --- | --- |
+//! | messages to be sent | [`Options::queue_limit`], and 64 more between the handles and the client | connected, [`Publish::send`] waits; without a connection [`PublishError::QueueFull`] |
+//! | messages without a receipt | the server's receive maximum | they count as messages to be sent |
+//! | bytes to be written | 64 KiB of messages, 4 MiB of answers | no more is taken from the queue; nothing more is read |
+//! | requests without an answer | 256, and 64 more | [`Subscribe`], [`Client::unsubscribe`] and [`Client::ping`] wait |
+//! | messages for the application | 1024, and what one read brings | nothing more is read, and [`Event::HeldBack`] after 5 s |
+//! | messages without a settlement | [`Options::receive_maximum`] | an extended server is refused, a plain one not read |
+//! | messages before the connection is agreed | 10,000, of 16 MiB together | the connection ends |
+//! | one packet | [`Options::packet_size_max`] | the server is refused |
+//! | events | 256 for each [`Events`] | the oldest go, and [`Event::Missed`] counts them |
+//! | steps to be kept in a [`store`] | those of the messages above | they wait with their messages |
+//! | servers in a [`Memory`], TLS sessions to be resumed | 1024, and 256 for each of 32 configurations | the oldest are forgotten |
 //!
 //! An application that awaits receipts in the loop that takes its messages can stop itself: when 1024 messages wait to be taken,
 //! nothing is read, and receipts neither. Publish from another task, or use [`Publish::send`], which does not wait for the receipt.
@@ -74,6 +95,7 @@ mod properties;
 mod publish;
 mod random;
 mod reconnect;
+pub mod store;
 mod subscribe;
 mod transport;
 
@@ -92,7 +114,8 @@ pub use memory::{InFile, InProcess, Memory, MemoryError, Recollection};
 pub use negotiate::Door;
 pub use options::{Options, Policy, Settlement, TlsOptions, WillOptions};
 pub use properties::{Properties, settable_names};
-pub use publish::{Pending, Publish, Receipt};
+pub use publish::{Pending, Publish, Receipt, Restored};
 pub use reconnect::Reconnect;
+pub use store::{FileStore, InMemory, SessionStore, StoreError};
 pub use subscribe::{Filters, Granted, Subscribe};
 pub use transport::TlsFacts;

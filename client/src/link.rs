@@ -1,12 +1,16 @@
 //! One connection: a session, the wire below it, and the bytes between them.
 
+mod gate;
+
+use crate::store::{Journal, Record as Kept};
 use crate::transport::{Turn, Wire};
 use bytes::BytesMut;
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::write::PublishFrame;
 use candor_protocol::extension::{Context, Registry};
 use candor_protocol::packet::{Packet, PacketId, Publish};
-use candor_protocol::session::{Cause, ClientSettings, Delivery, Opened, Output, Parked, Session};
+use candor_protocol::session::{Cause, ClientSettings, Delivery, Opened, Output, Parked, Record, Session};
+use gate::Gate;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +54,9 @@ pub(crate) struct Link {
     clock: Clock,
     inbox: BytesMut,
     outbox: BytesMut,
+    journal: Journal,
+    /// Bytes that wait for a record before they may enter the outbox.
+    gate: Gate,
     /// Bytes that went into the outbox, and that the operating system took, since the connection was made.
     enqueued: u64,
     written: u64,
@@ -127,12 +134,16 @@ impl Early {
 
 impl Link {
     /// Opens a session over `wire`.
-    pub(crate) async fn open(wire: Wire, settings: ClientSettings, parked: Parked, clock: Clock) -> Result<OpenLink, Box<NotOpened>> {
+    pub(crate) async fn open(
+        wire: Wire,
+        settings: ClientSettings,
+        parked: Parked,
+        clock: Clock,
+        journal: Journal,
+    ) -> Result<OpenLink, Box<NotOpened>> {
         let registry = settings.registry.clone();
         let session = Session::client(Arc::new(settings), parked, clock.now_ms());
-        let (inbox, outbox) = (BytesMut::new(), BytesMut::new());
-        let mut link =
-            Self { session, wire, registry, clock, inbox, outbox, enqueued: 0, written: 0, heard: false, ended: false, failure: None };
+        let mut link = Self::new(session, wire, registry, clock, journal);
         let mut early = Early::default();
         let mut had_connack = false;
         loop {
@@ -160,14 +171,37 @@ impl Link {
         }
     }
 
+    fn new(session: Session, wire: Wire, registry: Registry, clock: Clock, journal: Journal) -> Self {
+        Self {
+            session,
+            wire,
+            registry,
+            clock,
+            inbox: BytesMut::new(),
+            outbox: BytesMut::new(),
+            journal,
+            gate: Gate::default(),
+            enqueued: 0,
+            written: 0,
+            heard: false,
+            ended: false,
+            failure: None,
+        }
+    }
+
     /// The next output that is not for the wire; those that are become bytes. The session is drained when there is none.
     pub(crate) fn poll(&mut self) -> Option<Output> {
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Send(packet) => self.put(&packet),
                 Output::Publish(sending) => self.put_publish(&sending.delivery, sending.id, sending.dup),
-                // The session lives in this process, so a step is kept as soon as it is made.
-                Output::Record(record) => self.session.recorded(record),
+                // What depends on a record waits at the gate, so the session may go on at once.
+                Output::Record(record) => {
+                    if let Record::Released(id) = record {
+                        self.journal.record(Kept::Released { id });
+                    }
+                    self.session.recorded(record);
+                }
                 other => return Some(other),
             }
         }
@@ -175,10 +209,18 @@ impl Link {
     }
 
     fn put(&mut self, packet: &Packet) {
-        let before = self.outbox.len();
+        // Whatever made it leave, a PUBREL says that PUBREC came: behind it PUBLISH must not be sent again.
+        if let Packet::PubRel(ack) = packet
+            && !ack.reason.is_error()
+        {
+            self.journal.record(Kept::Received { id: ack.id });
+        }
+        let bytes = self.gate.way(&self.journal, &mut self.outbox);
+        let before = bytes.len();
         // What a dialect cannot say the session has already turned into a close or nothing.
-        let _ = self.session.lower(packet, &mut self.outbox);
-        self.count_put(before);
+        let _ = self.session.lower(packet, bytes);
+        let added = bytes.len() - before;
+        self.count_put(added);
     }
 
     /// Writes a PUBLISH; what went before is on its way, so order is kept.
@@ -192,13 +234,15 @@ impl Link {
             self.registry.in_force(terms.experiments).for_each(|extension| extension.outbound(&context, &mut packet));
             return self.put(&packet);
         }
-        let before = self.outbox.len();
-        PublishFrame::new(terms.dialect, delivery.qos, delivery.retain, &delivery.message, &delivery.hop).write(id, dup, &mut self.outbox);
-        self.count_put(before);
+        let bytes = self.gate.way(&self.journal, &mut self.outbox);
+        let before = bytes.len();
+        PublishFrame::new(terms.dialect, delivery.qos, delivery.retain, &delivery.message, &delivery.hop).write(id, dup, bytes);
+        let added = bytes.len() - before;
+        self.count_put(added);
     }
 
-    fn count_put(&mut self, before: usize) {
-        self.enqueued += (self.outbox.len() - before) as u64;
+    fn count_put(&mut self, added: usize) {
+        self.enqueued += added as u64;
         self.session.sent(self.clock.now_ms());
     }
 
@@ -213,13 +257,13 @@ impl Link {
 
     /// Whether messages of the application may become bytes now.
     pub(crate) fn has_room(&self) -> bool {
-        self.outbox.len() < OUTBOX_HIGH
+        self.outbox.len() + self.gate.len() < OUTBOX_HIGH
     }
 
     /// Gives the session the next whole frame, or the end of the transport behind the last one; `false`: there is neither, or
     /// the session wants none. Drain it afterwards.
     pub(crate) fn feed(&mut self) -> bool {
-        if self.session.wants_frames() && self.outbox.len() < OUTBOX_FULL {
+        if self.session.wants_frames() && self.outbox.len() + self.gate.len() < OUTBOX_FULL {
             match Frame::split_mut(&mut self.inbox, self.session.receive_size_max()) {
                 Ok(Some(frame)) => {
                     self.session.receive(&frame, self.clock.now_ms());
@@ -246,8 +290,20 @@ impl Link {
             // Nothing moves any more; what came before is still to be taken.
             return std::future::pending().await;
         }
-        let listen = listen && self.session.wants_frames() && self.outbox.len() < OUTBOX_FULL;
-        let Turn { written, read, ended, error } = self.wire.turn(&mut self.inbox, &mut self.outbox, listen).await;
+        self.journal.flush();
+        self.gate.open(&self.journal, &mut self.outbox);
+        let listen = listen && self.session.wants_frames() && self.outbox.len() + self.gate.len() < OUTBOX_FULL;
+        let turn = tokio::select! {
+            biased;
+            turn = self.wire.turn(&mut self.inbox, &mut self.outbox, listen) => turn,
+            // The next turn takes up what was kept.
+            progress = self.journal.kept_beyond(self.gate.waits_beyond().unwrap_or(u64::MAX)) => match progress.failed {
+                None => return,
+                // Nothing leaves any more; the owner of the journal ends the connection.
+                Some(_) => return std::future::pending().await,
+            },
+        };
+        let Turn { written, read, ended, error } = turn;
         self.written += written as u64;
         self.heard |= read > 0;
         self.ended |= ended;
@@ -279,9 +335,20 @@ impl Link {
         self.session.tick(self.clock.now_ms());
     }
 
+    /// Ends the connection with a goodbye and without what was to be said before it.
+    pub(crate) async fn abandon(mut self) -> Parked {
+        self.outbox.clear();
+        self.gate = Gate::default();
+        self.session.leave(false);
+        while self.poll().is_some() {}
+        self.close(FAREWELL).await.0
+    }
+
     /// Writes what is owed within `farewell`, closes, and gives back what outlives the connection and whether all was written.
-    pub(crate) async fn close(self, farewell: Duration) -> (Parked, bool) {
-        let all_written = !self.ended && self.wire.close(self.outbox, farewell).await;
+    pub(crate) async fn close(mut self, farewell: Duration) -> (Parked, bool) {
+        let kept = tokio::time::timeout(farewell, self.journal.finish()).await;
+        self.gate.open(&self.journal, &mut self.outbox);
+        let all_written = matches!(kept, Ok(Ok(()))) && !self.ended && self.wire.close(self.outbox, farewell).await;
         (self.session.park(), all_written)
     }
 }

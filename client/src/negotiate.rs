@@ -21,6 +21,7 @@ use crate::event::{Because, Event, Loss};
 use crate::link::{Clock, Link, NotOpened, OpenLink};
 use crate::memory::{Recollection, now_s};
 use crate::options::{Options, Policy};
+use crate::store::Journal;
 use crate::transport::{TransportFacts, dial};
 use candor_protocol::dialect::Dialect;
 use candor_protocol::session::{Cause, Parked};
@@ -56,6 +57,11 @@ pub(crate) struct Negotiator {
     pub(crate) clock: Clock,
     /// There was a connection before.
     pub(crate) ever_open: bool,
+    pub(crate) journal: Journal,
+    /// The first connection starts clean.
+    clean_start: bool,
+    /// So does the next one.
+    starts_over: bool,
     /// A plain refusal was followed by the question why; once is enough until a connection was open.
     asked_why: bool,
 }
@@ -68,12 +74,31 @@ struct Tried {
 }
 
 impl Negotiator {
-    pub(crate) fn new(options: Arc<Options>, clock: Clock) -> Self {
-        Self { options, clock, ever_open: false, asked_why: false }
+    /// `begun`: where there is a store, whether a server has had its session already.
+    pub(crate) fn new(options: Arc<Options>, clock: Clock, journal: Journal, begun: bool) -> Self {
+        let clean_start = if journal.is_on() { !begun } else { options.clean_start };
+        Self { options, clock, ever_open: false, journal, clean_start, starts_over: false, asked_why: false }
+    }
+
+    /// The next connection that is open started clean.
+    pub(crate) fn start_over(&mut self) {
+        self.starts_over = true;
+    }
+
+    /// Makes a connection. A session that is to be kept and starts clean takes two where the server is plain: MQTT 3.1.1 has one flag for
+    /// both, so that the first one ends what the server knew before.
+    pub(crate) async fn establish(&mut self, parked: Parked) -> Result<Established, Box<NotEstablished>> {
+        let wipes = self.journal.is_on() && self.clean_start && !self.ever_open;
+        let established = self.establish_once(parked).await?;
+        if !wipes || established.agreement.dialect.is_extended() {
+            return Ok(established);
+        }
+        established.open.link.abandon().await;
+        self.establish_once(Parked::default()).await
     }
 
     /// Makes a connection, with at most one more try where a first one asks for it.
-    pub(crate) async fn establish(&mut self, parked: Parked) -> Result<Established, Box<NotEstablished>> {
+    async fn establish_once(&mut self, parked: Parked) -> Result<Established, Box<NotEstablished>> {
         let until = Instant::now() + self.options.connect_timeout;
         let mut events = Vec::new();
         let known = self.recall(&mut events);
@@ -110,8 +135,8 @@ impl Negotiator {
         };
         let door = fixed.unwrap_or_else(|| door::choose(&self.options, &facts, &known, now_s()));
         let left_ms = u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
-        let settings = door::settings(&self.options, door, !self.ever_open, left_ms.max(1));
-        let result = Link::open(wire, settings, parked, self.clock).await;
+        let settings = door::settings(&self.options, door, self.starts_over || (self.clean_start && !self.ever_open), left_ms.max(1));
+        let result = Link::open(wire, settings, parked, self.clock, self.journal.clone()).await;
         Ok(Tried { facts, door, result })
     }
 
@@ -124,14 +149,12 @@ impl Negotiator {
         let until = Instant::now() + self.options.connect_timeout;
         let (wire, facts) = dial(&self.options, door == Door::Extended, until).await?;
         let timeout_ms = u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
-        let settings = door::settings(&self.options, door, true, timeout_ms.max(1));
-        match Link::open(wire, settings, Parked::default(), self.clock).await {
+        let settings = door::settings(&self.options, door, self.clean_start, timeout_ms.max(1));
+        match Link::open(wire, settings, Parked::default(), self.clock, Journal::default()).await {
             Err(not_opened) => Err(self.error_of(&facts, door, &Recollection::default(), &not_opened)),
-            Ok(mut open) => {
+            Ok(open) => {
                 let agreed = agreement(&self.options, &facts, door, &open);
-                open.link.session.leave(false);
-                while open.link.poll().is_some() {}
-                open.link.close(crate::link::FAREWELL).await;
+                open.link.abandon().await;
                 Ok(agreed)
             }
         }
@@ -172,7 +195,7 @@ impl Negotiator {
                 let agreement = Arc::new(agreement(&self.options, &facts, door, &open));
                 events.push(Event::Connected(Arc::clone(&agreement)));
                 self.judge(&facts, door, because, known, agreement.dialect, &mut events);
-                (self.ever_open, self.asked_why) = (true, false);
+                (self.ever_open, self.asked_why, self.starts_over) = (true, false, false);
                 Ok(Established { open, agreement, events })
             }
         }
@@ -193,7 +216,7 @@ impl Negotiator {
         if properties_unsaid && self.options.policy == Policy::Prefer {
             events.push(Event::WillPropertiesLost);
         }
-        if !dialect.is_extended() && !self.ever_open && self.options.clean_start && self.options.session_expiry_s > 0 {
+        if !dialect.is_extended() && !self.ever_open && self.clean_start && !self.journal.is_on() && self.options.session_expiry_s > 0 {
             events.push(Event::SessionNotKept);
         }
         if dialect.is_extended() {

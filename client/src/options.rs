@@ -5,6 +5,7 @@ use crate::error::Misuse;
 use crate::memory::{InProcess, Memory};
 use crate::properties::Properties;
 use crate::reconnect::Reconnect;
+use crate::store::SessionStore;
 use bytes::Bytes;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
 use candor_protocol::extension::Registry;
@@ -119,6 +120,7 @@ pub struct Options {
     pub(crate) queue_limit: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) resubscribe: bool,
+    pub(crate) store: Option<Arc<dyn SessionStore>>,
 }
 
 impl Options {
@@ -158,6 +160,7 @@ impl Options {
             queue_limit: 1000,
             queue_bytes: 64 << 20,
             resubscribe: true,
+            store: None,
         }
     }
 
@@ -278,6 +281,14 @@ impl Options {
         self
     }
 
+    /// Where the session is kept beyond this client; default: nowhere. It decides alone about a clean start: a client whose store is empty
+    /// starts clean, since what a server may still know under its identifier is not this session, and every other resumes. It needs a
+    /// session expiry above 0 and a client identifier that stays the same.
+    pub fn store(mut self, store: Arc<dyn SessionStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// Checks what cannot be checked one by one.
     pub(crate) fn check(&self) -> Result<(), Misuse> {
         let wrong = |name, wrong: &str| Err(Misuse::Option { name, wrong: wrong.to_owned() });
@@ -287,6 +298,12 @@ impl Options {
         }
         if self.client_id.is_empty() && (!self.clean_start || self.session_expiry_s > 0) {
             return wrong("client id", "a stored session needs one");
+        }
+        if self.store.is_some() && (self.session_expiry_s == 0 || self.client_id.is_empty()) {
+            return wrong(
+                "store",
+                "a session that is kept needs a client identifier, and a session expiry above 0 so that the server keeps it too",
+            );
         }
         if self.user_name.as_deref().is_some_and(too_long) {
             return wrong("user name", "at most 65535 bytes, without U+0000");

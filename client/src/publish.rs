@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::error::{Misuse, PublishError};
 use crate::properties::Properties;
+use crate::store::MARK_LEN_MAX;
 use bytes::Bytes;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::packet::{Durability, Message, Qos, Reason, TopicName};
@@ -33,6 +34,10 @@ pub(crate) type Outcome = Result<Receipt, PublishError>;
 pub(crate) struct Order {
     pub(crate) delivery: Delivery,
     pub(crate) outcome: oneshot::Sender<Outcome>,
+    /// Kept in the same step.
+    pub(crate) mark: Option<Bytes>,
+    /// Is told when it is kept.
+    pub(crate) kept: Option<oneshot::Sender<()>>,
 }
 
 /// A message that is about to be published; `.await` sends it and gives the receipt.
@@ -45,12 +50,13 @@ pub struct Publish<'a> {
     qos: Qos,
     retain: bool,
     properties: Properties,
+    mark: Option<Bytes>,
 }
 
 impl<'a> Publish<'a> {
     pub(crate) fn new(client: &'a Client, topic: &str, payload: Bytes) -> Self {
         let topic = TopicName::new(topic).map_err(|wrong| Misuse::Topic { text: topic.to_owned(), wrong });
-        Self { client, topic, payload, qos: Qos::AtMostOnce, retain: false, properties: Properties::default() }
+        Self { client, topic, payload, qos: Qos::AtMostOnce, retain: false, properties: Properties::default(), mark: None }
     }
 
     /// Default QoS 0.
@@ -70,16 +76,47 @@ impl<'a> Publish<'a> {
         self
     }
 
+    /// What the application wants to find again in its store once this message is in it, such as how far it has read its input:
+    /// [`StoredSession::mark`](crate::store::StoredSession::mark). Both are kept in one step, so that after a crash the one is there exactly when
+    /// the other is. At most 1024 bytes; without a store, and at QoS 0, it is not kept.
+    pub fn mark(mut self, mark: impl Into<Bytes>) -> Self {
+        self.mark = Some(mark.into());
+        self
+    }
+
     /// Hands the message to the client, in the order of these calls, and does not wait for what becomes of it. It waits while
     /// there is a connection and too much is on its way already.
     ///
     /// # Errors
     /// The topic is not valid, or the client has ended.
     pub async fn send(self) -> Result<Pending, PublishError> {
+        self.hand_over(None).await
+    }
+
+    /// As [`Publish::send`], and waits until the message is kept in the client's store: from then on it is published whatever becomes of this
+    /// client, and it is the application's no more. Without a store, and at QoS 0, there is nothing to wait for.
+    ///
+    /// # Errors
+    /// As [`Publish::send`], and the store has failed.
+    pub async fn keep(self) -> Result<Pending, PublishError> {
+        let (keeper, kept) = oneshot::channel();
+        let client = self.client;
+        let pending = self.hand_over(Some(keeper)).await?;
+        match kept.await {
+            Ok(()) => Ok(pending),
+            // It was refused before it was kept, which its outcome tells, or the client has ended.
+            Err(_) => pending.await.map_or_else(Err, |_| Err(client.has_ended())),
+        }
+    }
+
+    async fn hand_over(self, kept: Option<oneshot::Sender<()>>) -> Result<Pending, PublishError> {
+        if self.mark.as_ref().is_some_and(|mark| mark.len() > MARK_LEN_MAX) {
+            return Err(Misuse::Option { name: "mark", wrong: format!("at most {MARK_LEN_MAX} bytes") }.into());
+        }
         let message = Message::new(&self.topic?, &self.properties.message_map(), &self.payload);
         let delivery = Delivery { message, qos: self.qos, retain: self.retain, hop: self.properties.hop_map() };
         let (outcome, pending) = oneshot::channel();
-        self.client.order(Order { delivery, outcome }).await?;
+        self.client.order(Order { delivery, outcome, mark: self.mark, kept }).await?;
         Ok(Pending(pending))
     }
 }
@@ -98,7 +135,17 @@ impl<'a> IntoFuture for Publish<'a> {
 /// Above QoS 0 it is there when the server has settled the message, over as many connections as that takes; at QoS 0 when the
 /// operating system has taken its bytes.
 #[derive(Debug)]
-pub struct Pending(oneshot::Receiver<Outcome>);
+pub struct Pending(pub(crate) oneshot::Receiver<Outcome>);
+
+/// A message that an earlier life of the session was handed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Restored {
+    pub message: Message,
+    pub qos: Qos,
+    /// Its receipt.
+    pub pending: Pending,
+}
 
 impl Future for Pending {
     type Output = Outcome;

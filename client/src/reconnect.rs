@@ -141,7 +141,7 @@ fn part(of: Duration, random: u64) -> Duration {
 
 fn hint(error: &Error) -> Hint {
     match error {
-        Error::Left | Error::Cancelled | Error::Misuse(_) => Hint::Stop,
+        Error::Left | Error::Cancelled | Error::Misuse(_) | Error::Store(_) => Hint::Stop,
         Error::NotAvailable(NotAvailable::Extension { .. } | NotAvailable::SpokeBefore { .. }) => Hint::Stop,
         Error::Misbehaved(Misbehaved::BadAccept(_)) => Hint::Stop,
         Error::Misbehaved(_) | Error::GivenBack(_) => Hint::BackOff,

@@ -74,7 +74,7 @@ fn an_unknown_key_with_an_odd_argument_is_refused_by_name() {
 /// A receiver MUST ignore an integer key that it does not know and whose CBOR argument is even.
 #[test]
 fn an_unknown_key_with_an_even_argument_is_ignored() {
-    for number in [60, 1_000, i64::MAX - 1, -1, -3, -1_001, i64::MIN + 1] {
+    for number in [900, 1_000, i64::MAX - 1, -1, -3, -1_001, i64::MIN + 1] {
         assert!(packet_key(number).is_none());
         for (kind, sender) in Kind::ALL.into_iter().flat_map(|kind| ROLES.map(|sender| (kind, sender))) {
             assert_eq!(judged(kind, sender, &holding(number, &[0x81, 0xF6])), Ok(()), "{number} in {kind}");

@@ -44,7 +44,8 @@ fn conversation(settings: ClientSettings, policy: ServerPolicy) -> Pair {
 }
 
 /// clause negotiation.same MUST
-/// A server MUST put into an accept the dictionary that it would put into the CONNACK of an extended CONNECT that says the same.
+/// A server MUST put into an accept the dictionary that it would put into the CONNACK of an extended CONNECT that says the same, but
+/// for what is held of a session that is resumed.
 #[test]
 fn both_doors_lead_to_the_same_agreement() {
     let wishes = [

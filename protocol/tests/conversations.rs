@@ -3,10 +3,12 @@
 // Helpers of tests may fail like tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use bytes::BytesMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::codec::frame::Frame;
 use candor_protocol::packet::property;
 use candor_protocol::packet::{
-    Durability, Kind, Message, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, Will,
+    Disclosure, Durability, Kind, Message, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, Will,
 };
 use candor_protocol::session::{Answer, Cause, ClientSettings, Delivery, Extended, Opened, Outcome, Output, ServerPolicy};
 use candor_protocol::sim::{Fault, Pair, Way};
@@ -258,6 +260,41 @@ fn a_requirement_that_cannot_be_kept_is_refused_with_the_clause_and_the_nearest_
     assert_eq!(problem.detail.as_deref(), Some("required disk, available memory"));
     let nearest: Dictionary = connack.dictionary.value(property::PROFILE).unwrap();
     assert_eq!(Profile::of_dictionary(&nearest), policy.profile);
+}
+
+#[test]
+fn a_client_that_is_not_known_yet_is_told_the_reason_of_a_refusal_at_most() {
+    let mut settings = Way::Extended.settings("");
+    settings.connect.clean_session = false;
+    for (disclosure, reason) in [
+        (Disclosure::Full, Reason::CLIENT_IDENTIFIER_NOT_VALID),
+        (Disclosure::Code, Reason::CLIENT_IDENTIFIER_NOT_VALID),
+        (Disclosure::Opaque, Reason::UNSPECIFIED_ERROR),
+    ] {
+        let mut pair = Pair::new(settings.clone(), ServerPolicy { disclosure, ..ServerPolicy::default() });
+        pair.drive();
+        let Some(Cause::ConnectRefused { connack }) = &pair.client.closed else { panic!("{:?}", pair.client.closed) };
+        assert_eq!(connack.reason, reason, "{disclosure:?}");
+        let problem = Problem::of_dictionary(&connack.dictionary.value(property::PROBLEM).unwrap());
+        assert_eq!(problem, Problem::default().retry(Retry::Never), "{disclosure:?}");
+    }
+}
+
+#[test]
+fn what_a_session_refuses_by_itself_is_disclosed_as_the_listener_says() {
+    for (disclosure, reason, is_titled) in [
+        (Disclosure::Full, Reason::MALFORMED_PACKET, true),
+        (Disclosure::Code, Reason::MALFORMED_PACKET, false),
+        (Disclosure::Opaque, Reason::UNSPECIFIED_ERROR, false),
+    ] {
+        let mut pair = Pair::new(Way::Extended.settings("device-1"), ServerPolicy { disclosure, ..ServerPolicy::default() });
+        pair.drive();
+        // SUBSCRIBE without its flags ([MQTT-3.8.1-1]).
+        pair.server.session.receive(&Frame::split_mut(&mut BytesMut::from(&b"\x80\x02\x00\x01"[..]), u32::MAX).unwrap().unwrap(), 0);
+        pair.drive();
+        let Some(Cause::PeerLeft { reason: told, problem, .. }) = &pair.client.closed else { panic!("{:?}", pair.client.closed) };
+        assert_eq!((*told, problem.as_ref().is_some_and(|problem| problem.title.is_some())), (reason, is_titled), "{disclosure:?}");
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use candor_protocol::packet::problem::PROBLEM_KEYS;
 use candor_protocol::packet::profile::{ClauseInfo, Durability, Overflow, PROFILE_CLAUSES};
 use candor_protocol::packet::property::{self, KeyInfo, MESSAGE_KEYS, PACKET_KEYS, ValueType};
+use candor_protocol::session::held::HELD_KEYS;
 
 /// The blocks by the names that `{{cddl NAME}}` knows them by.
 pub const BLOCKS: &[(&str, Make)] =
-    &[("dictionary", dictionary), ("message", message), ("problem", problem), ("profile", profile), ("require", require)];
+    &[("dictionary", dictionary), ("message", message), ("problem", problem), ("profile", profile), ("require", require), ("held", held)];
 
 /// Makes a block.
 pub type Make = fn() -> Cddl;
@@ -64,6 +65,7 @@ fn packet_entry(key: &KeyInfo) -> Entry {
         n if n == property::PROBLEM.number => "problem",
         n if n == property::REQUIRE.number => "require",
         n if n == property::PROFILE.number => "profile",
+        n if n == property::HELD.number => "held",
         n if n == property::MINIMUM_DURABILITY.number || n == property::RECEIPT.number => "durability",
         _ => type_name(key.value),
     };
@@ -95,6 +97,12 @@ fn profile() -> Cddl {
 /// A requirement is closed: what a server does not understand it cannot promise.
 fn require() -> Cddl {
     Cddl { caption: "A Requirement", text: map("require", &clauses(|row| row.requirable), false) }
+}
+
+fn held() -> Cddl {
+    let value = |value| if value == ValueType::Map { "{ * uint => uint / false }" } else { type_name(value) };
+    let entries: Vec<Entry> = HELD_KEYS.iter().map(|row| Entry { number: row.number, name: row.name, value: value(row.value) }).collect();
+    Cddl { caption: "What One End Holds", text: map("held", &entries, true) }
 }
 
 fn clauses(wanted: impl Fn(&ClauseInfo) -> bool) -> Vec<Entry> {

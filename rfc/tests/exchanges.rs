@@ -217,6 +217,37 @@ fn a_qos_2_message_whose_pubrec_was_lost_is_delivered_once() {
 }
 
 #[test]
+fn both_ends_say_what_they_hold() {
+    let mut pair = Pair::new(stored(), policy());
+    pair.server.count_mark = bytes::Bytes::from_static(&[0xC0, 1, 2, 3, 4, 5, 6, 7]);
+    pair.drive();
+    pair.exchange.steps.clear();
+    // The first message is received and stays open; the second never arrives.
+    pair.server.settles = None;
+    pair.client.publish(Message::publish("hall/3/door", "open").unwrap(), Qos::AtLeastOnce, 1);
+    pair.drive();
+    pair.up.set_fault(Fault::Stall);
+    pair.client.publish(reading(), Qos::AtLeastOnce, 2);
+    pair.drive();
+    pair.sever();
+    let mut recorder = Recorder::of_pair(FOLDER, test_path!(), "A Resumption With an Open and a Lost Message", &pair.exchange);
+    recorder.step_at(1).unwrap().note("received; it is not settled yet");
+    recorder.step_at(2).unwrap().note("lost with the connection");
+    recorder.closed(Side::Client, pair.client.session.terms().dialect);
+    let mut pair = Pair::resumed(stored(), policy(), pair.client.session.park(), Some(pair.server.session.park()));
+    pair.server.count_mark = bytes::Bytes::from_static(&[0xC1, 1, 2, 3, 4, 5, 6, 7]);
+    pair.drive();
+    assert_eq!(pair.server.take_messages(), ["hall/3/door open", "hall/3/temperature 21.5"]);
+    assert_eq!(pair.client.take_outcomes(), [(1, Reason::SUCCESS), (2, Reason::SUCCESS)]);
+    recorder.and_pair(&pair.exchange);
+    recorder.step_at(4).unwrap().note("the client has received nothing of this count");
+    recorder.step_at(5).unwrap().note("one message was received, and it is open");
+    recorder.step_at(6).unwrap().note("open: with DUP and its packet identifier");
+    recorder.step_at(7).unwrap().note("not received: as new, with another packet identifier");
+    recorder.record("resume-held").unwrap();
+}
+
+#[test]
 fn a_subscriber_is_told_what_it_missed() {
     let mut pair = open(Way::Extended);
     let mut map = MapBuilder::new();

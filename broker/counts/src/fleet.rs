@@ -2,7 +2,6 @@
 
 use crate::samples;
 use bytes::BytesMut;
-use candor_broker::config::listener::Disclosure;
 use candor_broker::driver::{Answer, Authenticate};
 use candor_broker::shard::{Admission, ConnectionKey, ListenerSettings, Now, Peer, Rights, Settings, Shard, Shared};
 use candor_protocol::codec::dictionary::Dictionary;
@@ -69,13 +68,8 @@ impl Fleet {
     /// Connects everybody and runs one round, so that what is counted is not the first of its kind.
     pub fn new(plan: Plan) -> Self {
         let policy = Arc::new(ServerPolicy::default());
-        let listener = Arc::new(ListenerSettings {
-            name: "counts".into(),
-            policy,
-            acknowledges_refused: false,
-            disclosure: Disclosure::default(),
-            authenticate: Arc::new(Open),
-        });
+        let listener =
+            Arc::new(ListenerSettings { name: "counts".into(), policy, acknowledges_refused: false, authenticate: Arc::new(Open) });
         let settings = Settings::default();
         let mut fleet = Self {
             shard: Shard::new(0, Arc::new(settings), Arc::new(Shared::default()), 1),

@@ -1,6 +1,7 @@
 //! Listeners: what is served where, and under which policy.
 
 use crate::transport::url::ListenUrl;
+pub use candor_protocol::packet::Disclosure;
 use std::path::PathBuf;
 
 /// Reads the URL of a listener.
@@ -19,18 +20,6 @@ pub enum Anonymous {
     Loopback,
     Never,
     Always,
-}
-
-/// How much of a problem goes to the client. The log always has all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Disclosure {
-    /// Reason and problem.
-    #[default]
-    Full,
-    /// The reason only.
-    Code,
-    /// Only whether it is an error: reasons from 0x80 on become 0x80.
-    Opaque,
 }
 
 /// Whether the extension is served.

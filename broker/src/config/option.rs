@@ -408,7 +408,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         SESSIONS,
         Bytes { min: machine::MEMORY_LIMIT_MIN, max: 1024 * TIB, set: |d, n| d.config.limits.memory_limit = n },
         Computed { words: "a quarter of the memory of this machine or control group", text: || size::format(machine::quarter_of_memory()) },
-        "Bytes of everything that clients can make grow, together; at the limit new work is refused, and the refusal names it.",
+        "Bytes that are kept for clients, together: queues, retained messages, output and incomplete packets; at the limit new work is refused, and the refusal names it.",
     ),
     row(
         "refused_publish_plain",

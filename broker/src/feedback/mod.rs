@@ -2,7 +2,9 @@
 //! answer on the wire, the log line, the ledger and the messages on `$feedback/`.
 
 pub mod ledger;
+pub mod quarantine;
 pub mod verdict;
 
 pub use ledger::{Ledger, Page};
+pub use quarantine::{Quarantine, QuarantineLimits};
 pub use verdict::Verdict;

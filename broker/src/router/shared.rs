@@ -192,6 +192,9 @@ impl SharedGroups {
     pub fn matching(&self, topic: &[u8], out: &mut Picks) {
         let Picks { picks, branches } = out;
         picks.clear();
+        if self.is_empty() {
+            return;
+        }
         self.patterns.matching(topic, branches, |&list| picks.extend(self.lists[list].iter().filter_map(|&group| self.pick(group, &[]))));
         picks.sort_unstable_by_key(|pick| (pick.target.subscriber, pick.group.index));
     }

@@ -86,7 +86,7 @@ impl Shard {
         connection.client_id = assigned.unwrap_or_else(|| connect.client_id.clone()).into();
         connection.connect = Some(connect);
         match home(&connection.client_id, self.settings.shards) {
-            home if home == self.index => self.effects.authenticate.push(key),
+            home if home == self.index => self.at_the_door(key),
             home => self.effects.moves.push((key, home)),
         }
     }
@@ -94,6 +94,7 @@ impl Shard {
     /// Takes a connection out, to be moved to another shard.
     pub fn remove_moved(&mut self, key: ConnectionKey) -> Option<Moved> {
         let connection = self.connections.try_remove(key)?;
+        self.account.release(connection.counted_bytes);
         Some(Moved {
             session: connection.session,
             peer: connection.peer,
@@ -113,7 +114,7 @@ impl Shard {
             connection.client_id = moved.client_id;
             connection.is_id_assigned = moved.is_id_assigned;
         }
-        self.effects.authenticate.push(key);
+        self.at_the_door(key);
         key
     }
 
@@ -121,6 +122,7 @@ impl Shard {
     pub fn authenticated(&mut self, key: ConnectionKey, answer: Result<Admission, Refusal>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(connect) = connection.connect.take() else { return };
+        let is_known = answer.is_ok();
         if let Ok(admission) = &answer {
             connection.principal = Arc::clone(&admission.principal);
         }
@@ -129,9 +131,11 @@ impl Shard {
             Ok(admission) => self.attach(key, &connect, admission),
             Err(refusal) => {
                 self.verdict_on_connection(key, Kind::Connect, &refusal, None);
+                self.count_refusal(key, Kind::Connect, &refusal, None);
                 if let Some(connection) = self.connections.get_mut(key) {
-                    let disclosed = connection.listener.disclosed(&refusal);
-                    connection.session.refuse(disclosed);
+                    let disclosure = connection.listener.policy.disclosure;
+                    let disclosure = if is_known { disclosure } else { disclosure.before_authentication() };
+                    connection.session.refuse(disclosure.of(&refusal));
                 }
             }
         }
@@ -142,6 +146,10 @@ impl Shard {
     /// A session belongs to a principal, and a will must be one that the client may publish.
     fn check_session(&self, key: ConnectionKey, connect: &Connect, admission: &Admission) -> Result<(), Refusal> {
         let Some(connection) = self.connections.get(key) else { return Ok(()) };
+        // Whoever comes back to its session takes what waits there.
+        if !self.directory.contains_key(&connection.client_id) {
+            self.check_memory()?;
+        }
         let open = self.shared.connections.load(Ordering::Relaxed);
         if open >= self.settings.connections_max {
             let limit = self.settings.connections_max as u64;
@@ -209,6 +217,7 @@ impl Shard {
         client.rights = admission.rights;
         let is_restored = std::mem::take(&mut client.is_restored);
         let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
+        let count_mark = Bytes::copy_from_slice(&client.generation.to_be_bytes());
         let server_time_ms = self.now.unix_ms;
         let expiry_s = self.session_expiry_s(key, connect);
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -217,7 +226,7 @@ impl Shard {
         let expiry_s = expiry_s.min(u64::from(connection.listener.policy.profile.session_expiry_s_max)) as u32;
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
-        let acceptance = Acceptance { state, incarnation, assigned_client_id, server_time_ms };
+        let acceptance = Acceptance { state, incarnation, count_mark, assigned_client_id, server_time_ms };
         if is_restored {
             self.review_subscriptions(slot);
         }
@@ -298,6 +307,7 @@ impl Shard {
         };
         if let Some((reason, title)) = malformed {
             let refusal = Refusal::new(reason, Problem::titled(title).retry(Retry::Never));
+            self.count_refusal(key, Kind::Disconnect, &refusal, None);
             if let Some(slot) = client {
                 let verdict = crate::feedback::Verdict::new(self.now.unix_ms, Kind::Disconnect, refusal, None);
                 self.verdict(slot, verdict);
@@ -364,6 +374,7 @@ impl Shard {
     /// Forgets a session and everything that was kept for it.
     fn end_session(&mut self, slot: u32, why: SessionState) {
         let Some(client) = self.clients.remove(slot, self.now.ms) else { return };
+        self.account.release(client.counted_bytes);
         self.directory.remove(&client.id);
         if let Some(session) = client.number {
             self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });

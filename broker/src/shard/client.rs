@@ -39,6 +39,8 @@ pub struct Client {
     /// What waits for the next connection; there when there is none, or when the one that is there was not accepted yet.
     pub parked: Option<Parked>,
     pub queue: Queue,
+    /// What the limit of memory counts for the queue.
+    pub counted_bytes: usize,
     pub subscriptions: HashMap<TopicFilter, Subscription, foldhash::fast::RandomState>,
     pub replays: VecDeque<Replay>,
     /// Filters under `$feedback/`, which no router knows.
@@ -77,6 +79,7 @@ impl Client {
             connection: None,
             parked: None,
             queue: Queue::new(limits),
+            counted_bytes: 0,
             subscriptions: HashMap::default(),
             replays: VecDeque::new(),
             feedback: Vec::new(),

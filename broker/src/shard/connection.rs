@@ -2,8 +2,8 @@
 
 use super::keeping::Then;
 use super::{ConnectionKey, Shard};
-use crate::config::listener::Disclosure;
 use crate::driver::Authenticate;
+use crate::feedback::quarantine::Subject;
 use crate::out::Out;
 use bytes::{Buf, Bytes, BytesMut};
 use candor_protocol::codec::frame::{Frame, whole_frames};
@@ -28,16 +28,14 @@ pub struct ListenerSettings {
     pub policy: Arc<ServerPolicy>,
     /// Acknowledge and drop a refused PUBLISH of a plain client instead of closing: only where an operator wrote so.
     pub acknowledges_refused: bool,
-    /// How much of a refusal a client is shown.
-    pub disclosure: Disclosure,
     /// Says who a client is.
     pub authenticate: Arc<dyn Authenticate>,
 }
 
 impl ListenerSettings {
-    /// What a client is shown of a refusal.
+    /// What a client that has proved who it is is shown of a refusal.
     pub fn disclosed(&self, refusal: &Refusal) -> Refusal {
-        crate::start::disclosed(self.disclosure, refusal)
+        self.policy.disclosure.of(refusal)
     }
 }
 
@@ -51,6 +49,8 @@ pub struct Connection {
     pub out: Out,
     /// Bytes that are no whole frame yet, or that wait until frames are wanted.
     pub(super) held: BytesMut,
+    /// What the limit of memory counts for both.
+    pub(super) counted_bytes: usize,
     pub(super) client: Option<u32>,
     pub(super) client_id: Arc<str>,
     /// The client sent no identifier and got this one.
@@ -59,6 +59,8 @@ pub struct Connection {
     pub(super) connect: Option<Box<Connect>>,
     /// Who the client proved to be; empty: nobody yet, or somebody anonymous.
     pub(super) principal: Arc<str>,
+    /// Whom a quarantine would be about; plain clients only.
+    pub(super) subject: Option<Subject>,
     /// In the list of connections that a turn has touched.
     pub(super) is_touched: bool,
     /// Close it when everything is written.
@@ -99,11 +101,13 @@ impl Shard {
             listener,
             out: Out::default(),
             held,
+            counted_bytes: 0,
             client: None,
             client_id: Arc::from(""),
             is_id_assigned: false,
             connect: None,
             principal: Arc::from(""),
+            subject: None,
             is_touched: false,
             is_closing: false,
             generation,
@@ -132,6 +136,7 @@ impl Shard {
             bytes.clear();
             self.read_held(key);
         }
+        self.count_buffers(key);
     }
 
     /// Frames may be wanted again: goes on with what was held.
@@ -170,6 +175,7 @@ impl Shard {
             }
             match Frame::split(&mut whole, limit) {
                 Ok(Some(frame)) => {
+                    self.counts.packets_received += 1;
                     connection.session.receive(&frame, self.now.ms);
                     self.act(key);
                 }
@@ -187,7 +193,9 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.session.lost();
             self.act(key);
-            self.connections.try_remove(key);
+            if let Some(connection) = self.connections.try_remove(key) {
+                self.account.release(connection.counted_bytes);
+            }
         }
     }
 
@@ -205,6 +213,7 @@ impl Shard {
         if let (Some(slot), true) = (client, is_empty) {
             self.pump(slot);
         }
+        self.count_buffers(key);
     }
 
     /// Carries out what a connection's session says, and what follows from it at once.
@@ -314,6 +323,7 @@ impl Shard {
                         self.pump(slot);
                     }
                 }
+                Timer::Sys => self.sys_due(),
                 Timer::Session(slot, generation) => self.session_due(slot, generation),
                 Timer::Pump(slot, generation) => {
                     if self.clients.get(slot).is_some_and(|client| client.generation == generation) {

@@ -7,7 +7,7 @@ use super::{ConnectionKey, CrossingTarget, Shard};
 use crate::feedback::Verdict;
 use crate::message::{Envelope, Stamps, critical_key};
 use crate::out::{Out, SHARE_FROM};
-use crate::queue::{Popped, Waiting};
+use crate::queue::{Popped, Pushed, Waiting};
 use crate::store::{MessageNumber, Record, SessionNumber};
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
@@ -133,6 +133,7 @@ impl Shard {
                     true => self.frames.frame(form, message, &hop).write(id, false, connection.out.tail()),
                     false => write_one(&mut connection.out, form, false, id, message, &hop),
                 }
+                self.counts.publish_sent += 1;
                 self.touch(key);
             }
             Admitted::Later => self.queue(target, envelope),
@@ -152,6 +153,7 @@ impl Shard {
             let Delivery { message, qos, retain, hop } = &*sent.delivery;
             let form = Form { dialect: terms.dialect, qos: *qos, retain: *retain, experiments: terms.experiments != 0 };
             write_one(&mut connection.out, form, false, Some(id), message, hop);
+            self.counts.publish_sent += 1;
             self.touch(key);
         }
         if has_more {
@@ -167,7 +169,14 @@ impl Shard {
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
         let envelope = if is_left { envelope.clone() } else { envelope.compact() };
         let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };
-        client.queue.push(waiting, &self.settings.experiments);
+        if self.account.is_full {
+            client.queue.refuse(&waiting);
+            self.counts.publish_dropped += 1;
+        } else {
+            let pushed = client.queue.push(waiting, &self.settings.experiments);
+            self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
+        }
+        self.count_queue(target.slot);
         self.keep_dropped(target.slot);
         self.unload(target.slot);
         self.note_room(target.slot);
@@ -218,6 +227,11 @@ impl Shard {
 
     /// Sends what waits for a session, as far as window and connection allow.
     pub(super) fn pump(&mut self, slot: u32) {
+        self.pump_queue(slot);
+        self.count_queue(slot);
+    }
+
+    fn pump_queue(&mut self, slot: u32) {
         loop {
             let Some(client) = self.clients.get_mut(slot) else { return };
             let Some(key) = client.connection else { return };
@@ -267,6 +281,7 @@ impl Shard {
                         }
                     }
                     write_one(&mut connection.out, form, false, id, message, &hop);
+                    self.counts.publish_sent += 1;
                     self.touch(key);
                 }
                 Admitted::Later => {
@@ -341,7 +356,20 @@ impl Shard {
             let slot = connection.client;
             return slot.into_iter().for_each(|slot| self.withhold(slot, delivery.message.topic_str(), key_number, message));
         }
+        // What the client never got goes as new, under another identifier: that one has to be kept, as at the first sending.
+        if let (false, Some(id), Some(slot)) = (sending.dup, sending.id, connection.client)
+            && let Some(client) = self.clients.get_mut(slot)
+            && let Some(message) = connection.session.in_flight().get(id).and_then(|sent| number_of(sent.token))
+            && let Some(session) = client.number
+        {
+            self.keeper.keep(Record::Sent { session, message, id });
+            if delivery.qos == Qos::ExactlyOnce {
+                client.unsent += 1;
+                return self.keeper.then(Then::Publish { slot, generation: connection.generation, id });
+            }
+        }
         let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
+        self.counts.publish_sent += 1;
         write_one(&mut connection.out, form, sending.dup, sending.id, &delivery.message, &hop);
     }
 }

@@ -26,7 +26,10 @@
 //! | full queues, where publishers learn of them | [`room`] |
 //! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
+//! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
+//! | the limit of memory | [`memory`] |
+//! | what is published below `$SYS/` | [`sys`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
@@ -36,7 +39,9 @@ pub mod connection;
 pub mod deliver;
 mod fetch;
 mod keeping;
+pub mod memory;
 pub mod publish;
+pub mod quarantine;
 pub mod restore;
 pub mod review;
 pub mod roll;
@@ -46,6 +51,7 @@ pub mod settings;
 pub mod shared;
 pub mod slots;
 pub mod subscribe;
+pub mod sys;
 pub mod timers;
 pub mod verdicts;
 
@@ -55,8 +61,9 @@ pub use connection::{Connection, ListenerSettings, Peer};
 pub use fetch::{Fetched, Fetching};
 pub use settings::{Rights, Settings, Storage};
 pub use shared::{RetainedMessage, Shared};
+pub use sys::SysSettings;
 
-use crate::feedback::Ledger;
+use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::Out;
 use crate::router::{Picks, Targets};
@@ -121,6 +128,10 @@ pub struct Shard {
     /// Identifiers whose session ended lately for a reason that its client may ask for.
     ended: attach::Ended,
     ledger: Ledger,
+    quarantine: Quarantine,
+    account: memory::Account,
+    counts: sys::Counts,
+    sys: sys::Sys,
     timers: Timers,
     random: Random,
     now: Now,
@@ -170,9 +181,13 @@ impl Shard {
             Storage::Late { turns } => Keeper::late(index, turns),
             Storage::Engine(_) => Keeper::engine(index, shared.durability()),
         };
-        Self {
+        let mut shard = Self {
             index,
             ledger: Ledger::new(settings.ledger),
+            quarantine: Quarantine::new(settings.quarantine),
+            account: shared.memory.account(),
+            counts: sys::Counts::default(),
+            sys: sys::Sys::default(),
             settings,
             shared,
             connections: Slab::new(),
@@ -193,7 +208,9 @@ impl Shard {
             held: Vec::new(),
             has_room: false,
             fetching: VecDeque::new(),
-        }
+        };
+        shard.schedule_sys();
+        shard
     }
 
     pub fn index(&self) -> u16 {
@@ -203,6 +220,7 @@ impl Shard {
     /// Begins a turn: the time that all of it happens at.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.balance();
     }
 
     /// Ends a turn: hands out what waits for nothing but its turn, and meets the deadlines that fell due.
@@ -213,6 +231,7 @@ impl Shard {
         self.meet_deadlines();
         self.keeper.end_turn();
         self.release();
+        self.tell_bytes();
     }
 
     /// Connections whose CONNECT waits for the answer to who it is.

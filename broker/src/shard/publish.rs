@@ -18,6 +18,7 @@ impl Shard {
     pub(super) fn publish(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: Publish) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(slot) = connection.client else { return };
+        self.counts.publish_received += 1;
         let routed = self.check_publish(key, slot, &publish).and_then(|()| {
             let envelope = self.envelope(slot, &publish);
             let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
@@ -81,6 +82,11 @@ impl Shard {
             }
         }
         client.rights.publish(topic, publish.qos, publish.retain)?;
+        // What empties a topic makes room.
+        let is_removal = publish.retain && publish.message.payload().is_empty();
+        if !is_removal && (publish.qos != Qos::AtMostOnce || publish.retain) {
+            self.check_memory()?;
+        }
         if publish.retain {
             self.check_retained(publish)?;
         }
@@ -124,7 +130,9 @@ impl Shard {
         if connection.listener.acknowledges_refused && !connection.session.terms().dialect.is_extended() {
             return Some(Outcome::accepted());
         }
-        Some(Outcome::refused(connection.listener.disclosed(&refusal)))
+        let disclosed = connection.listener.disclosed(&refusal);
+        self.count_refusal(key, Kind::Publish, &refusal, Some(&topic));
+        Some(Outcome::refused(disclosed))
     }
 
     fn envelope(&self, slot: u32, publish: &Publish) -> Envelope {

@@ -12,6 +12,7 @@ use crate::store::state::{KeptSession, OwedMessage, Progress};
 use crate::store::{Engine, MessageNumber, Record, SessionNumber, StoreError};
 use candor_protocol::codec::dictionary::MapBuilder;
 use candor_protocol::packet::{Qos, Reason, Refusal, TopicFilter, property};
+use candor_protocol::session::outbound::Restored;
 use candor_protocol::session::{Delivery, Parked, SessionState};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -200,7 +201,9 @@ impl Shard {
         }
         let delivery = Delivery { message: envelope.message.clone(), qos, retain, hop };
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let is_restored = client.parked.as_mut().is_some_and(|parked| parked.outbound.restore(id, delivery, message.0, is_received));
+        let is_restored = client.parked.as_mut().is_some_and(|parked| {
+            parked.outbound.put_back(Restored { id, token: message.0, delivery, received: is_received, number: None })
+        });
         if !is_restored && !is_received {
             // Its identifier cannot be given to it again: it is sent as a new message.
             self.keeper.keep(Record::Returned { session, message, redelivery_count });

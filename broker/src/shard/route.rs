@@ -8,6 +8,7 @@ use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record, SessionNumber};
 use candor_protocol::packet::{Overflow, PacketId, Problem, Qos, Reason, Refusal, Retry};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What became of a message.
 #[derive(Debug, Clone)]
@@ -85,10 +86,12 @@ impl Shard {
         let taken = from.and_then(|slot| self.clients.get(slot)?.number).zip(taken);
         let routed = self.check_room(&matched, from.is_some(), taken.is_some()).map(|full| {
             let is_cleared = envelope.message.payload().is_empty();
-            let number = (self.keeper.keeps() && envelope.retain && !is_cleared).then(|| shared.next_message());
+            // What the broker says of itself is true of this process alone.
+            let keeps = self.keeper.keeps() && !envelope.message.topic().starts_with(b"$SYS/");
+            let number = (keeps && envelope.retain && !is_cleared).then(|| shared.next_message());
             let version = retained.as_deref_mut().map(|retained| retain(retained, &shared, &envelope, number));
             drop(retained);
-            let numbers = self.keep_all(&matched, number, version, taken);
+            let numbers = self.keep_all(&matched, number, version.filter(|_| keeps), taken);
             let must_wait = numbers.is_kept && envelope.qos == Qos::ExactlyOnce;
             let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
             let handed = if must_wait || must_follow {
@@ -283,6 +286,7 @@ fn retain(retained: &mut Retained<RetainedMessage>, shared: &Shared, envelope: &
     } else {
         retained.set(RetainedMessage { envelope: envelope.compact(), message });
     }
+    shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
     shared.next_version()
 }
 

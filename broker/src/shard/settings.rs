@@ -1,6 +1,8 @@
 //! What a shard is told once: plain values and the seams to rights and experiments.
 
+use super::sys::SysSettings;
 use crate::experiment::QueueExtensions;
+use crate::feedback::QuarantineLimits;
 use crate::feedback::ledger::LedgerLimits;
 use crate::queue::QueueLimits;
 use crate::store::OpenEngine;
@@ -27,6 +29,8 @@ pub struct Settings {
     pub storage: Storage,
     pub queue: QueueLimits,
     pub ledger: LedgerLimits,
+    /// When plain clients are kept out for a time.
+    pub quarantine: QuarantineLimits,
     /// The most bytes that wait to be written to one connection before its messages wait in its queue.
     pub out_bytes_max: usize,
     /// The most subscriptions of one session.
@@ -35,8 +39,12 @@ pub struct Settings {
     pub retained_bytes_max: usize,
     /// The longest time that a message is kept for an absent session; `u32::MAX`: no limit.
     pub message_expiry_max_s: u32,
+    /// The most bytes that clients make the broker keep; see [`super::memory`].
+    pub memory_limit: usize,
     /// The most connections of the whole broker; more are told that it is busy.
     pub connections_max: usize,
+    /// `None`: nothing is published below `$SYS/`.
+    pub sys: Option<SysSettings>,
     /// The name of this server, for stamps; `None`: no stamps are written.
     pub stamps: Option<Arc<str>>,
     /// What the experiments that are switched on do in queues.
@@ -50,12 +58,15 @@ impl Default for Settings {
             storage: Storage::default(),
             queue: QueueLimits { len_max: 10_000, bytes_max: 16 * 1024 * 1024, overflow: Overflow::DropOldest },
             ledger: LedgerLimits::default(),
+            quarantine: QuarantineLimits::default(),
             out_bytes_max: 256 * 1024,
             subscriptions_max: 10_000,
             retained_max: 1_000_000,
             retained_bytes_max: 1024 * 1024 * 1024,
             message_expiry_max_s: u32::MAX,
+            memory_limit: usize::MAX,
             connections_max: usize::MAX,
+            sys: None,
             stamps: None,
             experiments: QueueExtensions::default(),
         }

@@ -1,14 +1,17 @@
 //! What all shards have in common: the router and the retained messages, read far more than written, and the numbers that no two
 //! of them may give out twice.
 
+use super::memory::Memory;
 use super::roll::Roll;
+use super::sys::Numbers;
 use crate::message::Envelope;
 use crate::router::{Retained, Router, Subscriber, Topical};
 use crate::store::state::State;
 use crate::store::{MessageNumber, SessionNumber};
 use candor_protocol::packet::Durability;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A retained message.
 #[derive(Debug, Clone)]
@@ -43,6 +46,9 @@ pub struct Shared {
     last_message: AtomicU64,
     /// Changed under the lock of the retained messages.
     last_version: AtomicU64,
+    pub(super) memory: Memory,
+    /// What each shard last wrote down for `$SYS/`, by index.
+    pub(super) numbers: Mutex<BTreeMap<u16, Numbers>>,
 }
 
 impl Shared {

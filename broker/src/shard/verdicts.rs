@@ -11,6 +11,7 @@ impl Shard {
     /// A refusal of something that came on a connection.
     pub(super) fn verdict_on_connection(&mut self, key: ConnectionKey, packet: Kind, refusal: &Refusal, topic: Option<&str>) {
         let Some(connection) = self.connections.get(key) else { return };
+        self.counts.refused += 1;
         let verdict = Verdict::new(self.now.unix_ms, packet, refusal.clone(), topic);
         match (connection.client, &connection.client_id) {
             (Some(slot), _) => self.verdict(slot, verdict),

@@ -96,13 +96,8 @@ impl TestBroker {
     }
 
     fn setup(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> std::io::Result<Broker> {
-        let listener = ListenerSettings {
-            name: "test".into(),
-            policy: Arc::new(policy),
-            acknowledges_refused,
-            disclosure: Default::default(),
-            authenticate: Arc::new(Names),
-        };
+        let listener =
+            ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused, authenticate: Arc::new(Names) };
         let setup = ListenerSetup {
             url: "mqtt://127.0.0.1:0".parse().unwrap(),
             settings: Arc::new(listener),

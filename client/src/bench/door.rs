@@ -2,6 +2,7 @@
 
 use super::BenchError;
 use super::target::Endpoint;
+use super::tls::Stream;
 use super::wire::{self, CONNACK, Hello, SUBACK};
 use candor_protocol::dialect::Dialect;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,23 +19,54 @@ const FILTERS_A_PACKET: usize = 100;
 /// A connection that was taken.
 #[derive(Debug)]
 pub(super) struct Door {
-    pub(super) socket: TcpStream,
+    pub(super) stream: Stream,
     dialect: Dialect,
+}
+
+/// A connection whose CONNECT is on its way.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    endpoint: &'a Endpoint,
+    door: Door,
+    connect: Vec<u8>,
 }
 
 /// Connects as `client_id` with a clean session, or with one that stays.
 pub(super) fn open(endpoint: &Endpoint, dialect: Dialect, client_id: &str, clean: bool) -> Result<Door, BenchError> {
-    let bad = |error: io::Error| BenchError::Connect(format!("{endpoint}: {error}"));
-    let mut socket = TcpStream::connect(endpoint.address).map_err(bad)?;
-    socket.set_nodelay(true).map_err(bad)?;
-    socket.set_read_timeout(Some(PATIENCE)).map_err(bad)?;
-    let (user_name, password) = (endpoint.user_name.as_deref(), endpoint.password.as_deref());
-    socket.write_all(&wire::connect(&Hello { dialect, client_id, clean, user_name, password })).map_err(bad)?;
-    let (first, body) = read_packet(&mut socket).map_err(|error| BenchError::Connect(format!("{endpoint}: CONNECT: {}", why(&error))))?;
-    match (first, body.get(1)) {
-        (CONNACK, Some(0)) => Ok(Door { socket, dialect }),
-        (CONNACK, Some(code)) => Err(BenchError::Connect(format!("{endpoint} refused the connection with code {code}"))),
-        _ => Err(BenchError::Connect(format!("{endpoint} answered CONNECT with a packet that begins with {first:#04x}"))),
+    Opening::begin(endpoint, dialect, client_id, clean)?.finish()
+}
+
+impl<'a> Opening<'a> {
+    /// Sends what can be sent without an answer: CONNECT, or over TLS the first flight of the handshake.
+    pub(super) fn begin(endpoint: &'a Endpoint, dialect: Dialect, client_id: &str, clean: bool) -> Result<Self, BenchError> {
+        let bad = |error: io::Error| BenchError::Connect(format!("{endpoint}: {error}"));
+        let socket = TcpStream::connect(endpoint.address).map_err(bad)?;
+        socket.set_nodelay(true).map_err(bad)?;
+        socket.set_read_timeout(Some(PATIENCE)).map_err(bad)?;
+        let tls = endpoint.tls.as_ref().map(super::tls::Tls::connection).transpose()?;
+        let (user_name, password) = (endpoint.user_name.as_deref(), endpoint.password.as_deref());
+        let mut connect = wire::connect(&Hello { dialect, client_id, clean, user_name, password });
+        let mut stream = Stream::new(socket, tls);
+        if endpoint.is_tls() {
+            stream.push().map_err(bad)?;
+        } else {
+            stream.write_all(&connect).map_err(bad)?;
+            connect.clear();
+        }
+        Ok(Self { endpoint, door: Door { stream, dialect }, connect })
+    }
+
+    /// Waits until the server has taken the connection.
+    pub(super) fn finish(self) -> Result<Door, BenchError> {
+        let Self { endpoint, mut door, connect } = self;
+        let bad = |error: io::Error| BenchError::Connect(format!("{endpoint}: CONNECT: {}", why(&error)));
+        door.stream.write_all(&connect).map_err(bad)?;
+        let (first, body) = read_packet(&mut door.stream).map_err(bad)?;
+        match (first, body.get(1)) {
+            (CONNACK, Some(0)) => Ok(door),
+            (CONNACK, Some(code)) => Err(BenchError::Connect(format!("{endpoint} refused the connection with code {code}"))),
+            _ => Err(BenchError::Connect(format!("{endpoint} answered CONNECT with a packet that begins with {first:#04x}"))),
+        }
     }
 }
 
@@ -44,8 +76,8 @@ impl Door {
         for (at, filters) in filters.chunks(FILTERS_A_PACKET).enumerate() {
             let id = (at % 65_535) as u16 + 1;
             let lost = |error: io::Error| BenchError::Lost(format!("SUBSCRIBE: {}", why(&error)));
-            self.socket.write_all(&wire::subscribe(self.dialect, id, filters, qos)).map_err(lost)?;
-            let (first, body) = read_packet(&mut self.socket).map_err(lost)?;
+            self.stream.write_all(&wire::subscribe(self.dialect, id, filters, qos)).map_err(lost)?;
+            let (first, body) = read_packet(&mut self.stream).map_err(lost)?;
             let codes = body.get(body.len().saturating_sub(filters.len())..).unwrap_or_default();
             if first != SUBACK || codes.len() != filters.len() {
                 return Err(BenchError::Lost(format!("SUBSCRIBE was answered by a packet that begins with {first:#04x}")));
@@ -63,7 +95,7 @@ impl Door {
 }
 
 /// Reads one packet and not a byte more.
-fn read_packet(socket: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
+fn read_packet(socket: &mut Stream) -> io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 5];
     socket.read_exact(&mut head[..2])?;
     let mut have = 2;
@@ -92,10 +124,27 @@ fn why(error: &io::Error) -> String {
 }
 
 impl Door {
+    pub(super) fn is_resumed(&self) -> bool {
+        self.stream.is_resumed()
+    }
+
+    pub(super) fn ping(&mut self) -> Result<(), BenchError> {
+        self.stream.write_all(wire::PINGREQ).map_err(|error| BenchError::Lost(format!("PINGREQ: {error}")))
+    }
+
+    /// Waits for the answer to [`Door::ping`].
+    pub(super) fn pong(&mut self) -> Result<(), BenchError> {
+        match read_packet(&mut self.stream) {
+            Ok((0xD0, _)) => Ok(()),
+            Ok((first, _)) => Err(BenchError::Lost(format!("PINGREQ was answered by a packet that begins with {first:#04x}"))),
+            Err(error) => Err(BenchError::Lost(format!("PINGREQ: {}", why(&error)))),
+        }
+    }
+
     /// Says goodbye.
     pub(super) fn leave(mut self) -> Result<(), BenchError> {
         // Whoever is gone already needs no goodbye.
-        let _ = self.socket.write_all(wire::DISCONNECT);
+        let _ = self.stream.write_all(wire::DISCONNECT);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! A connection of the load generator, and the readiness of many: sockets that never block, one read and one write a turn.
 
+use super::tls::Stream;
 use rustix::event::epoll;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -86,7 +87,7 @@ impl Scratch {
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Link {
-    socket: TcpStream,
+    stream: Stream,
     token: usize,
     /// What waits to be written.
     pub(super) out: Vec<u8>,
@@ -98,15 +99,15 @@ pub(super) struct Link {
 
 impl Link {
     /// Takes a connected socket, which from now on does not block.
-    pub(super) fn new(poll: &Poll, socket: TcpStream, token: usize) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
-        poll.add(&socket, token)?;
-        Ok(Self { socket, token, out: Vec::new(), written: 0, carry: Vec::new(), wants_write: false })
+    pub(super) fn new(poll: &Poll, stream: Stream, token: usize) -> io::Result<Self> {
+        stream.socket.set_nonblocking(true)?;
+        stream.socket.set_nodelay(true)?;
+        poll.add(&stream.socket, token)?;
+        Ok(Self { stream, token, out: Vec::new(), written: 0, carry: Vec::new(), wants_write: false })
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
-        &self.socket
+        &self.stream.socket
     }
 
     /// Bytes that wait to be written.
@@ -126,12 +127,17 @@ impl Link {
         scratch.0[..kept].copy_from_slice(&self.carry);
         self.carry.clear();
         let end = scratch.0.len().min(kept + READ_LEN);
-        match (&self.socket).read(&mut scratch.0[kept..end]) {
+        match self.stream.read(&mut scratch.0[kept..end]) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Ok(read) => Ok(&scratch.0[..kept + read]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(&scratch.0[..kept]),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether bytes that were read already wait to be decrypted.
+    pub(super) fn has_more(&mut self) -> bool {
+        self.stream.has_more()
     }
 
     /// Keeps the beginning of a packet until the rest comes.
@@ -142,7 +148,7 @@ impl Link {
     /// Writes what waits, as far as the kernel takes it; the rest goes when it says so.
     pub(super) fn flush(&mut self, poll: &Poll) -> io::Result<()> {
         while self.written < self.out.len() {
-            match (&self.socket).write(&self.out[self.written..]) {
+            match self.stream.write(&self.out[self.written..]) {
                 Ok(written) => self.written += written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.want_write(poll, true),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -151,6 +157,12 @@ impl Link {
         }
         self.out.clear();
         self.written = 0;
+        if self.stream.wants_write() {
+            return match self.stream.push() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.want_write(poll, true),
+                other => other,
+            };
+        }
         if self.wants_write { self.want_write(poll, false) } else { Ok(()) }
     }
 
@@ -163,6 +175,6 @@ impl Link {
             return Ok(());
         }
         self.wants_write = wants;
-        poll.set(&self.socket, self.token, wants)
+        poll.set(&self.stream.socket, self.token, wants)
     }
 }

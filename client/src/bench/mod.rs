@@ -9,26 +9,33 @@
 //! loop: a publisher has at most a window of messages that are not acknowledged and delivered, so nothing is lost by overrunning
 //! a queue. The figure to compare is the CPU time a delivered message costs the server; messages a second are what was left of
 //! the machine.
+//!
+//! Not part of the library's promise: its interface is the command, its flags, output and exit states.
 
 mod door;
 mod error;
 mod floor;
 mod flow;
+mod histogram;
 mod link;
 mod outcome;
 mod plan;
 mod process;
 mod report;
 mod run;
+mod scenario;
+mod suite;
 mod tally;
 mod target;
+mod tls;
 mod wire;
 
 pub use error::BenchError;
 pub use floor::{Fault, Floor};
-pub use outcome::{Cost, Outcome};
+pub use outcome::{Cost, Latency, Outcome};
 pub use plan::{Kind, Plan};
 pub use report::{Report, Row};
 pub use run::{Pins, run};
+pub use suite::suite;
 pub use tally::Count;
 pub use target::{Endpoint, Source, Target};

@@ -3,6 +3,7 @@
 use super::process::{self, Sample};
 use super::tally::Count;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What one run came to.
@@ -19,6 +20,9 @@ pub struct Outcome {
     /// Microseconds, where they were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
+    /// Further figures of this load, named with their unit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<&'static str, f64>,
 }
 
 /// What it cost.
@@ -55,6 +59,16 @@ impl Outcome {
     /// CPU seconds of the load generator a million deliveries.
     pub fn own_cpu_per_million(&self) -> f64 {
         self.cost.own_cpu_s * 1e6 / self.count.delivered.max(1) as f64
+    }
+
+    /// Notes what each of `count` things cost the server, in microseconds.
+    pub(super) fn fact_cpu(&mut self, name: &'static str, cost: Cost, count: usize) {
+        self.facts.extend(cost.server_cpu_s.map(|cpu| (name, cpu * 1e6 / count.max(1) as f64)));
+    }
+
+    /// Notes how much the server grew by each of `count` things, in bytes.
+    pub(super) fn fact_rss(&mut self, name: &'static str, cost: Cost, count: usize) {
+        self.facts.extend(cost.rss_growth_bytes.map(|growth| (name, growth as f64 / count.max(1) as f64)));
     }
 
     pub fn per_second(&self) -> f64 {

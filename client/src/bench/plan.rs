@@ -14,7 +14,20 @@ pub enum Kind {
     FanOut(usize),
     /// So many publishers, one subscriber.
     FanIn(usize),
+    /// So many filters, half exact, a quarter with `+`, a quarter with `#`, over so many connections; ten publishers hit one each.
+    Subs { filters: usize, connections: usize },
+    /// So many retained messages, delivered on one subscription.
+    Retained(usize),
+    /// So many messages for an absent session, which then comes for them.
+    Durable(usize),
+    /// So many times CONNECT, CONNACK and DISCONNECT; over TLS with a full handshake or a resumed one.
+    Storm { connections: usize, resume: bool },
+    /// So many open connections.
+    Idle(usize),
 }
+
+/// Publishers of [`Kind::Subs`].
+const SUBS_PUBLISHERS: usize = 10;
 
 /// A load in all its parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,15 +74,29 @@ impl Plan {
     pub fn publishers(&self) -> usize {
         match self.kind {
             Kind::Pairs(count) | Kind::FanIn(count) => count,
-            Kind::FanOut(_) => 1,
+            Kind::Subs { .. } => SUBS_PUBLISHERS,
+            Kind::FanOut(_) | Kind::Retained(_) | Kind::Durable(_) => 1,
+            Kind::Storm { connections, .. } | Kind::Idle(connections) => connections,
         }
     }
 
     pub fn subscribers(&self) -> usize {
         match self.kind {
             Kind::Pairs(count) | Kind::FanOut(count) => count,
-            Kind::FanIn(_) => 1,
+            Kind::Subs { connections, .. } => connections,
+            Kind::FanIn(_) | Kind::Retained(_) | Kind::Durable(_) => 1,
+            Kind::Storm { connections, .. } | Kind::Idle(connections) => connections,
         }
+    }
+
+    /// Whether the floor can take part: it has no wildcards, sessions or QoS 2.
+    pub fn suits_floor(&self) -> bool {
+        self.qos < 2 && !self.dialect.is_extended() && !matches!(self.kind, Kind::Subs { .. } | Kind::Retained(_) | Kind::Durable(_))
+    }
+
+    /// Whether the protocol orders all messages of a stream: it does for those of one topic ([MQTT-4.6.0-6]).
+    pub fn is_ordered(&self) -> bool {
+        !matches!(self.kind, Kind::Subs { .. } | Kind::Retained(_))
     }
 
     /// # Errors
@@ -84,6 +111,13 @@ impl Plan {
         }
         if !(1..=65_535).contains(&self.window) {
             return wrong(format!("a window of {}: allowed is 1 to 65535", self.window));
+        }
+        if let Kind::Subs { filters, connections } = self.kind
+            && (filters < 4 * connections || filters > 10_000_000)
+        {
+            return wrong(format!(
+                "{filters} filters over {connections} connections: allowed are four a connection and more, up to 10000000"
+            ));
         }
         if self.publishers() == 0 || self.subscribers() == 0 {
             return wrong("no connections at all: give at least 1".to_owned());

@@ -1,10 +1,11 @@
 //! Runs: every target in turn, again and again, so that what else the machine does falls on all of them.
 
+use super::BenchError;
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::report::{Report, Row};
-use super::target::{Running, Target};
-use super::{BenchError, flow};
+use super::scenario::{self, Site};
+use super::target::{Running, Source, Target};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
 use std::process::{Child, Command};
@@ -56,6 +57,9 @@ pub fn run(plans: &[Plan], targets: &[Target], pins: Pins, runs: usize, watch: &
         let mut rows: Vec<Row> = targets.iter().map(|target| Row::new(plan, &target.name)).collect();
         for round in 0..runs {
             for (target, row) in targets.iter().zip(&mut rows) {
+                if target.source == Source::Floor && !plan.suits_floor() {
+                    continue;
+                }
                 let what = format!("{} {} {}/{runs}", plan.name, target.name, round + 1);
                 let mut watch = |done| watch(&what, done);
                 watch(0);
@@ -73,5 +77,6 @@ pub fn run(plans: &[Plan], targets: &[Target], pins: Pins, runs: usize, watch: &
 
 fn once(plan: &Plan, target: &Target, pins: &Pins, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
     let running = Running::new(target, pins, plan.dialect)?;
-    flow::run(plan, &running.endpoint, running.pid, watch)
+    let site = Site { endpoint: &running.endpoint, pid: running.pid, is_ours: !matches!(target.source, Source::Running { .. }) };
+    scenario::run(plan, &site, watch)
 }

@@ -5,7 +5,9 @@ mod start;
 pub(super) use start::Running;
 
 use super::BenchError;
-use crate::address::Url;
+use super::tls::{Resume, Tls};
+use crate::address::{Address, BadAddress, Scheme, Url};
+use crate::options::TlsOptions;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -15,32 +17,52 @@ pub struct Endpoint {
     pub address: SocketAddr,
     pub user_name: Option<String>,
     pub password: Option<String>,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Endpoint {
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, user_name: None, password: None }
+        Self { address, user_name: None, password: None, tls: None }
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Errors
+    /// A file of the options cannot be used.
+    pub fn secured(self, options: &TlsOptions) -> Result<Self, BenchError> {
+        let address = Address::new(Scheme::Mqtts, self.address.ip().to_string(), self.address.port());
+        Ok(Self { tls: Some(Tls::new(options, &address)?), ..self })
+    }
+
+    /// The same, with sessions of its own that are resumed or not.
+    pub(super) fn resuming(&self, resume: Resume) -> Self {
+        Self { tls: self.tls.as_ref().map(|tls| tls.resuming(resume)), ..self.clone() }
     }
 
     /// # Errors
     /// It is no URL, its host has no address, or its scheme is none that a load can use.
-    pub fn of_url(url: &str) -> Result<Self, BenchError> {
-        let parsed: Url = url.parse().map_err(|error: crate::address::BadAddress| BenchError::Usage(error.to_string()))?;
-        if parsed.address.scheme() != crate::address::Scheme::Mqtt {
-            let scheme = parsed.address.scheme().name();
-            return Err(BenchError::Usage(format!("{scheme}:// has no load generator; use mqtt://")));
+    pub fn of_url(url: &str, tls: &TlsOptions) -> Result<Self, BenchError> {
+        let parsed: Url = url.parse().map_err(|error: BadAddress| BenchError::Usage(error.to_string()))?;
+        let scheme = parsed.address.scheme();
+        if scheme.is_websocket() {
+            return Err(BenchError::Usage(format!("{}:// has no load generator; use mqtt:// or mqtts://", scheme.name())));
         }
         let (host, port) = (parsed.address.host().to_owned(), parsed.address.port());
         let found = (host.as_str(), port).to_socket_addrs().map_err(|error| BenchError::Connect(format!("{host}: {error}")))?;
         // Both families are tried by ordinary clients; a figure wants one, and IPv4 is what most brokers listen on.
         let address = found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| BenchError::Connect(format!("{host} has no address")))?;
-        Ok(Self { address, user_name: parsed.user_name, password: parsed.password })
+        let tls = scheme.is_tls().then(|| Tls::new(tls, &parsed.address)).transpose()?;
+        Ok(Self { address, user_name: parsed.user_name, password: parsed.password, tls })
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mqtt://{}", self.address)
+        write!(f, "{}://{}", if self.is_tls() { "mqtts" } else { "mqtt" }, self.address)
     }
 }
 
@@ -50,7 +72,7 @@ pub enum Source {
     /// It runs already; with its process identifier its cost is known.
     Running { endpoint: Endpoint, pid: Option<u32> },
     /// A command that is started for each run; `{port}` is a free port, `{config:FILE}` a copy of FILE with `{port}` filled in.
-    Command(String),
+    Command { command: String, tls: Option<TlsOptions> },
     /// The built-in relay, in a process of its own.
     Floor,
 }
@@ -67,7 +89,7 @@ impl Target {
     ///
     /// # Errors
     /// It has another form; the text says which is right.
-    pub fn parse(text: &str) -> Result<Self, BenchError> {
+    pub fn parse(text: &str, tls: &TlsOptions) -> Result<Self, BenchError> {
         if text == "floor" {
             return Ok(Self { name: text.to_owned(), source: Source::Floor });
         }
@@ -82,16 +104,16 @@ impl Target {
             }
             None => (rest, None),
         };
-        let endpoint = Endpoint::of_url(url)?;
+        let endpoint = Endpoint::of_url(url, tls)?;
         let name = name.map_or_else(|| endpoint.to_string(), str::to_owned);
         Ok(Self { name, source: Source::Running { endpoint, pid } })
     }
 
-    /// Reads `NAME=COMMAND` or `COMMAND`.
+    /// Reads `NAME=COMMAND` or `COMMAND`; what it starts is spoken to over TLS where there are options for it.
     ///
     /// # Errors
     /// The command is empty, or has no place for the port.
-    pub fn parse_command(text: &str) -> Result<Self, BenchError> {
+    pub fn parse_command(text: &str, tls: Option<TlsOptions>) -> Result<Self, BenchError> {
         let (name, command) = match text.split_once('=') {
             Some((name, command)) if !name.is_empty() && !name.contains([' ', '/']) => (name.to_owned(), command),
             _ => {
@@ -102,6 +124,6 @@ impl Target {
         if !command.contains("{port}") && !command.contains("{config:") {
             return Err(BenchError::Usage(format!("`{command}` has no `{{port}}`: the port to listen on is chosen for each run")));
         }
-        Ok(Self { name, source: Source::Command(command.to_owned()) })
+        Ok(Self { name, source: Source::Command { command: command.to_owned(), tls } })
     }
 }

@@ -14,6 +14,7 @@ pub(super) const PUBREL: u8 = 0x62;
 pub(super) const PUBCOMP: u8 = 0x70;
 pub(super) const SUBACK: u8 = 0x90;
 pub(super) const DISCONNECT: &[u8] = &[0xE0, 0];
+pub(super) const PINGREQ: &[u8] = &[0xC0, 0];
 pub(super) const PINGRESP: &[u8] = &[0xD0, 0];
 /// Stream, number and lane: what every payload begins with, and so the shortest payload.
 pub(super) const STAMP_LEN: usize = 16;
@@ -109,7 +110,7 @@ pub(super) struct Shape<'a> {
     pub(super) topic: &'a str,
     pub(super) qos: u8,
     pub(super) retain: bool,
-    /// Bytes, at least [`STAMP_LEN`].
+    /// Bytes, at least [`STAMP_LEN`]; 0: none at all, and no stamp.
     pub(super) payload_len: usize,
     /// The whole dictionary in the extended dialect; `None` in the plain ones.
     pub(super) dictionary: Option<&'a [u8]>,
@@ -128,16 +129,14 @@ impl Template {
             body.extend_from_slice(dictionary);
         }
         let stamp_at = body.len();
-        body.resize(stamp_at + shape.payload_len.max(STAMP_LEN), b'x');
+        if shape.payload_len > 0 {
+            body.resize(stamp_at + shape.payload_len.max(STAMP_LEN), b'x');
+        }
         let mut bytes = vec![PUBLISH | shape.qos << 1 | u8::from(shape.retain)];
         put_varint(&mut bytes, body.len());
         let header_len = bytes.len();
         bytes.extend_from_slice(&body);
         Self { bytes, topic_at: header_len + 2, id_at: id_at.map(|at| at + header_len), stamp_at: stamp_at + header_len }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
     }
 
     /// Overwrites a part of the topic, which keeps its length.
@@ -152,10 +151,11 @@ impl Template {
         if let Some(at) = self.id_at {
             self.bytes[at..at + 2].copy_from_slice(&id.to_be_bytes());
         }
-        let place = &mut self.bytes[self.stamp_at..self.stamp_at + STAMP_LEN];
-        place[..4].copy_from_slice(&stamp.stream.to_be_bytes());
-        place[4..12].copy_from_slice(&stamp.number.to_be_bytes());
-        place[12..].copy_from_slice(&stamp.lane.to_be_bytes());
+        if let Some(place) = self.bytes.get_mut(self.stamp_at..self.stamp_at + STAMP_LEN) {
+            place[..4].copy_from_slice(&stamp.stream.to_be_bytes());
+            place[4..12].copy_from_slice(&stamp.number.to_be_bytes());
+            place[12..].copy_from_slice(&stamp.lane.to_be_bytes());
+        }
         out.extend_from_slice(&self.bytes);
     }
 }

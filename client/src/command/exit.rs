@@ -1,6 +1,7 @@
 //! Exit states, and the failures that lead to them.
 
 use crate::error::{Error, Misbehaved, NotAvailable, PublishError, RequestError, Step};
+use crate::store::StoreError;
 use candor_protocol::packet::{Reason, Refusal};
 use std::fmt;
 use std::process::ExitCode;
@@ -125,7 +126,8 @@ fn exit_of(error: &Error, otherwise: Exit) -> Exit {
         Error::Misuse(_) => Exit::Usage,
         Error::Transport(error) if error.step == Step::TlsFiles => Exit::Usage,
         Error::Misbehaved(Misbehaved::Silent) | Error::Transport(_) | Error::Ended(_) => otherwise,
-        Error::Misbehaved(_) | Error::GivenBack(_) | Error::Left | Error::Cancelled => Exit::Other,
+        Error::Store(StoreError::OtherClient { .. }) => Exit::Usage,
+        Error::Misbehaved(_) | Error::GivenBack(_) | Error::Store(_) | Error::Left | Error::Cancelled => Exit::Other,
     }
 }
 

@@ -80,7 +80,7 @@ fn session_flags() -> Vec<Arg> {
     flags.into_iter().map(|flag| flag.help_heading(SESSION)).collect()
 }
 
-fn tls_flags() -> Vec<Arg> {
+pub(super) fn tls_flags() -> Vec<Arg> {
     let flags = vec![
         text("cafile", "FILE").value_parser(value_parser!(PathBuf)).help("PEM file with trusted roots, instead of the system's"),
         text("cert", "FILE").value_parser(value_parser!(PathBuf)).requires("key").help("PEM file with this client's certificate"),
@@ -168,7 +168,7 @@ pub(super) fn options_for(matches: &ArgMatches, server: Option<&str>) -> Result<
     Ok(options)
 }
 
-fn number<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
+pub(super) fn number<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
     matches.get_one::<T>(name).cloned()
 }
 
@@ -179,7 +179,7 @@ fn address(matches: &ArgMatches) -> Address {
     Address::new(scheme, host, number(matches, "port").unwrap_or(scheme.default_port()))
 }
 
-fn tls(matches: &ArgMatches) -> TlsOptions {
+pub(super) fn tls(matches: &ArgMatches) -> TlsOptions {
     let path = |name| matches.get_one::<PathBuf>(name).cloned();
     TlsOptions {
         ca_file: path("cafile"),

@@ -6,9 +6,11 @@ mod exit;
 mod explain;
 mod flags;
 mod json;
+mod output;
 mod probe;
 mod publish;
 mod report;
+mod state;
 mod subscribe;
 mod values;
 

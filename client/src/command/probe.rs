@@ -7,6 +7,7 @@ use crate::error::{Error, NotAvailable};
 use crate::link::Clock;
 use crate::negotiate::{Door, Negotiator};
 use crate::options::Options;
+use crate::store::Journal;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
 use candor_protocol::extension::Registry;
@@ -51,7 +52,7 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 /// Tries every door; where nothing listens, one failure is enough.
 async fn knock(options: &Arc<Options>) -> Vec<Tried> {
-    let negotiator = Negotiator::new(Arc::clone(options), Clock::start());
+    let negotiator = Negotiator::new(Arc::clone(options), Clock::start(), Journal::default(), false);
     let mut tried = Vec::new();
     for door in DOORS {
         if door != Door::Extended && options.needs_extension() {

@@ -1,11 +1,13 @@
 //! `candor pub`: publishes one message, or one for each line of standard input.
 
 use super::exit::Failure;
+use super::state::{self, Position, Resume};
 use super::{flags, json, report, values};
 use crate::client::Client;
 use crate::properties::Properties;
-use crate::publish::{Pending, Receipt};
+use crate::publish::{Pending, Receipt, Restored};
 use crate::reconnect::Reconnect;
+use crate::store::FileStore;
 use bytes::Bytes;
 use candor_protocol::packet::Qos;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
@@ -13,6 +15,7 @@ use indicatif::ProgressBar;
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
@@ -36,6 +39,10 @@ pub(super) fn command() -> Command {
             set("retain").short('r').help("Keep it as the topic's last message"),
             flags::prop_flag(),
             arg("timeout", "SECONDS").short('W').value_parser(value_parser!(u64).range(1..)).help("Give up after so long"),
+            state::flag(
+                "Keep the session in FILE: killed at any moment and run again with the same input, what was sent at QoS 2 arrives exactly \
+                 once, and at QoS 1 at least once. Needs -i",
+            ),
             flags::json_flag(),
             flags::events_flag(),
         ])
@@ -49,17 +56,23 @@ struct Shape {
     retain: bool,
     properties: Properties,
     json: bool,
+    store: Option<Arc<FileStore>>,
 }
 
 pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let options = flags::options(matches)?.reconnect(Reconnect::never());
+    let store = state::open(matches)?;
+    let options = state::options(flags::options(matches)?, store.as_ref(), matches).reconnect(Reconnect::never());
     let shape = Shape {
         topic: flags::string(matches, "topic").unwrap_or_default(),
         qos: matches.get_one::<Qos>("qos").copied().unwrap_or_default(),
         retain: matches.get_flag("retain"),
         properties: flags::properties(matches, "prop", &options.registry)?,
         json: matches.get_flag("json"),
+        store,
     };
+    if shape.store.is_some() && shape.qos == Qos::AtMostOnce {
+        return Err(Failure::Usage("--state: at QoS 0 nothing is kept; add -q 1 or -q 2".to_owned()));
+    }
     let payload = payload(matches).await?;
     let all_events = matches.get_flag("events");
     let publishing = async {
@@ -78,7 +91,10 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
             client.leave().await;
             result
         };
-        tokio::join!(sending, telling).0
+        let first_refusal = tokio::join!(sending, telling).0?;
+        // All is settled, and the next run begins anew. It is the last step: who is killed behind it has done everything.
+        shape.store.as_deref().map_or(Ok(()), |store| state::mark(store, Bytes::new()))?;
+        first_refusal.map_or(Ok(()), Err)
     };
     match matches.get_one::<u64>("timeout") {
         None => publishing.await,
@@ -111,22 +127,56 @@ async fn payload(matches: &ArgMatches) -> Result<Option<Bytes>, Failure> {
     Ok(None)
 }
 
-async fn start(client: &Client, shape: &Shape, payload: Bytes) -> Result<Pending, Failure> {
+async fn start(client: &Client, shape: &Shape, payload: Bytes, position: Position) -> Result<OnTheWay, Failure> {
     let publish = client.publish(&shape.topic, payload).qos(shape.qos).retain(shape.retain).properties(shape.properties.clone());
-    publish.send().await.map_err(Failure::Publish)
+    let publish = if shape.store.is_some() { publish.mark(position.to_mark()) } else { publish };
+    let pending = publish.send().await.map_err(Failure::Publish)?;
+    Ok(OnTheWay { restored: None, pending })
 }
 
-async fn one(client: &Client, shape: &Shape, payload: Bytes) -> Result<(), Failure> {
-    let receipt = start(client, shape, payload).await?.await.map_err(Failure::Publish)?;
-    said(shape, &receipt);
-    note_stripped(shape, &receipt);
-    Ok(())
+/// A message whose receipt is waited for.
+struct OnTheWay {
+    /// Topic and QoS of a message that an earlier run was given.
+    restored: Option<(String, Qos)>,
+    pending: Pending,
 }
 
-/// Sends lines with a bounded number on their way; a refused line does not stop the others, and the first refusal is the result.
-async fn lines(client: &Client, shape: &Shape) -> Result<(), Failure> {
+/// What an earlier run left unsettled.
+fn restored(client: &Client) -> VecDeque<OnTheWay> {
+    let of = |restored: Restored| OnTheWay {
+        restored: Some((restored.message.topic_str().to_owned(), restored.qos)),
+        pending: restored.pending,
+    };
+    client.restored().into_iter().map(of).collect()
+}
+
+/// As [`lines`], for one message.
+async fn one(client: &Client, shape: &Shape, payload: Bytes) -> Result<Option<Failure>, Failure> {
+    let mut on_the_way = restored(client);
+    let position = Position::message(&shape.topic, &payload);
+    match shape.store.as_deref().and_then(Position::of) {
+        Some(Position::Lines { count, .. }) => {
+            let text =
+                format!("--state: an earlier run has taken {count} lines and did not come to its end; run it again, or use another file");
+            return Err(Failure::Usage(text));
+        }
+        // An earlier run was killed between taking it and its end.
+        Some(taken) if taken == position => {}
+        _ => on_the_way.push_back(start(client, shape, payload, position).await?),
+    }
+    let mut sent = Sent::new();
+    for message in on_the_way {
+        sent.settled(shape, message.restored, message.pending.await)?;
+    }
+    Ok(sent.finish())
+}
+
+/// Sends lines with a bounded number on their way; a refused line does not stop the others, and the first refusal is the result. `Err`: it
+/// did not come to the end.
+async fn lines(client: &Client, shape: &Shape) -> Result<Option<Failure>, Failure> {
     let mut input = BufReader::new(tokio::io::stdin());
-    let mut on_the_way: VecDeque<Pending> = VecDeque::new();
+    let mut on_the_way = restored(client);
+    let mut resume = Resume::new(shape.store.as_deref());
     let mut sent = Sent::new();
     loop {
         let mut line = Vec::new();
@@ -142,14 +192,17 @@ async fn lines(client: &Client, shape: &Shape) -> Result<(), Failure> {
         if on_the_way.len() >= WINDOW
             && let Some(oldest) = on_the_way.pop_front()
         {
-            sent.settled(shape, oldest.await)?;
+            sent.settled(shape, oldest.restored, oldest.pending.await)?;
         }
-        on_the_way.push_back(start(client, shape, line.into()).await?);
+        if let Some(position) = resume.pass(&line)? {
+            on_the_way.push_back(start(client, shape, line.into(), position).await?);
+        }
     }
-    for pending in on_the_way {
-        sent.settled(shape, pending.await)?;
+    resume.end()?;
+    for message in on_the_way {
+        sent.settled(shape, message.restored, message.pending.await)?;
     }
-    sent.finish()
+    Ok(sent.finish())
 }
 
 /// What became of the lines so far.
@@ -168,11 +221,14 @@ impl Sent {
         Self { bar, first_refusal: None, refused: 0, count: 0, noted: false }
     }
 
-    fn settled(&mut self, shape: &Shape, outcome: crate::publish::Outcome) -> Result<(), Failure> {
+    fn settled(&mut self, shape: &Shape, restored: Option<(String, Qos)>, outcome: crate::publish::Outcome) -> Result<(), Failure> {
         self.count += 1;
         match outcome {
             Ok(receipt) => {
-                said(shape, &receipt);
+                let (topic, qos) = restored.unwrap_or_else(|| (shape.topic.clone(), shape.qos));
+                if shape.json {
+                    json::receipt(&topic, qos as u8, &receipt).print();
+                }
                 if !std::mem::replace(&mut self.noted, true) {
                     note_stripped(shape, &receipt);
                 }
@@ -194,15 +250,9 @@ impl Sent {
         Ok(())
     }
 
-    fn finish(self) -> Result<(), Failure> {
+    fn finish(self) -> Option<Failure> {
         self.bar.finish_and_clear();
-        self.first_refusal.map_or(Ok(()), Err)
-    }
-}
-
-fn said(shape: &Shape, receipt: &Receipt) {
-    if shape.json {
-        json::receipt(&shape.topic, shape.qos as u8, receipt).print();
+        self.first_refusal
     }
 }
 

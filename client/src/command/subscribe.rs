@@ -1,15 +1,18 @@
 //! `candor sub`: prints the messages of subscriptions.
 
 use super::exit::Failure;
-use super::{flags, json, report, values};
+use super::output::Output;
+use super::{flags, json, report, state, values};
 use crate::client::Client;
 use crate::error::Error;
 use crate::incoming::{Incoming, Messages};
 use crate::options::Settlement;
 use crate::reconnect::Reconnect;
+use crate::store::{FileStore, SessionStore};
 use candor_protocol::packet::Qos;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Messages that are printed before the output is flushed and they are accepted.
@@ -28,6 +31,14 @@ pub(super) fn command() -> Command {
         set("no-retained").short('R').help("No retained messages"),
         arg("unsubscribe", "FILTER").short('U').action(ArgAction::Append).help("End a subscription of the stored session first"),
         set("no-reconnect").help("End when the connection is lost"),
+        state::flag(
+            "Keep the session in FILE: killed at any moment and run again, nothing is lost above QoS 0. On standard output what was printed last \
+             may come twice; with --output each message at QoS 2 comes exactly once. Needs -i",
+        ),
+        arg("output", "FILE")
+            .value_parser(value_parser!(PathBuf))
+            .requires("state")
+            .help("Append to FILE, which is this command's alone: what a run that was killed had not finished is cut off"),
         flags::json_flag(),
         flags::events_flag(),
     ])
@@ -42,7 +53,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&self, incoming: &Incoming, out: &mut impl Write) -> io::Result<()> {
+    fn print(&self, incoming: &Incoming, out: &mut Vec<u8>) -> io::Result<()> {
         if self.json {
             return writeln!(out, "{}", json::incoming(incoming).line());
         }
@@ -56,7 +67,9 @@ impl Printer {
 
 pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     // A message is accepted when it has been printed, not before.
-    let mut options = flags::options(matches)?.settlement(Settlement::Manual);
+    let store = state::open(matches)?;
+    let mut output = Output::open(matches.get_one::<PathBuf>("output"), store.as_deref())?;
+    let mut options = state::options(flags::options(matches)?, store.as_ref(), matches).settlement(Settlement::Manual);
     if matches.get_flag("no-reconnect") {
         options = options.reconnect(Reconnect::never());
     }
@@ -75,28 +88,44 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         }
     };
     let receiving = async {
-        let result = receive(&client, messages, matches, &printer).await;
+        let kept = store.as_deref();
+        let result = receive(&client, messages, matches, &printer, &mut output, kept).await;
         client.leave().await;
         result
     };
     tokio::join!(receiving, telling).0
 }
 
-async fn receive(client: &Client, mut messages: Messages, matches: &ArgMatches, printer: &Printer) -> Result<(), Failure> {
+async fn receive(
+    client: &Client,
+    mut messages: Messages,
+    matches: &ArgMatches,
+    printer: &Printer,
+    output: &mut Output,
+    store: Option<&FileStore>,
+) -> Result<(), Failure> {
     let timeout = matches.get_one::<u64>("timeout").copied();
     let until = tokio::time::Instant::now() + Duration::from_secs(timeout.unwrap_or(u64::from(u32::MAX)));
     let timed_out = || Failure::TimedOut(format!("{} s have passed", timeout.unwrap_or_default()));
+    let taking = async {
+        subscribe(client, matches, store).await?;
+        take(client, &mut messages, matches, printer, output).await
+    };
     tokio::select! {
-        result = take(client, &mut messages, matches, printer) => result,
+        result = taking => result,
         () = tokio::time::sleep_until(until) => Err(timed_out()),
         () = interrupted() => Ok(()),
     }
 }
 
-async fn take(client: &Client, messages: &mut Messages, matches: &ArgMatches, printer: &Printer) -> Result<(), Failure> {
-    subscribe(client, matches).await?;
+async fn take(
+    client: &Client,
+    messages: &mut Messages,
+    matches: &ArgMatches,
+    printer: &Printer,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let mut left = matches.get_one::<u64>("count").copied().unwrap_or(u64::MAX);
-    let mut out = io::BufWriter::new(io::stdout());
     while left > 0 {
         let Some(first) = messages.next().await else {
             return match client.ended().await {
@@ -111,29 +140,43 @@ async fn take(client: &Client, messages: &mut Messages, matches: &ArgMatches, pr
         {
             batch.push(incoming);
         }
-        let printed = batch.iter().filter(|incoming| printer.retained || !incoming.retain()).try_for_each(|incoming| {
-            left -= 1;
-            printer.print(incoming, &mut out)
-        });
-        match printed.and_then(|()| out.flush()) {
-            Ok(()) => batch.into_iter().for_each(Incoming::accept),
+        let mut text = Vec::new();
+        let mut ends = Vec::with_capacity(batch.len());
+        for incoming in &batch {
+            if printer.retained || !incoming.retain() {
+                left -= 1;
+                printer.print(incoming, &mut text).map_err(|error| output.failure(&error))?;
+            }
+            ends.push(text.len());
+        }
+        match output.write(&text) {
+            Ok(before) => batch.into_iter().zip(ends).for_each(|(incoming, end)| output.accept(incoming, before + end as u64)),
             // Whoever read this has gone; what was not printed is released.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(Failure::Other(format!("standard output: {error}"))),
+            Err(error) => return Err(output.failure(&error)),
         }
     }
     Ok(())
 }
 
-async fn subscribe(client: &Client, matches: &ArgMatches) -> Result<(), Failure> {
+async fn subscribe(client: &Client, matches: &ArgMatches, store: Option<&FileStore>) -> Result<(), Failure> {
     let strings = |name: &str| -> Vec<String> { matches.get_many::<String>(name).into_iter().flatten().cloned().collect() };
     let ended = strings("unsubscribe");
     if !ended.is_empty() {
         client.unsubscribe(ended.as_slice()).await.map_err(Failure::Request)?;
     }
     let qos = matches.get_one::<Qos>("qos").copied().unwrap_or_default();
-    let extended = client.agreement().is_some_and(|agreement| agreement.dialect.is_extended());
-    let mut asked = client.subscribe(strings("topic").as_slice()).qos(qos);
+    let agreement = client.agreement();
+    let extended = agreement.as_ref().is_some_and(|agreement| agreement.dialect.is_extended());
+    // What a session has that was resumed is not asked for again: retained messages would come again as new ones.
+    let resumed = agreement.is_some_and(|agreement| agreement.session_present);
+    let known = store.filter(|_| resumed).map(|store| store.load().subscriptions).unwrap_or_default();
+    let mut filters = strings("topic");
+    filters.retain(|filter| !known.iter().any(|known| known.filter.as_str() == filter && known.qos == qos));
+    if filters.is_empty() {
+        return Ok(());
+    }
+    let mut asked = client.subscribe(filters.as_slice()).qos(qos);
     if matches.get_flag("no-retained") && extended {
         asked = asked.no_retained();
     }

@@ -4,25 +4,29 @@
 mod incoming;
 mod outgoing;
 mod requests;
+mod restore;
 
 use super::{Reply, Request, State};
+use crate::agreement::Agreement;
 use crate::error::{Error, PublishError, RequestError};
 use crate::event::{Event, of_notice};
 use crate::incoming::{Incoming, Settled};
 use crate::link::Link;
 use crate::options::Options;
 use crate::publish::Order;
+use crate::store::{Journal, Record};
 use crate::subscribe::Wish;
+use bytes::Bytes;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
-use candor_protocol::packet::Qos;
-use candor_protocol::packet::property::SESSION_STATE;
+use candor_protocol::packet::property::{SESSION_INCARNATION, SESSION_STATE};
+use candor_protocol::packet::{PacketId, Qos};
 use candor_protocol::session::{Cause, Delivery, Opened, Outcome, Output, SessionState, Ticket, Token};
 use outgoing::Waiting;
 use requests::Asked;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// The driver's ends of the channels from the handles.
 #[derive(Debug)]
@@ -53,7 +57,14 @@ pub(super) struct Desk {
     /// What is asked for again when the session is lost.
     subscriptions: Vec<Wish>,
     /// Messages above QoS 0 that were handed on and may be settled.
-    open: HashMap<Ticket, Qos>,
+    open: HashMap<Ticket, (Qos, PacketId)>,
+    journal: Journal,
+    /// There was a session before this client, in its store.
+    resumes: bool,
+    /// The server's name for the life of the session that identifiers belong to; empty where it gave none.
+    incarnation: Bytes,
+    /// Who wants to know when so many records are kept.
+    keeping: VecDeque<(u64, oneshot::Sender<()>)>,
     /// A message that the application has no room for; while there is one nothing is read.
     held: VecDeque<Incoming>,
     told_nobody_listens: bool,
@@ -66,6 +77,7 @@ impl Desk {
         settle: mpsc::UnboundedSender<Settled>,
         events: broadcast::Sender<Event>,
         state: watch::Sender<State>,
+        journal: Journal,
     ) -> Self {
         Self {
             options,
@@ -82,6 +94,10 @@ impl Desk {
             pings: VecDeque::new(),
             subscriptions: Vec::new(),
             open: HashMap::new(),
+            journal,
+            resumes: false,
+            incarnation: Bytes::new(),
+            keeping: VecDeque::new(),
             held: VecDeque::new(),
             told_nobody_listens: false,
         }
@@ -142,11 +158,24 @@ impl Desk {
         self.tell(event);
     }
 
+    /// Whether the server resumed a session that is not the one this client knows.
+    pub(super) fn is_another_life(&self, agreement: &Agreement) -> bool {
+        let named = agreement.incarnation.as_ref().filter(|_| agreement.session_present && !self.incarnation.is_empty());
+        named.is_some_and(|incarnation| *incarnation != self.incarnation)
+    }
+
     /// A connection is open: what the server lost is dealt with, and subscriptions are renewed.
     pub(super) fn opened(&mut self, opened: Opened, link: &mut Link, first: bool) {
+        let first = first && !std::mem::take(&mut self.resumes);
         let expected = !first && self.options.session_expiry_s > 0;
         let state = self.session_state(&opened);
         let was_lost = state.is_some_and(|state| !matches!(state, SessionState::Resumed | SessionState::New));
+        if !opened.session_present {
+            self.journal.record(Record::Lost);
+        }
+        let incarnation = opened.dictionary.value(SESSION_INCARNATION).unwrap_or_default();
+        self.journal.record(Record::Begun { client_id: self.options.client_id.clone(), incarnation: incarnation.clone() });
+        self.incarnation = incarnation;
         if !opened.session_present {
             self.open.clear();
             let (mut unsettled, mut resent) = (0, 0);
@@ -190,7 +219,7 @@ impl Desk {
             let _ = reply.send(Err(RequestError::Lost));
         }
         // QoS 1 messages come again as new ones, QoS 2 messages are known again.
-        self.open.retain(|_, qos| *qos == Qos::ExactlyOnce);
+        self.open.retain(|_, (qos, _)| *qos == Qos::ExactlyOnce);
         self.told_nobody_listens = false;
     }
 

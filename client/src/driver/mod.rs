@@ -19,11 +19,13 @@ use crate::incoming::Messages;
 use crate::link::Clock;
 use crate::negotiate::Negotiator;
 use crate::options::Options;
+use crate::store::{Closer, Journal, StoreError, StoredSession};
 use crate::subscribe::{Granted, Wish};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Reason, TopicFilter};
+use candor_protocol::session::Parked;
 use desk::{Desk, Inlets};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Messages that wait for the application.
@@ -54,8 +56,33 @@ pub(crate) enum Request {
     Ping { reply: Reply<Dictionary> },
 }
 
-/// Starts a driver. The last value is told what became of the first connection.
-pub(crate) fn start(options: Arc<Options>) -> (Ends, Messages, broadcast::Receiver<Event>, oneshot::Receiver<Result<(), Error>>) {
+/// The session that a driver starts with, and what ends its store.
+#[derive(Debug)]
+struct Kept {
+    parked: Parked,
+    closer: Option<Closer>,
+}
+
+/// What a driver that was started gives to its handles.
+pub(crate) struct Started {
+    pub(crate) ends: Ends,
+    pub(crate) messages: Messages,
+    pub(crate) events: broadcast::Receiver<Event>,
+    /// What became of the first connection.
+    pub(crate) opened: oneshot::Receiver<Result<(), Error>>,
+}
+
+/// Starts a driver.
+///
+/// # Errors
+/// The session in the store cannot be carried on.
+pub(crate) fn start(options: Arc<Options>) -> Result<Started, StoreError> {
+    let (journal, closer, stored) = match &options.store {
+        Some(store) => {
+            Journal::start(Arc::clone(store), &options.client_id).map(|(journal, closer, stored)| (journal, Some(closer), stored))?
+        }
+        None => (Journal::default(), None, StoredSession::default()),
+    };
     let (orders, order_inlet) = mpsc::channel(ORDERS);
     let (requests, request_inlet) = mpsc::channel(REQUESTS);
     let (leave, leave_inlet) = mpsc::channel(1);
@@ -64,11 +91,14 @@ pub(crate) fn start(options: Arc<Options>) -> (Ends, Messages, broadcast::Receiv
     let (events, receiver) = broadcast::channel(EVENTS);
     let (state_sender, state) = watch::channel(State::Apart);
     let (first, opened) = oneshot::channel();
-    let ends = Ends { orders, requests, leave, events: events.downgrade(), state };
     let handle = Messages { queue, settlement: options.settlement };
     let inlets = Inlets { orders: order_inlet, requests: request_inlet, leave: leave_inlet, settlements };
     let clock = Clock::start();
-    let desk = Desk::new(Arc::clone(&options), messages, settle, events, state_sender);
-    tokio::spawn(run::run(Negotiator::new(options, clock), desk, inlets, first));
-    (ends, handle, receiver, opened)
+    let weak = events.downgrade();
+    let negotiator = Negotiator::new(Arc::clone(&options), clock, journal.clone(), stored.has_begun());
+    let mut desk = Desk::new(options, messages, settle, events, state_sender, journal);
+    let (parked, restored) = desk.restore(stored)?;
+    let ends = Ends { orders, requests, leave, events: weak, state, restored: Arc::new(Mutex::new(restored)) };
+    tokio::spawn(run::run(negotiator, desk, inlets, Kept { parked, closer }, first));
+    Ok(Started { ends, messages: handle, events: receiver, opened })
 }

@@ -1,7 +1,7 @@
 //! The life of a client: connection after connection, and what is done between them.
 
-use super::State;
 use super::desk::{Desk, Inlets};
+use super::{Kept, State};
 use crate::error::Error;
 use crate::event::Event;
 use crate::incoming::{Incoming, Settled};
@@ -9,6 +9,7 @@ use crate::link::{FAREWELL, Link, OpenLink};
 use crate::negotiate::{Established, Negotiator, NotEstablished, error_of_cause};
 use crate::options::Options;
 use crate::reconnect::{Backoff, Verdict};
+use crate::store::StoreError;
 use candor_protocol::session::{Cause, Parked};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +27,17 @@ struct Ended {
 }
 
 /// Drives a client to its end.
-pub(super) async fn run(mut negotiator: Negotiator, mut desk: Desk, mut inlets: Inlets, first: oneshot::Sender<Result<(), Error>>) {
+pub(super) async fn run(
+    mut negotiator: Negotiator,
+    mut desk: Desk,
+    mut inlets: Inlets,
+    kept: Kept,
+    first: oneshot::Sender<Result<(), Error>>,
+) {
     let options = Arc::clone(&negotiator.options);
     let mut backoff = Backoff::new(options.reconnect.clone());
     let mut first = Some(first);
-    let mut parked = Parked::default();
+    let Kept { mut parked, closer } = kept;
     let error = loop {
         let was_open = negotiator.ever_open;
         let ended = match connect(&mut negotiator, &mut desk, &mut inlets, parked).await {
@@ -52,9 +59,17 @@ pub(super) async fn run(mut negotiator: Negotiator, mut desk: Desk, mut inlets: 
         };
         desk.tell(Event::Disconnected { error: ended.error.clone(), retry_in: wait });
         let Some(wait) = wait else { break ended.error };
-        if pause(wait, &mut desk, &mut inlets, &mut parked).await {
-            break Error::Left;
+        if let Some(error) = pause(wait, &mut desk, &mut inlets, &mut parked).await {
+            break error;
         }
+    };
+    // What was settled and handed over so far is kept for the next life.
+    let kept = desk.keep_all(closer, options.connect_timeout).await;
+    // Whoever finds the client ended finds the store free.
+    drop((negotiator, options));
+    let error = match (kept, error) {
+        (Err(store), Error::Left) => Error::Store(store),
+        (_, error) => error,
     };
     desk.end(&error, &mut inlets);
     if let Some(first) = first {
@@ -62,8 +77,20 @@ pub(super) async fn run(mut negotiator: Negotiator, mut desk: Desk, mut inlets: 
     }
 }
 
-/// Makes a connection while messages queue up.
+/// Makes a connection to the session that this client knows. One that is another life of it, by its incarnation, knows other messages
+/// under the same identifiers: it is ended, and everything that was in flight is lost with the one that was meant.
 async fn connect(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inlets, parked: Parked) -> Result<Established, Ended> {
+    let established = connect_once(negotiator, desk, inlets, parked).await?;
+    if !desk.is_another_life(&established.agreement) {
+        return Ok(established);
+    }
+    negotiator.start_over();
+    let parked = established.open.link.abandon().await;
+    connect_once(negotiator, desk, inlets, parked).await
+}
+
+/// Makes a connection while messages queue up.
+async fn connect_once(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inlets, parked: Parked) -> Result<Established, Ended> {
     let establishing = negotiator.establish(parked);
     tokio::pin!(establishing);
     let messages = desk.messages();
@@ -79,19 +106,27 @@ async fn connect(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inle
             },
             () = nobody_stays(&mut inlets.leave, &messages) => return Err(Ended { error: Error::Left, parked: Parked::default(), lived: None }),
             Some(order) = inlets.orders.recv() => desk.take(order, false),
+            failed = desk.store() => match failed {
+                Some(error) => return Err(Ended { error: Error::Store(error), parked: Parked::default(), lived: None }),
+                None => desk.tell_kept(),
+            },
         }
     }
 }
 
-/// Lets time pass between two connections; whether the application left meanwhile.
-async fn pause(wait: Duration, desk: &mut Desk, inlets: &mut Inlets, parked: &mut Parked) -> bool {
+/// Lets time pass between two connections; why the client ends meanwhile, if it does.
+async fn pause(wait: Duration, desk: &mut Desk, inlets: &mut Inlets, parked: &mut Parked) -> Option<Error> {
     let until = Instant::now() + wait;
     let messages = desk.messages();
     loop {
         tokio::select! {
-            () = sleep_until(until) => return false,
-            () = nobody_stays(&mut inlets.leave, &messages) => return true,
+            () = sleep_until(until) => return None,
+            () = nobody_stays(&mut inlets.leave, &messages) => return Some(Error::Left),
             Some(order) = inlets.orders.recv() => desk.take(order, false),
+            failed = desk.store() => match failed {
+                Some(error) => return Some(Error::Store(error)),
+                None => desk.tell_kept(),
+            },
             Some(settled) = inlets.settlements.recv() => {
                 // A plain server could not be told more either, so it makes no difference which dialect is next.
                 if let Some((ticket, outcome)) = desk.settled(settled, true) {
@@ -117,11 +152,12 @@ struct Serving<'a> {
     held_since: Option<Instant>,
     told_held: bool,
     handles_gone: bool,
+    store_failed: Option<StoreError>,
 }
 
 impl<'a> Serving<'a> {
     fn new(options: &'a Options, desk: &'a mut Desk, inlets: &'a mut Inlets) -> Self {
-        Self { options, desk, inlets, held_since: None, told_held: false, handles_gone: false }
+        Self { options, desk, inlets, held_since: None, told_held: false, handles_gone: false, store_failed: None }
     }
 
     async fn serve(mut self, open: OpenLink, first: bool) -> Ended {
@@ -134,9 +170,13 @@ impl<'a> Serving<'a> {
                 break cause;
             }
             self.wait(&mut link).await;
+            if self.store_failed.is_some() {
+                link.session.lost();
+            }
         };
         let dialect = link.session.terms().dialect;
-        let error = error_of_cause(self.options, &cause, dialect, link.failure.as_ref());
+        let of_cause = || error_of_cause(self.options, &cause, dialect, link.failure.as_ref());
+        let error = self.store_failed.take().map_or_else(of_cause, Error::Store);
         let farewell = if cause == Cause::Left { self.options.connect_timeout } else { FAREWELL };
         let (parked, all_written) = link.close(farewell).await;
         self.desk.apart(all_written, dialect);
@@ -170,7 +210,7 @@ impl<'a> Serving<'a> {
         {
             self.desk.take(order, true);
         }
-        while link.session.is_ready()
+        while self.desk.may_ask(link)
             && let Ok(request) = self.inlets.requests.try_recv()
         {
             self.desk.ask(request, link);
@@ -194,13 +234,18 @@ impl<'a> Serving<'a> {
         }
         let messages = self.desk.messages();
         let deadline = link.deadline();
+        let store = self.desk.store();
         tokio::select! {
             biased;
             () = link.turn(!held) => {}
+            failed = store => match failed {
+                Some(error) => self.store_failed = Some(error),
+                None => self.desk.tell_kept(),
+            },
             () = Desk::room(&messages), if held => {}
             Some(settled) = self.inlets.settlements.recv() => self.settle(settled, link),
             Some(order) = self.inlets.orders.recv(), if self.desk.has_room() => self.desk.take(order, true),
-            Some(request) = self.inlets.requests.recv(), if link.session.is_ready() => self.desk.ask(request, link),
+            Some(request) = self.inlets.requests.recv(), if self.desk.may_ask(link) => self.desk.ask(request, link),
             with_will = self.inlets.leave.recv(), if !self.handles_gone => self.leave(with_will, link),
             () = messages.closed(), if self.handles_gone => link.session.leave(false),
             () = sleep_until(told_at.unwrap_or(deadline)), if told_at.is_some() => self.tell_held(),

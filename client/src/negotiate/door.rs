@@ -56,10 +56,9 @@ pub(crate) fn choose(options: &Options, facts: &TransportFacts, known: &Recollec
     }
 }
 
-/// What a client says at a door. `first`: there was no connection before this one.
-pub(crate) fn settings(options: &Options, door: Door, first: bool, until_ms: u64) -> ClientSettings {
+/// What a client says at a door.
+pub(crate) fn settings(options: &Options, door: Door, clean_start: bool, until_ms: u64) -> ClientSettings {
     // In MQTT 3.1.1 the flag also decides whether the session ends with the connection; in the extended dialect its expiry does.
-    let clean_start = first && options.clean_start;
     let clean_session = clean_start || (door != Door::Extended && options.session_expiry_s == 0);
     let will = options.will.as_ref().map(|will| Will {
         message: will.message(),

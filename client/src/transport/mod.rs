@@ -4,6 +4,8 @@ mod tls;
 mod websocket;
 
 pub use tls::TlsFacts;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) use tls::make_config as tls_config;
 
 use crate::address::Address;
 use crate::error::{Step, TransportError};

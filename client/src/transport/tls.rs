@@ -96,7 +96,8 @@ fn modified(path: &PathBuf) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
-fn make_config(options: &TlsOptions, protocols: &[&str], address: &Address) -> Result<ClientConfig, TransportError> {
+/// A configuration of its own, which shares no session with any other.
+pub(crate) fn make_config(options: &TlsOptions, protocols: &[&str], address: &Address) -> Result<ClientConfig, TransportError> {
     let bad = |cause: String| failed(Step::TlsFiles, address, &cause);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));

@@ -13,10 +13,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 /// What a run of the command left behind.
-struct Ran {
-    exit: i32,
-    out: String,
-    error: String,
+pub struct Ran {
+    pub exit: i32,
+    pub out: String,
+    pub error: String,
 }
 
 impl Ran {
@@ -26,19 +26,19 @@ impl Ran {
     }
 }
 
-fn spawn(arguments: &[&str]) -> Child {
+pub fn spawn(arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_candor"));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.spawn().unwrap()
 }
 
-async fn finish(child: Child) -> Ran {
+pub async fn finish(child: Child) -> Ran {
     let output = soon(child.wait_with_output()).await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { exit: output.status.code().unwrap_or(-1), out: text(output.stdout), error: text(output.stderr) }
 }
 
-async fn candor(arguments: &[&str]) -> Ran {
+pub async fn candor(arguments: &[&str]) -> Ran {
     with_input(arguments, "").await
 }
 
@@ -461,6 +461,10 @@ async fn explain_reads_arguments_files_and_standard_input() {
     let ran = with_input(&["explain", "--json"], "d0 00").await;
     let object: Value = serde_json::from_str(&ran.out).unwrap();
     assert!(ran.exit == 0 && object.to_string().contains("PINGRESP"), "{}", ran.out);
+    let place = crate::support::Place::new();
+    std::fs::write(place.file("packets"), [0xD0, 0]).unwrap();
+    let ran = candor(&["explain", "-f", place.file("packets").to_str().unwrap()]).await;
+    assert!(ran.exit == 0 && ran.out.contains("PINGRESP"), "{} {}", ran.out, ran.error);
     let ran = candor(&["explain", "c1 00"]).await;
     assert_eq!((ran.exit, ran.error.as_str()), (1, ""));
     let ran = candor(&["explain", "xyz"]).await;

@@ -4,9 +4,11 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod command;
+mod crashing;
 mod negotiation;
 mod publishing;
 mod reconnecting;
+mod storing;
 mod subscribing;
 mod support;
 mod transports;

@@ -336,6 +336,29 @@ async fn unsubscribing_says_filter_by_filter_what_was_done() {
 }
 
 #[tokio::test]
+async fn requests_without_an_answer_are_bounded_and_those_behind_them_wait() {
+    let mut server = Server::start(Script { mute: true, ..Script::default() }).await;
+    let (client, _messages, _) = connect(server.options().policy(Policy::Require)).await;
+    let asking: Vec<_> = (0..400)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.ping().await })
+        })
+        .collect();
+    for _ in 0..256 {
+        server.wait_for(|seen| matches!(seen, Seen::Ping).then_some(())).await;
+    }
+    // What is published goes past them, and its receipt comes behind everything that was sent before.
+    soon(client.publish("a", "x").qos(Qos::AtLeastOnce).into_future()).await.unwrap();
+    let more = server.all_seen().into_iter().filter(|seen| matches!(seen, Seen::Ping)).count();
+    assert_eq!(more, 0);
+    soon(client.leave()).await;
+    for asked in asking {
+        assert!(soon(asked).await.unwrap().is_err());
+    }
+}
+
+#[tokio::test]
 async fn a_suback_with_too_few_reasons_is_the_servers_fault() {
     let short = |frame: bytes::Bytes| match frame[0] {
         0x90 => vec![bytes::Bytes::copy_from_slice(&[0x90, 3, frame[2], frame[3], 0])],

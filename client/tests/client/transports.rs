@@ -63,6 +63,21 @@ async fn a_reconnect_resumes_the_tls_session() {
 }
 
 #[tokio::test]
+async fn the_next_client_resumes_the_tls_session_too_in_both_schemes() {
+    for transport in [Transport::tls(&[ALPN]), Transport::tls(&[]).websocket(&[ALPN])] {
+        let server = Server::over(transport, vec![Script::default()]).await;
+        let mut resumed = Vec::new();
+        for _ in 0..2 {
+            let (client, _) = connect(forgetful(server.options())).await.unwrap();
+            resumed.push(client.agreement().unwrap().tls.as_ref().unwrap().resumed);
+            soon(client.ping()).await.unwrap();
+            soon(client.leave()).await;
+        }
+        assert_eq!(resumed, [false, true], "{}", server.url());
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_refused() {
     let server = Server::over(Transport::tls(&[]), vec![Script::default()]).await;
     let other = Server::over(Transport::tls(&[]), vec![Script::default()]).await;

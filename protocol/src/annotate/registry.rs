@@ -11,6 +11,7 @@ use crate::packet::problem::PROBLEM_KEYS;
 use crate::packet::profile::{PROFILE_CLAUSES, Requirement};
 use crate::packet::property::{self, KeyInfo, Writer};
 use crate::packet::reason::Reason;
+use crate::session::held::HELD_KEYS;
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -37,6 +38,8 @@ pub(super) enum Registry {
     Profile,
     /// The same, as a client requires them.
     Require,
+    /// `session::held::HELD_KEYS`.
+    Held,
     /// None: the map belongs to an application, an experiment, or a key that is not known.
     Free,
 }
@@ -90,6 +93,10 @@ impl Registry {
                 Some(row) => simple_row(number, row.name, row.meaning, Section::Profile),
                 None => simple_row(number, "unknown clause", "No table has it.", Section::Profile),
             },
+            Registry::Held => match HELD_KEYS.iter().find(|row| row.number == number) {
+                Some(row) => simple_row(number, row.name, row.meaning, Section::Sessions),
+                None => simple_row(number, "unknown key", "No table has it; a reader passes over it.", Section::Sessions),
+            },
             Registry::Free => simple_row(number, "key", "", Section::Dictionary),
         }
     }
@@ -121,6 +128,7 @@ impl Registry {
             n if n == property::PROBLEM.number => Registry::Problem,
             n if n == property::PROFILE.number => Registry::Profile,
             n if n == property::REQUIRE.number => Registry::Require,
+            n if n == property::HELD.number => Registry::Held,
             _ => Registry::Free,
         })
     }

@@ -29,10 +29,11 @@ pub enum Section {
     Problem,
     Profile,
     Notice,
+    Sessions,
 }
 
 impl Section {
-    pub const ALL: [Section; 9] = [
+    pub const ALL: [Section; 10] = [
         Section::Negotiation,
         Section::Subscriptions,
         Section::Reasons,
@@ -42,6 +43,7 @@ impl Section {
         Section::Problem,
         Section::Profile,
         Section::Notice,
+        Section::Sessions,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -55,6 +57,7 @@ impl Section {
             Section::Problem => "problem",
             Section::Profile => "profile",
             Section::Notice => "notice",
+            Section::Sessions => "sessions",
         }
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod ack;
 pub mod connect;
+pub mod disclosure;
 pub mod id;
 pub mod kind;
 pub mod legality;
@@ -26,6 +27,7 @@ pub mod topic;
 
 pub use ack::{Ack, Disconnect, Notice, Ping};
 pub use connect::{ConnAck, Connect, Will};
+pub use disclosure::Disclosure;
 pub use id::{PacketId, Qos};
 pub use kind::Kind;
 pub use message::Message;

@@ -308,6 +308,10 @@ keys! { PACKET_KEYS:
         "The reason, when a notice is about something that another packet would have been the place for."
     RETRY_AFTER: u64 = 58 "retry-after" Server [ConnAck Disconnect];
         "Milliseconds before the client connects again; the client adds a random part of up to half of it."
+    COUNT_MARK: Bytes = 60 "count-mark" Server [ConnAck];
+        "8 bytes that name the count of messages above QoS 0 that begins with this connection."
+    HELD: Dictionary = 62 "held" Both [Connect ConnAck Notice];
+        "What its sender holds of the other's messages, when a session is resumed; in NOTICE with reason confirm alone."
 }
 
 keys! { MESSAGE_KEYS:

@@ -69,6 +69,11 @@ impl std::error::Error for InvalidTopic {}
 /// # Errors
 /// The first rule of section 4.7 that is broken.
 pub fn check_name(name: &[u8]) -> Result<(), InvalidTopic> {
+    // Almost every name is ASCII without anything to object to, and that can be seen of many bytes at a time.
+    let is_plain = |b: u8| b.is_ascii() & (b != 0) & (b != b'+') & (b != b'#');
+    if !name.is_empty() && name.len() <= TOPIC_LEN_MAX && name.iter().fold(true, |plain, &b| plain & is_plain(b)) {
+        return Ok(());
+    }
     check_common(name)?;
     if name.iter().any(|&b| b == b'+' || b == b'#') {
         return Err(InvalidTopic::WildcardInName);

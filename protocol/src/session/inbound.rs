@@ -6,13 +6,17 @@
 //! QoS 2   --PUBLISH--> pending --settle, below 0x80--> PUBREC, committed --PUBREL--> recorded --> PUBCOMP
 //!                      pending --settle, from 0x80---> PUBREC with the reason; the identifier is free
 //! ```
+//! A message that an earlier connection left open is answered when the peer has repeated it, and not before: its repetition may
+//! be on the way, and an answer that crosses it would free the identifier, so that the same message is taken for a new one. The
+//! same holds for PUBCOMP. So nothing that was received on one connection is ever answered on another without being asked.
+//!
 //! Acknowledgements leave in the order of the messages where the terms demand it ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
 
 use super::{Outcome, Ticket};
 use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
-use crate::packet::property;
 use crate::packet::publish::MessageOnly;
+use crate::packet::{Reason, property};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,6 +28,11 @@ pub struct Pending {
     pub qos: Qos,
     pub asked: Asked,
     state: PendingState,
+    number: Option<u64>,
+    /// It came, or was repeated, on this connection.
+    is_here: bool,
+    /// The exchange of this connection lists it with its outcome.
+    is_told: bool,
 }
 
 /// What the sender of a message wants to find in its acknowledgement.
@@ -78,17 +87,60 @@ pub enum Taken {
 pub enum Arrival {
     /// Hand it on under this ticket.
     New(Ticket),
-    /// It is known and committed: answer PUBREC again.
-    Repeated,
+    /// It is known and committed with this reason: answer PUBREC again.
+    Repeated(Reason),
     /// It is known and not settled: the answer is on its way.
     InProgress,
+    /// It is known, and was settled while the peer was away: answer what [`Inbound::settled_meanwhile`] gives.
+    Settled,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+/// A QoS 2 identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Entry {
+    taken: Taken,
+    number: Option<u64>,
+    /// What PUBREC said, or says.
+    reason: Reason,
+}
+
+/// An outcome other than success that was told; the peer may not have heard it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Told {
+    /// How many outcomes were told before it.
+    at: u64,
+    number: u64,
+    reason: Reason,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Inbound {
     next_ticket: Ticket,
     pending: VecDeque<Pending>,
-    taken: BTreeMap<PacketId, Taken>,
+    taken: BTreeMap<PacketId, Entry>,
+    /// QoS 1 messages whose connection ended before they were settled: their repetition, with DUP, keeps the number.
+    interrupted: BTreeMap<PacketId, u64>,
+    /// Outcomes that a peer with one window of messages in flight may not have heard.
+    told: VecDeque<Told>,
+    outcomes: u64,
+    window: u16,
+    /// First arrivals since the count began; `None`: nothing is counted.
+    received: Option<u64>,
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self {
+            next_ticket: 0,
+            pending: VecDeque::new(),
+            taken: BTreeMap::new(),
+            interrupted: BTreeMap::new(),
+            told: VecDeque::new(),
+            outcomes: 0,
+            window: 1,
+            received: None,
+        }
+    }
 }
 
 impl Inbound {
@@ -105,68 +157,200 @@ impl Inbound {
 
     /// The QoS 2 identifiers that are taken.
     pub fn taken(&self) -> impl Iterator<Item = (PacketId, Taken)> {
-        self.taken.iter().map(|(id, taken)| (*id, *taken))
+        self.taken.iter().map(|(id, entry)| (*id, entry.taken))
     }
 
-    /// Takes an identifier up from a record of an earlier life.
+    /// Takes an identifier up from a record of an earlier life, without a number: the count ends with what a store does not keep.
     pub fn restore(&mut self, id: PacketId) {
-        self.taken.insert(id, Taken::Committed);
+        self.taken.insert(id, Entry { taken: Taken::Committed, number: None, reason: Reason::SUCCESS });
     }
 
-    pub fn arrive(&mut self, id: PacketId, qos: Qos, asked: Asked) -> Arrival {
-        if qos == Qos::ExactlyOnce {
-            match self.taken.get(&id) {
-                None => {}
-                Some(Taken::Pending(_)) => return Arrival::InProgress,
-                Some(Taken::Committed | Taken::Releasing) => return Arrival::Repeated,
-            }
+    /// As [`Inbound::restore`], with its number and the reason of its PUBREC, for a store that keeps the count as well.
+    pub fn restore_counted(&mut self, id: PacketId, number: u64, reason: Reason) {
+        self.taken.insert(id, Entry { taken: Taken::Committed, number: Some(number), reason });
+    }
+
+    /// How many first transmissions an earlier life received. It is worth something only if it was kept with every message, in the
+    /// same step; and if no outcome but success was told in the last window, since those are not restored.
+    pub fn restore_count(&mut self, received: u64) {
+        self.received = Some(received);
+    }
+
+    /// First arrivals since the count began; `None`: nothing is counted.
+    pub fn counted(&self) -> Option<u64> {
+        self.received
+    }
+
+    /// The QoS 2 identifiers that are committed, with number and reason: what [`Inbound::restore_counted`] takes.
+    pub fn committed(&self) -> impl Iterator<Item = (PacketId, Option<u64>, Reason)> {
+        let committed = self.taken.iter().filter(|(_, entry)| !matches!(entry.taken, Taken::Pending(_)));
+        committed.map(|(id, entry)| (*id, entry.number, entry.reason))
+    }
+
+    pub(super) fn set_window(&mut self, window: u16) {
+        self.window = self.window.max(window);
+    }
+
+    /// Counts from 0 on, or no more. What is not settled has no number until it is repeated.
+    pub(super) fn begin_count(&mut self, counts: bool) {
+        self.received = counts.then_some(0);
+        self.interrupted.clear();
+        self.told.clear();
+        self.outcomes = 0;
+        self.taken.values_mut().for_each(|entry| entry.number = None);
+        self.pending.iter_mut().for_each(|pending| (pending.number, pending.is_told) = (None, false));
+    }
+
+    /// Whether a PUBLISH repeats one that is open, so that it takes no more of the window.
+    pub fn is_open(&self, id: PacketId, qos: Qos) -> bool {
+        qos == Qos::ExactlyOnce && self.taken.contains_key(&id)
+    }
+
+    pub fn arrive(&mut self, id: PacketId, qos: Qos, dup: bool, asked: Asked) -> Arrival {
+        let interrupted = self.interrupted.remove(&id).filter(|_| dup && qos == Qos::AtLeastOnce);
+        if qos == Qos::ExactlyOnce
+            && let Some(known) = self.repeat(id)
+        {
+            return known;
         }
+        let number = interrupted.or_else(|| self.count());
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         if qos == Qos::ExactlyOnce {
-            self.taken.insert(id, Taken::Pending(ticket));
+            self.taken.insert(id, Entry { taken: Taken::Pending(ticket), number, reason: Reason::SUCCESS });
         }
-        self.pending.push_back(Pending { ticket, id, qos, asked, state: PendingState::Open });
+        self.pending.push_back(Pending { ticket, id, qos, asked, state: PendingState::Open, number, is_here: true, is_told: false });
         Arrival::New(ticket)
     }
 
+    fn count(&mut self) -> Option<u64> {
+        self.received.as_mut().map(|received| {
+            *received += 1;
+            *received
+        })
+    }
+
+    /// A QoS 2 identifier comes again.
+    fn repeat(&mut self, id: PacketId) -> Option<Arrival> {
+        let entry = *self.taken.get(&id)?;
+        let number = entry.number.or_else(|| self.count());
+        self.taken.insert(id, Entry { number, ..entry });
+        let Taken::Pending(ticket) = entry.taken else { return Some(Arrival::Repeated(entry.reason)) };
+        let Some(at) = self.find(ticket) else { return Some(Arrival::InProgress) };
+        let pending = self.pending.get_mut(at)?;
+        let was_here = std::mem::replace(&mut pending.is_here, true);
+        pending.number = number;
+        let is_settled = !was_here && matches!(pending.state, PendingState::Settled(_));
+        Some(if is_settled { Arrival::Settled } else { Arrival::InProgress })
+    }
+
+    fn find(&self, ticket: Ticket) -> Option<usize> {
+        self.pending.binary_search_by_key(&ticket, |pending| pending.ticket).ok()
+    }
+
     /// Settles a message; `answer` is called for each acknowledgement that may leave now.
-    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, in_order: bool, mut answer: impl FnMut(&Pending, Outcome)) {
-        let Ok(at) = self.pending.binary_search_by_key(&ticket, |pending| pending.ticket) else { return };
-        let Some(pending) = self.pending.get_mut(at) else { return };
+    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, in_order: bool, answer: impl FnMut(&Pending, Outcome)) {
+        let Some(pending) = self.find(ticket).and_then(|at| self.pending.get_mut(at)) else { return };
         if pending.state != PendingState::Open {
             return;
         }
-        if pending.qos == Qos::ExactlyOnce {
-            if outcome.reason.is_error() {
-                self.taken.remove(&pending.id);
-            } else {
-                self.taken.insert(pending.id, Taken::Committed);
+        pending.state = PendingState::Settled(outcome);
+        if pending.is_here {
+            self.answer_settled(ticket, in_order, answer);
+        }
+    }
+
+    /// The answer to a message that was settled while its peer was away, and has been repeated.
+    pub fn settled_meanwhile(&mut self, id: PacketId, in_order: bool, answer: impl FnMut(&Pending, Outcome)) {
+        if let Some(Entry { taken: Taken::Pending(ticket), .. }) = self.taken.get(&id) {
+            self.answer_settled(*ticket, in_order, answer);
+        }
+    }
+
+    fn answer_settled(&mut self, ticket: Ticket, in_order: bool, mut answer: impl FnMut(&Pending, Outcome)) {
+        let Some(at) = self.find(ticket) else { return };
+        let Some(Pending { id, qos, number, state: PendingState::Settled(outcome), .. }) = self.pending.get(at) else { return };
+        let (id, qos, number, reason) = (*id, *qos, *number, outcome.reason);
+        self.commit(id, qos, number, reason);
+        if !in_order {
+            self.answer_at(at, &mut answer);
+        }
+        // What nobody has repeated yet holds up nothing: a peer that has given it up will not.
+        let mut at = 0;
+        while let Some(pending) = self.pending.get(at) {
+            match &pending.state {
+                PendingState::Answered => drop(self.pending.remove(at)),
+                _ if !pending.is_here => at += 1,
+                PendingState::Settled(_) => self.answer_at(at, &mut answer),
+                PendingState::Open => break,
             }
         }
-        if in_order {
-            pending.state = PendingState::Settled(outcome);
-        } else {
-            pending.state = PendingState::Answered;
+    }
+
+    fn answer_at(&mut self, at: usize, answer: &mut impl FnMut(&Pending, Outcome)) {
+        let Some(pending) = self.pending.get_mut(at) else { return };
+        if let PendingState::Settled(outcome) = std::mem::replace(&mut pending.state, PendingState::Answered) {
             answer(pending, outcome);
         }
-        while let Some(front) = self.pending.front_mut() {
-            match std::mem::replace(&mut front.state, PendingState::Answered) {
-                PendingState::Open => {
-                    front.state = PendingState::Open;
-                    break;
-                }
-                PendingState::Settled(outcome) => answer(front, outcome),
-                PendingState::Answered => {}
+    }
+
+    /// An outcome is certain, and is, or is about to be, told.
+    fn commit(&mut self, id: PacketId, qos: Qos, number: Option<u64>, reason: Reason) {
+        if qos == Qos::ExactlyOnce {
+            if reason.is_error() {
+                self.taken.remove(&id);
+            } else {
+                self.taken.insert(id, Entry { taken: Taken::Committed, number, reason });
             }
-            self.pending.pop_front();
+        }
+        if let Some(number) = number {
+            self.outcomes += 1;
+            if reason != Reason::SUCCESS && (qos == Qos::AtLeastOnce || reason.is_error()) {
+                self.told.push_back(Told { at: self.outcomes, number, reason });
+            }
+            // The peer has at most one window in flight, and answers arrive in the order they were sent: it has heard all before.
+            let heard = self.outcomes.saturating_sub(u64::from(self.window));
+            while self.told.front().is_some_and(|told| told.at <= heard) {
+                self.told.pop_front();
+            }
+        }
+    }
+
+    /// Every counted message that the peer may believe unfinished: its number, and its outcome if there is one. What is listed
+    /// with an outcome is told with it, once [`Inbound::listed`] says that the list is in force.
+    pub(super) fn list(&mut self) -> BTreeMap<u64, Option<Reason>> {
+        let mut list: BTreeMap<u64, Option<Reason>> = self.told.iter().map(|told| (told.number, Some(told.reason))).collect();
+        list.extend(self.interrupted.values().map(|number| (*number, None)));
+        let committed = self.taken.values().filter(|entry| !matches!(entry.taken, Taken::Pending(_)));
+        list.extend(committed.filter_map(|entry| Some((entry.number?, Some(entry.reason)))));
+        for pending in &mut self.pending {
+            let Some(number) = pending.number else { continue };
+            let outcome = if let PendingState::Settled(outcome) = &pending.state { Some(outcome.reason) } else { None };
+            pending.is_told = outcome.is_some();
+            if pending.state != PendingState::Answered {
+                list.insert(number, outcome);
+            }
+        }
+        list
+    }
+
+    /// The peer acts on the last [`Inbound::list`] (`true`), or will repeat everything.
+    pub(super) fn listed(&mut self, is_in_force: bool) {
+        let (told, rest) = std::mem::take(&mut self.pending).into_iter().partition(|pending| pending.is_told && is_in_force);
+        self.pending = rest;
+        self.pending.iter_mut().for_each(|pending| pending.is_told = false);
+        let told: VecDeque<Pending> = told;
+        for pending in told {
+            if let PendingState::Settled(outcome) = &pending.state {
+                self.commit(pending.id, pending.qos, pending.number, outcome.reason);
+            }
         }
     }
 
     /// PUBREL: whether the identifier was taken, so that its release has to be recorded.
     pub fn release(&mut self, id: PacketId) -> bool {
         match self.taken.get_mut(&id) {
-            Some(taken @ (Taken::Committed | Taken::Releasing)) => {
+            Some(Entry { taken: taken @ (Taken::Committed | Taken::Releasing), .. }) => {
                 *taken = Taken::Releasing;
                 true
             }
@@ -177,7 +361,7 @@ impl Inbound {
     /// The release was recorded: the identifier is free.
     pub fn released(&mut self, id: PacketId) -> bool {
         match self.taken.get(&id) {
-            Some(Taken::Releasing) => self.taken.remove(&id).is_some(),
+            Some(Entry { taken: Taken::Releasing, .. }) => self.taken.remove(&id).is_some(),
             _ => false,
         }
     }
@@ -185,13 +369,28 @@ impl Inbound {
     /// The connection is gone. QoS 1 messages will come again; QoS 2 messages that were handed on stay taken, so that
     /// their repetition is known, and can still be settled.
     pub fn disconnect(&mut self) {
-        self.pending.retain(|pending| pending.qos == Qos::ExactlyOnce && pending.state == PendingState::Open);
+        for pending in &self.pending {
+            if let (Qos::AtLeastOnce, PendingState::Open | PendingState::Settled(_), Some(number)) =
+                (pending.qos, &pending.state, pending.number)
+            {
+                self.interrupted.insert(pending.id, number);
+            }
+        }
+        let taken = &self.taken;
+        self.pending.retain_mut(|pending| {
+            (pending.is_here, pending.is_told) = (false, false);
+            matches!(taken.get(&pending.id), Some(Entry { taken: Taken::Pending(ticket), .. }) if *ticket == pending.ticket)
+        });
+        for entry in self.taken.values_mut().filter(|entry| entry.taken == Taken::Releasing) {
+            entry.taken = Taken::Committed;
+        }
     }
 
     /// Forgets everything; the peer no longer knows this session.
     pub fn clear(&mut self) {
         self.pending.clear();
         self.taken.clear();
+        self.begin_count(false);
     }
 }
 
@@ -213,7 +412,7 @@ mod tests {
     fn acknowledgements_keep_the_order_where_it_is_demanded() {
         let mut inbound = Inbound::default();
         for n in 1..=3 {
-            assert_eq!(inbound.arrive(id(n), Qos::AtLeastOnce, Asked::default()), Arrival::New(u64::from(n) - 1));
+            assert_eq!(inbound.arrive(id(n), Qos::AtLeastOnce, false, Asked::default()), Arrival::New(u64::from(n) - 1));
         }
         assert_eq!(settle(&mut inbound, 1, true), []);
         assert_eq!(settle(&mut inbound, 2, true), []);
@@ -225,7 +424,7 @@ mod tests {
     fn acknowledgements_go_at_once_where_order_is_free() {
         let mut inbound = Inbound::default();
         for n in 1..=3 {
-            inbound.arrive(id(n), Qos::AtLeastOnce, Asked::default());
+            inbound.arrive(id(n), Qos::AtLeastOnce, false, Asked::default());
         }
         assert_eq!(settle(&mut inbound, 1, false), [2]);
         assert_eq!(settle(&mut inbound, 1, false), []);
@@ -236,33 +435,33 @@ mod tests {
     #[test]
     fn a_qos_2_identifier_is_taken_until_it_is_released() {
         let mut inbound = Inbound::default();
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::New(0));
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::InProgress);
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::New(0));
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::InProgress);
         assert!(!inbound.release(id(7)));
         settle(&mut inbound, 0, true);
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::Repeated);
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::Repeated(Reason::SUCCESS));
         assert!(inbound.release(id(7)) && inbound.released(id(7)));
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::New(1));
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::New(1));
     }
 
     #[test]
     fn a_refused_qos_2_message_frees_its_identifier() {
         let mut inbound = Inbound::default();
-        inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default());
+        inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default());
         let refused = Outcome::refused(crate::packet::Refusal::bare(crate::packet::Reason::NOT_AUTHORIZED));
         inbound.settle(0, refused, true, |_, _| {});
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, Asked::default()), Arrival::New(1));
+        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::New(1));
     }
 
     #[test]
     fn an_unsettled_qos_2_message_survives_the_connection() {
         let mut inbound = Inbound::default();
-        inbound.arrive(id(1), Qos::AtLeastOnce, Asked::default());
-        inbound.arrive(id(2), Qos::ExactlyOnce, Asked::default());
+        inbound.arrive(id(1), Qos::AtLeastOnce, false, Asked::default());
+        inbound.arrive(id(2), Qos::ExactlyOnce, false, Asked::default());
         inbound.disconnect();
         assert_eq!(inbound.open(), 1);
-        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, Asked::default()), Arrival::InProgress);
+        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, false, Asked::default()), Arrival::InProgress);
         assert_eq!(settle(&mut inbound, 1, true), [2]);
-        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, Asked::default()), Arrival::Repeated);
+        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, false, Asked::default()), Arrival::Repeated(Reason::SUCCESS));
     }
 }

@@ -22,18 +22,23 @@
 //! | messages to the peer: identifiers, window, retransmission | [`outbound`] |
 //! | keep alive and other deadlines | [`clock`] |
 //! | what a server grants | [`policy`] |
+//! | what both ends hold when an extended session is resumed | [`resume`], [`held`], [`reconcile`] |
 //! | what outlives a connection | [`Parked`] |
 
 pub mod clock;
+pub mod held;
 pub mod inbound;
 pub mod open;
 pub mod opening;
 pub mod outbound;
 pub mod output;
 pub mod policy;
+pub mod reconcile;
+pub mod resume;
 
+pub use held::{Held, Mark};
 pub use opening::{ClientSettings, OfferSettings};
-pub use outbound::Delivery;
+pub use outbound::{Delivery, Restored};
 pub use output::{Answer, Cause, Opened, Outcome, Output, Record, Sending, Ticket, Token};
 pub use policy::{Acceptance, Extended, ServerPolicy, SessionState};
 
@@ -83,22 +88,34 @@ pub struct Session {
     clock: Clock,
     /// What is left of the negotiation on a plain connection.
     trial: Option<Box<Trial>>,
+    /// Acknowledgements that wait for the end of the negotiation: at most one for each message in the peer's window.
+    held_back: Vec<Packet>,
+    /// The count of messages above QoS 0 that both ends keep.
+    mark: Option<Mark>,
+    /// Client: whether this connection's CONNECT or confirm said what is held.
+    has_said_held: bool,
     will: Option<Box<Will>>,
     outputs: VecDeque<Output>,
 }
 
 /// What outlives a connection.
+///
+/// A store that keeps only some of it may restore what it has ([`Outbound::restore`], [`Inbound::restore`]) and leave `mark` empty:
+/// the next extended connection then resumes as MQTT 3.1.1 has it, and begins a new count.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Parked {
     pub inbound: Inbound,
     pub outbound: Outbound,
     /// Whether the last connection was extended: the next plain one may become so, and deliveries wait for that.
     pub was_extended: bool,
+    /// The count that both ends keep. It stands for exact numbers at both ends: where `inbound` or `outbound` were restored without
+    /// theirs, it must be `None`.
+    pub mark: Option<Mark>,
 }
 
 impl Default for Parked {
     fn default() -> Self {
-        Self { inbound: Inbound::default(), outbound: Outbound::new(1), was_extended: false }
+        Self { inbound: Inbound::default(), outbound: Outbound::new(1), was_extended: false, mark: None }
     }
 }
 
@@ -114,7 +131,9 @@ impl Parked {
             Record::Released(id) => {
                 self.inbound.released(id);
             }
-            Record::Received(_) => {}
+            Record::Received(id) => {
+                self.outbound.recorded(id);
+            }
         }
     }
 }
@@ -158,8 +177,22 @@ impl Session {
     }
 
     fn new(side: Side, phase: Phase, terms: Terms, parked: Parked, clock: Clock) -> Self {
-        let Parked { inbound, outbound, .. } = parked;
-        Self { side, phase, terms, inbound, outbound, clock, trial: None, will: None, outputs: VecDeque::new() }
+        let Parked { inbound, outbound, mark, .. } = parked;
+        let held_back = Vec::new();
+        Self {
+            side,
+            phase,
+            terms,
+            inbound,
+            outbound,
+            clock,
+            trial: None,
+            held_back,
+            mark,
+            has_said_held: false,
+            will: None,
+            outputs: VecDeque::new(),
+        }
     }
 
     pub fn role(&self) -> Role {
@@ -273,6 +306,7 @@ impl Session {
         if self.outbound.credit() == 0 || self.outbound.has_waiting() {
             return Admitted::Later;
         }
+        self.uncounted_if_plain();
         let delivery = Delivery { message: message.clone(), qos, retain, hop: hop.clone() };
         Admitted::Now(Some(self.outbound.start(delivery, token)))
     }
@@ -306,15 +340,21 @@ impl Session {
     /// Gives up a delivery that would be sent again, because the peer may no longer get it; its identifier is free.
     pub fn withdraw(&mut self, id: crate::packet::PacketId) -> Option<Delivery> {
         let message = self.outbound.finish(id)?;
+        // The peer may hold it, and would be told that it cannot.
+        self.end_count();
         self.send_again();
         Some(*message.delivery)
     }
 
     /// Settles a message that was handed on.
     pub fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.answer_messages(|inbound, in_order, answer| inbound.settle(ticket, outcome, in_order, answer));
+    }
+
+    /// Sends the acknowledgements that `settle` says may leave.
+    fn answer_messages(&mut self, settle: impl FnOnce(&mut Inbound, bool, &mut dyn FnMut(&inbound::Pending, Outcome))) {
         let mut answers: Vec<Packet> = Vec::new();
-        let in_order = self.terms.acks_in_order;
-        self.inbound.settle(ticket, outcome, in_order, |pending, outcome| {
+        settle(&mut self.inbound, self.terms.acks_in_order, &mut |pending, outcome| {
             let ack = outcome.to_ack(pending.id, &pending.asked);
             answers.push(if pending.qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) });
         });
@@ -332,7 +372,7 @@ impl Session {
                 }
             }
             Record::Received(id) => {
-                if self.is_open() && self.outbound.get(id).is_some() {
+                if self.outbound.recorded(id) && self.is_open() {
                     self.send(Packet::PubRel(crate::packet::Ack::success(id)));
                 }
             }
@@ -363,6 +403,7 @@ impl Session {
 
     fn say_goodbye(&mut self, refusal: &Refusal) {
         if self.terms.dialect.is_extended() && self.is_open() {
+            let refusal = self.disclosed(refusal);
             let dictionary = match refusal.problem.is_empty() {
                 true => Default::default(),
                 false => Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary()),
@@ -370,6 +411,14 @@ impl Session {
             let reason =
                 if refusal.reason.allowed_in(crate::packet::Kind::Disconnect) { refusal.reason } else { Reason::UNSPECIFIED_ERROR };
             self.send(Packet::Disconnect(Disconnect { reason, dictionary }));
+        }
+    }
+
+    /// What of a refusal the other end is told.
+    fn disclosed(&self, refusal: &Refusal) -> Refusal {
+        match &self.side {
+            Side::Server(policy) => policy.disclosure.of(refusal),
+            Side::Client(_) => refusal.clone(),
         }
     }
 
@@ -401,6 +450,7 @@ impl Session {
         let was_open = self.is_open();
         self.phase = Phase::Closed;
         self.trial = None;
+        self.held_back = Vec::new();
         self.inbound.disconnect();
         for token in self.outbound.disconnect() {
             self.outputs.push_back(Output::Answered { token, answer: Answer::Lost });
@@ -422,6 +472,7 @@ impl Session {
             inbound: std::mem::take(&mut self.inbound),
             outbound: std::mem::replace(&mut self.outbound, Outbound::new(1)),
             was_extended: self.terms.dialect.is_extended(),
+            mark: self.mark.take(),
         }
     }
 }

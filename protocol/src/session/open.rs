@@ -1,7 +1,7 @@
 //! The packets of an open connection. What may come at all is decided here; each packet then goes to its concern.
 
 use super::inbound::{Arrival, Asked, TAG_LEN_MAX, tag_of};
-use super::outbound::{InFlight, Stage};
+use super::outbound::{Again, InFlight, Stage};
 use super::{Answer, Cause, Outcome, Output, Record, Session, Side};
 use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
@@ -78,7 +78,9 @@ impl Session {
     /// Answers a packet that was refused before anybody looked at what it wants: with its acknowledgement where it has
     /// one, with a notice where it has none and the connection can go on, else with a close.
     fn refuse_packet(&mut self, packet: Packet, refusal: Refusal) {
-        self.outputs.push_back(Output::Refused { kind: packet.kind(), refusal: refusal.clone() });
+        let disclosed = self.disclosed(&refusal);
+        self.outputs.push_back(Output::Refused { kind: packet.kind(), refusal });
+        let refusal = disclosed;
         let problem = Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary());
         match packet {
             Packet::Publish(Publish { qos: Qos::AtMostOnce, message, dictionary, .. }) => {
@@ -112,24 +114,29 @@ impl Session {
             return;
         };
         // What a plain peer was never told it cannot break: there the driver stops reading instead.
-        if self.terms.dialect.is_extended() && self.inbound.open() >= usize::from(self.terms.receive_window) {
+        let is_more = !self.inbound.is_open(id, publish.qos);
+        if is_more && self.terms.dialect.is_extended() && self.inbound.open() >= usize::from(self.terms.receive_window) {
             let window = u64::from(self.terms.receive_window);
             let problem = Problem::titled("more messages were sent at once than agreed").field("receive-maximum").limit(window, window + 1);
             return self.refuse_connection(Refusal::new(Reason::RECEIVE_MAXIMUM_EXCEEDED, problem.retry(Retry::Changed)));
         }
-        match self.inbound.arrive(id, publish.qos, Asked::of(&publish.dictionary)) {
+        self.uncounted_if_plain();
+        match self.inbound.arrive(id, publish.qos, publish.dup, Asked::of(&publish.dictionary)) {
             Arrival::New(ticket) => self.outputs.push_back(Output::Message { ticket: Some(ticket), publish }),
-            Arrival::Repeated => self.send(Packet::PubRec(Ack::success(id))),
+            Arrival::Repeated(reason) => self.send(Packet::PubRec(Ack::new(id, reason, Dictionary::EMPTY))),
             Arrival::InProgress => {}
+            Arrival::Settled => self.answer_messages(|inbound, in_order, answer| inbound.settled_meanwhile(id, in_order, answer)),
         }
     }
 
     /// PUBACK or PUBCOMP: the end of a delivery.
     fn receive_final(&mut self, ack: &Ack, qos: Qos) {
         let Some(message) = self.outbound.get(ack.id) else { return };
-        let is_due =
-            message.delivery.qos == qos && (qos == Qos::AtLeastOnce || matches!(message.stage, Stage::Received | Stage::Waiting(true)));
-        if !is_due {
+        let is_due = match qos {
+            Qos::AtLeastOnce => message.stage != Stage::Waiting(Again::New),
+            _ => matches!(message.stage, Stage::Received | Stage::Waiting(Again::Release)),
+        };
+        if message.delivery.qos != qos || !is_due {
             return;
         }
         let Some(message) = self.outbound.finish(ack.id) else { return };
@@ -155,7 +162,7 @@ impl Session {
             return self.send(Packet::PubRel(unknown));
         };
         if ack.reason.is_error() {
-            if message.stage == Stage::Received {
+            if !matches!(message.stage, Stage::Published | Stage::Waiting(Again::Publish)) {
                 return;
             }
             if let Some(message) = self.outbound.finish(ack.id) {
@@ -163,18 +170,20 @@ impl Session {
             }
             return;
         }
-        if matches!(message.stage, Stage::Published | Stage::Waiting(false)) {
-            let outcome = Outcome::of_ack(ack);
-            message.committed = (outcome != Outcome::accepted()).then(|| Box::new(outcome));
-        }
         match message.stage {
-            Stage::Published => {
-                message.stage = Stage::Received;
+            Stage::Published | Stage::Waiting(Again::Publish) => {
+                let outcome = Outcome::of_ack(ack);
+                message.committed = (outcome != Outcome::accepted()).then(|| Box::new(outcome));
+                if message.stage == Stage::Published {
+                    message.stage = Stage::Recording;
+                } else {
+                    // Not sent again on this connection yet, but the peer has it all the same.
+                    self.outbound.is_received_early(ack.id);
+                }
                 self.outputs.push_back(Output::Record(Record::Received(ack.id)));
             }
-            // Not sent again on this connection yet, but the peer has it all the same.
-            Stage::Waiting(_) => message.stage = Stage::Waiting(true),
             Stage::Received => self.send(Packet::PubRel(Ack::success(ack.id))),
+            Stage::Recording | Stage::Waiting(_) => {}
         }
     }
 

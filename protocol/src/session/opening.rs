@@ -6,10 +6,10 @@
 //! ```
 //! On a plain connection a *trial* may still be running when it is open: see [`Trial`].
 
-use super::outbound::Stage;
+use super::outbound::{Again, Stage};
 use super::policy::{Acceptance, ServerPolicy, SessionState, terms_of_connack};
 use super::{Cause, Opened, Output, Parked, Phase, Sending, Session, Side};
-use crate::codec::dictionary::{Dictionary, Limits};
+use crate::codec::dictionary::{Dictionary, Limits, MapBuilder};
 use crate::codec::error::Malformed;
 use crate::codec::frame::Frame;
 use crate::dialect::offer::{Accept, BadAccept, Nonce, OFFER_ID, Offer, TranscriptHash};
@@ -83,11 +83,12 @@ pub(super) enum Opening {
 pub(super) enum Trial {
     /// Server: the next packet may be an offer. `hold_until_ms` while deliveries wait for it.
     MayOffer { connect: Box<Connect>, frame: Frame, acceptance: Acceptance, session_present: bool, hold_until_ms: Option<u64> },
-    /// Server: the accept was sent; the next packet but for one PINGREQ may be its confirm.
+    /// Server: the accept was sent; the next packet but for one PINGREQ may be its confirm. Until then nothing leaves but
+    /// PINGRESP, whose bytes are the same in both dialects: the client reads everything behind the accept as extended.
     AwaitConfirm { terms: Box<Terms>, dictionary: Dictionary, session_present: bool, confirm: Bytes, pinged: bool },
     /// Client: CONNACK came, the answer to the offer has not. What the client owes meanwhile, at most one acknowledgement for
     /// each message in the server's window, is held back: it is silent until it knows.
-    AwaitAnswer { session_present: bool, held_back: Vec<Packet> },
+    AwaitAnswer { session_present: bool },
     /// Client: the answer was no; a yes may not follow.
     Declined,
 }
@@ -98,7 +99,13 @@ impl Session {
         let Side::Client(settings) = &self.side else { return };
         let settings = Arc::clone(settings);
         self.terms.receive_size_max = settings.packet_size_max;
-        self.outputs.push_back(Output::Send(Packet::Connect(Box::new(settings.connect.clone()))));
+        let mut connect = settings.connect.clone();
+        if connect.dialect.is_extended() && !connect.clean_session {
+            let held = self.held_of_client();
+            self.has_said_held = !held.is_empty();
+            connect.dictionary = MapBuilder::new().merge(&connect.dictionary).merge(&held).finish();
+        }
+        self.outputs.push_back(Output::Send(Packet::Connect(Box::new(connect))));
         if let Some(packet) = offer_packet(&settings) {
             self.outputs.push_back(Output::Send(Packet::Unsubscribe(Box::new(packet))));
             self.outputs.push_back(Output::Send(Packet::PingReq(Default::default())));
@@ -121,7 +128,7 @@ impl Session {
             Err(BadConnect::Malformed(error)) => return self.malformed(error),
             Err(BadConnect::UnsupportedLevel(level)) => {
                 let problem = Problem::titled(format!("protocol level {level} is not served")).retry(Retry::Never);
-                return self.refuse(Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
+                return self.refuse_unknown(&Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
             }
         };
         self.terms.dialect = connect.dialect;
@@ -133,18 +140,33 @@ impl Session {
             Ok(()) => self.outputs.push_back(Output::Connect(connect)),
             Err(refusal) => {
                 self.outputs.push_back(Output::Refused { kind: Kind::Connect, refusal: refusal.clone() });
-                self.refuse(refusal);
+                self.refuse_unknown(&refusal);
             }
         }
+    }
+
+    /// Refuses somebody of whom it is not known who it is.
+    fn refuse_unknown(&mut self, refusal: &Refusal) {
+        let Side::Server(policy) = &self.side else { return };
+        // What fails of the client's own demands is said all the same: the profile that goes with this reason shows it.
+        let disclosure = match refusal.reason {
+            Reason::PROFILE_NOT_AVAILABLE => policy.disclosure,
+            _ => policy.disclosure.before_authentication(),
+        };
+        let disclosed = disclosure.of(refusal);
+        self.refuse(disclosed);
     }
 
     /// Server: refuses the CONNECT that was handed on. A problem says why; with [`Reason::PROFILE_NOT_AVAILABLE`] the
     /// profile that is available goes with it.
     pub fn refuse(&mut self, refusal: Refusal) {
-        if !matches!(self.phase, Phase::Opening(_)) {
-            return;
+        if matches!(self.phase, Phase::Opening(_)) {
+            self.refuse_connect(refusal);
         }
-        let mut map = crate::codec::dictionary::MapBuilder::new();
+    }
+
+    fn refuse_connect(&mut self, refusal: Refusal) {
+        let mut map = MapBuilder::new();
         if !refusal.problem.is_empty() {
             map.set(property::PROBLEM, &refusal.problem.to_dictionary());
         }
@@ -169,13 +191,24 @@ impl Session {
         let session_present = acceptance.state == SessionState::Resumed && parked.is_some();
         let was_extended = parked.as_ref().is_some_and(|parked| parked.was_extended);
         if let Some(parked) = parked {
-            (self.inbound, self.outbound) = (parked.inbound, parked.outbound);
+            (self.inbound, self.outbound, self.mark) = (parked.inbound, parked.outbound, parked.mark);
         }
-        self.will = connect.will.clone().map(Box::new);
         self.adopt(policy.terms(connect.dialect, &connect, &connect.dictionary));
         let extended = connect.dialect.is_extended();
-        let dictionary = if extended { policy.connack(&self.terms, connect.keep_alive_s, &acceptance) } else { Dictionary::EMPTY };
+        let mut dictionary = if extended { policy.connack(&self.terms, connect.keep_alive_s, &acceptance) } else { Dictionary::EMPTY };
+        let mut outputs = Vec::new();
+        if extended {
+            match self.resume_by_connect(&connect.dictionary, &acceptance.count_mark) {
+                Ok((said, followed)) => (dictionary, outputs) = (MapBuilder::new().merge(&dictionary).merge(&said).finish(), followed),
+                Err(refusal) => {
+                    self.outputs.push_back(Output::Refused { kind: Kind::Connect, refusal: refusal.clone() });
+                    return self.refuse_connect(refusal);
+                }
+            }
+        }
+        self.will = connect.will.clone().map(Box::new);
         self.send(Packet::ConnAck(Box::new(ConnAck { session_present, reason: Reason::SUCCESS, dictionary })));
+        self.outputs.extend(outputs);
         if connect.dialect == Dialect::V311 && policy.extended == super::Extended::On {
             let hold_until_ms = was_extended.then_some(now_ms + HOLD_MS);
             self.trial = Some(Box::new(Trial::MayOffer { connect, frame, acceptance, session_present, hold_until_ms }));
@@ -185,6 +218,7 @@ impl Session {
 
     fn adopt(&mut self, terms: Terms) {
         self.outbound.set_window(terms.send_window);
+        self.inbound.set_window(terms.receive_window);
         self.terms = terms;
     }
 
@@ -201,6 +235,7 @@ impl Session {
             },
         };
         if connack.reason.is_error() {
+            self.forget_refused_count(&connack.dictionary);
             return self.close(Cause::ConnectRefused { connack });
         }
         self.phase = Phase::Open;
@@ -218,7 +253,7 @@ impl Session {
         let believed = !settings.connect.dialect.tells_session_present() && !settings.connect.clean_session;
         let session_present = connack.session_present || believed;
         if settings.offer.is_some() && !settings.connect.dialect.is_extended() {
-            self.trial = Some(Box::new(Trial::AwaitAnswer { session_present, held_back: Vec::new() }));
+            self.trial = Some(Box::new(Trial::AwaitAnswer { session_present }));
         } else {
             self.opened(session_present, connack.dictionary, false);
         }
@@ -228,15 +263,34 @@ impl Session {
     fn opened(&mut self, session_present: bool, dictionary: Dictionary, declined: bool) {
         let mut lost = Vec::new();
         if !session_present {
+            self.mark = None;
             self.inbound.clear();
             lost.extend(self.outbound.clear().into_iter().map(|message| {
-                let taken = matches!(message.stage, Stage::Received | Stage::Waiting(true));
+                let taken = matches!(message.stage, Stage::Recording | Stage::Received | Stage::Waiting(Again::Release));
                 (message.token, *message.delivery, taken)
             }));
         }
-        let opened = Opened { terms: self.terms.clone(), session_present, dictionary, lost, declined };
-        self.outputs.push_back(Output::Opened(Box::new(opened)));
-        self.send_again();
+        let resumed = if self.terms.dialect.is_extended() {
+            let said = std::mem::take(&mut self.has_said_held) && session_present;
+            self.resume_as_client(&dictionary, said)
+        } else {
+            Ok(Vec::new())
+        };
+        match resumed {
+            Ok(outputs) => {
+                let opened = Opened { terms: self.terms.clone(), session_present, dictionary, lost, declined };
+                self.outputs.push_back(Output::Opened(Box::new(opened)));
+                self.outputs.extend(outputs);
+                self.send_again();
+            }
+            Err(refusal) => self.refuse_held(refusal),
+        }
+    }
+
+    /// The peer cannot hold what it says: neither end's count is worth anything any more.
+    fn refuse_held(&mut self, refusal: Refusal) {
+        self.end_count();
+        self.refuse_connection(refusal);
     }
 
     /// Sends what an earlier connection left open, as far as the window allows.
@@ -244,11 +298,14 @@ impl Session {
         if !self.is_ready() {
             return;
         }
-        while let Some((id, message)) = self.outbound.resend() {
+        if self.outbound.has_waiting() {
+            self.uncounted_if_plain();
+        }
+        while let Some((id, dup, message)) = self.outbound.resend() {
             let packet = match message.stage {
                 Stage::Received => Some(Packet::PubRel(Ack::success(id))),
                 _ => {
-                    let sending = Sending { id: Some(id), dup: true, delivery: (*message.delivery).clone() };
+                    let sending = Sending { id: Some(id), dup, delivery: (*message.delivery).clone() };
                     self.outputs.push_back(Output::Publish(sending));
                     None
                 }
@@ -289,13 +346,27 @@ impl Session {
         matches!(self.trial.as_deref(), Some(Trial::AwaitAnswer { .. }))
     }
 
-    /// Keeps an acknowledgement until the answer to the offer is there; gives the packet back when none is waited for.
+    /// The one place where a negotiation keeps packets in: gives the packet back if it may leave now. A client that waits for the
+    /// answer to its offer, and a server that waits for the confirm of its accept, do not know how their peer would read it.
     pub(super) fn hold_back(&mut self, packet: Packet) -> Option<Packet> {
-        match self.trial.as_deref_mut() {
-            Some(Trial::AwaitAnswer { held_back, .. }) if packet.kind() != Kind::Disconnect => held_back.push(packet),
-            _ => return Some(packet),
+        let is_held = match self.trial.as_deref() {
+            Some(Trial::AwaitAnswer { .. }) => packet.kind() != Kind::Disconnect,
+            Some(Trial::AwaitConfirm { .. }) => packet.kind() != Kind::PingResp,
+            _ => false,
+        };
+        if !is_held {
+            return Some(packet);
+        }
+        // A notice may be lost with its connection; to a plain client it is nothing at all.
+        if packet.kind() != Kind::Notice {
+            self.held_back.push(packet);
         }
         None
+    }
+
+    /// The negotiation has ended: what it held back leaves, in the dialect that it ended with.
+    fn let_go(&mut self) {
+        std::mem::take(&mut self.held_back).into_iter().for_each(|packet| self.send(packet));
     }
 
     /// Whether `frame` may be the confirm that the server waits for.
@@ -324,7 +395,7 @@ impl Session {
                 self.receive_confirm(*terms, dictionary, session_present, &confirm, &notice);
                 None
             }
-            (Trial::AwaitAnswer { session_present, held_back }, packet) => self.receive_answer(session_present, held_back, packet),
+            (Trial::AwaitAnswer { session_present }, packet) => self.receive_answer(session_present, packet),
             (Trial::Declined, packet) => {
                 self.trial = Some(Box::new(Trial::Declined));
                 match packet {
@@ -337,6 +408,7 @@ impl Session {
             }
             // Any other packet means that the connection stays plain.
             (_, packet) => {
+                self.let_go();
                 self.send_again();
                 Some(packet)
             }
@@ -355,11 +427,13 @@ impl Session {
         let policy: Arc<ServerPolicy> = Arc::clone(policy);
         let terms = policy.terms(Dialect::Extended, connect, &offer.dictionary);
         let dictionary = policy.connack(&terms, connect.keep_alive_s, acceptance);
+        let resumption = self.resume_offered(session_present, &acceptance.count_mark);
+        let dictionary = MapBuilder::new().merge(&dictionary).merge(&resumption).finish();
         let accept = Accept { nonce: offer.nonce, hash: transcript, session_present, dictionary: dictionary.clone() }.to_bytes();
         let confirm = Accept::confirm_hash(&accept);
         let answer = UnsubAck { id: OFFER_ID, reasons: Vec::new(), dictionary: Dictionary::EMPTY, accept };
-        self.trial = Some(Box::new(Trial::AwaitConfirm { terms: Box::new(terms), dictionary, session_present, confirm, pinged: false }));
         self.send(Packet::UnsubAck(Box::new(answer)));
+        self.trial = Some(Box::new(Trial::AwaitConfirm { terms: Box::new(terms), dictionary, session_present, confirm, pinged: false }));
     }
 
     fn receive_confirm(&mut self, terms: Terms, dictionary: Dictionary, session_present: bool, confirm: &Bytes, notice: &Notice) {
@@ -370,24 +444,31 @@ impl Session {
             return self.close(Cause::Refused(Refusal::new(Reason::PROTOCOL_ERROR, problem)));
         }
         self.adopt(terms);
-        let opened = Opened { terms: self.terms.clone(), session_present, dictionary, lost: Vec::new(), declined: false };
-        self.outputs.push_back(Output::Opened(Box::new(opened)));
-        self.send_again();
+        match self.resume_by_confirm(&dictionary, &notice.dictionary) {
+            Ok(outputs) => {
+                let opened = Opened { terms: self.terms.clone(), session_present, dictionary, lost: Vec::new(), declined: false };
+                self.outputs.push_back(Output::Opened(Box::new(opened)));
+                self.outputs.extend(outputs);
+                self.let_go();
+                self.send_again();
+            }
+            Err(refusal) => self.refuse_held(refusal),
+        }
     }
 
     /// Client: what comes between CONNACK and the end of the negotiation.
-    fn receive_answer(&mut self, session_present: bool, held_back: Vec<Packet>, packet: Packet) -> Option<Packet> {
+    fn receive_answer(&mut self, session_present: bool, packet: Packet) -> Option<Packet> {
         match packet {
             Packet::UnsubAck(packet) if packet.id == OFFER_ID && packet.accept.is_empty() => self.declined(session_present),
             Packet::UnsubAck(packet) if packet.id == OFFER_ID => self.receive_accept(&packet.accept),
             Packet::PingResp(_) => self.declined(session_present),
             // Messages of a resumed session come in between, plain.
             packet => {
-                self.trial = Some(Box::new(Trial::AwaitAnswer { session_present, held_back }));
+                self.trial = Some(Box::new(Trial::AwaitAnswer { session_present }));
                 return Some(packet);
             }
         }
-        held_back.into_iter().for_each(|packet| self.send(packet));
+        self.let_go();
         None
     }
 
@@ -416,7 +497,12 @@ impl Session {
             &accept.dictionary,
         );
         self.adopt(terms);
-        let dictionary = Dictionary::with(property::CONFIRM_HASH, &Accept::confirm_hash(bytes));
+        let held = match self.held_for_confirm(accept.session_present, &accept.dictionary) {
+            Ok(held) => held,
+            Err(refusal) => return self.refuse_held(refusal),
+        };
+        self.has_said_held = !held.is_empty();
+        let dictionary = MapBuilder::new().set(property::CONFIRM_HASH, &Accept::confirm_hash(bytes)).merge(&held).finish();
         self.send(Packet::Notice(Notice { reason: Reason::CONFIRM, dictionary }));
         self.opened(accept.session_present, accept.dictionary, false);
     }

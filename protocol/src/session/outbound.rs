@@ -6,7 +6,8 @@
 //!         Published --PUBREC from 0x80---------------------> settled
 //! ```
 //! After a connection was lost every message is `Waiting` until it is sent again, with DUP and its identifier
-//! ([MQTT-4.4.0-1]), in the order of the first sendings ([MQTT-4.6.0-1]).
+//! ([MQTT-4.4.0-1]), in the order of the first sendings ([MQTT-4.6.0-1]). Where both ends count, each message has a number, and
+//! what the peer says it holds decides what is sent again, and how: see [`reconcile`](super::reconcile).
 
 use super::{Outcome, Token};
 use crate::codec::dictionary::Dictionary;
@@ -27,18 +28,34 @@ pub struct Delivery {
 /// How far a delivery above QoS 0 has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Sent on an earlier connection, not yet on this one. `true`: PUBREC had come, so PUBREL is owed.
-    Waiting(bool),
+    /// Sent on an earlier connection, not yet on this one.
+    Waiting(Again),
     /// PUBLISH was sent.
     Published,
-    /// PUBREC 0 came; it is being recorded, or PUBREL was sent.
+    /// PUBREC 0 came on this connection and is being recorded: PUBREL waits for that. If the connection ends before, PUBLISH is
+    /// sent again: PUBREL on the strength of what is not kept would lose the message's identifier in a crash.
+    Recording,
+    /// PUBREC 0 was recorded, and PUBREL was sent.
     Received,
+}
+
+/// What is sent again on the next connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Again {
+    /// PUBLISH with DUP and its identifier.
+    Publish,
+    /// PUBREL: that PUBREC came is recorded.
+    Release,
+    /// PUBLISH as if it had never been sent: the peer said that it did not receive it.
+    New,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InFlight {
     pub token: Token,
     pub stage: Stage,
+    /// Its place in the count of first transmissions; `None`: it was not counted.
+    pub number: Option<u64>,
     /// Boxed, so that the ring of identifiers stays small.
     pub delivery: Box<Delivery>,
     /// What PUBREC said beyond success: it is the outcome once PUBCOMP has come.
@@ -67,11 +84,65 @@ pub struct Outbound {
     /// Messages of an earlier connection that have to be sent again.
     waiting: u32,
     window: u16,
+    /// First transmissions since the count began; `None`: nothing is counted.
+    sent: Option<u64>,
+    /// The highest number that the peer has acknowledged.
+    acknowledged: u64,
+}
+
+/// A delivery as a store gives it back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Restored {
+    pub id: PacketId,
+    pub token: Token,
+    pub delivery: Delivery,
+    /// Whether [`Record::Received`](super::Record::Received) was kept for it: PUBREL is owed.
+    pub received: bool,
+    /// Its number in the count; `None` where the count is not restored.
+    pub number: Option<u64>,
 }
 
 impl Outbound {
     pub fn new(window: u16) -> Self {
-        Self { first: 1, slots: VecDeque::new(), open: 0, waiting: 0, window }
+        Self { first: 1, slots: VecDeque::new(), open: 0, waiting: 0, window, sent: None, acknowledged: 0 }
+    }
+
+    /// What a store has kept of an earlier life, in the order of the first sendings. `None`: an identifier stands twice, or they
+    /// do not run in that order around the ring, which no sequence of sendings leaves behind.
+    ///
+    /// A store must keep, before the packet leaves that depends on it: each message with its identifier (again, if a resumption
+    /// gives it another), that [`Record::Received`](super::Record::Received) came, and that it was settled. The count of first
+    /// transmissions, `sent`, with each message's number, is kept at every sending or not at all: a store without it restores
+    /// `None`, and leaves [`Parked::mark`](super::Parked::mark) empty, so that no exchange is built on it.
+    pub fn restore(messages: impl IntoIterator<Item = Restored>, sent: Option<u64>) -> Option<Self> {
+        let mut outbound = Self { sent, ..Self::new(1) };
+        for message in messages {
+            if !outbound.put_back(message) {
+                return None;
+            }
+        }
+        Some(outbound)
+    }
+
+    /// As [`Outbound::restore`], one message after the other; `false`: its identifier has no place behind those before.
+    pub fn put_back(&mut self, message: Restored) -> bool {
+        let Restored { id, token, delivery, received, number } = message;
+        if u32::from(id.value()) > IDS {
+            return false;
+        }
+        if self.slots.is_empty() {
+            self.first = id.value();
+        }
+        let distance = (u32::from(id.value()) + IDS - u32::from(self.first)) % IDS;
+        if (distance as usize) < self.slots.len() {
+            return false;
+        }
+        self.slots.resize(distance as usize, Slot::Free);
+        let stage = Stage::Waiting(if received { Again::Release } else { Again::Publish });
+        let number = number.filter(|number| self.sent.is_some_and(|sent| *number <= sent));
+        self.push(Slot::Message(InFlight { token, stage, number, delivery: Box::new(delivery), committed: None }));
+        self.waiting += 1;
+        true
     }
 
     pub fn set_window(&mut self, window: u16) {
@@ -110,33 +181,40 @@ impl Outbound {
     /// Takes a message up and gives it an identifier; the caller asked [`Outbound::credit`].
     pub fn start(&mut self, delivery: Delivery, token: Token) -> PacketId {
         self.open += 1;
-        self.push(Slot::Message(InFlight { token, stage: Stage::Published, delivery: Box::new(delivery), committed: None }))
+        let number = self.count();
+        self.push(Slot::Message(InFlight { token, stage: Stage::Published, number, delivery: Box::new(delivery), committed: None }))
+    }
+
+    fn count(&mut self) -> Option<u64> {
+        self.sent.as_mut().map(|sent| {
+            *sent += 1;
+            *sent
+        })
+    }
+
+    /// First transmissions since the count began; `None`: nothing is counted.
+    pub fn sent(&self) -> Option<u64> {
+        self.sent
+    }
+
+    /// Counts from 0 on, or no more. Messages that are not settled have no number until they are sent again.
+    pub(super) fn begin_count(&mut self, counts: bool) {
+        self.sent = counts.then_some(0);
+        self.acknowledged = 0;
+        self.each_message(|message| message.number = None);
+    }
+
+    fn each_message(&mut self, mut visit: impl FnMut(&mut InFlight)) {
+        for slot in &mut self.slots {
+            if let Slot::Message(message) = slot {
+                visit(message);
+            }
+        }
     }
 
     /// Gives a request an identifier; `None`: all are in use.
     pub fn request(&mut self, token: Token) -> Option<PacketId> {
         (self.slots.len() < IDS as usize).then(|| self.push(Slot::Request(token)))
-    }
-
-    /// Takes a message up from a record of an earlier life, under the identifier that it was sent with: it will be sent again, or
-    /// `received`, its release. Called in the order of the first sendings; `false`: the identifier has no place behind those before.
-    pub fn restore(&mut self, id: PacketId, delivery: Delivery, token: Token, received: bool) -> bool {
-        let number = id.value();
-        if u32::from(number) > IDS {
-            return false;
-        }
-        if self.slots.is_empty() {
-            self.first = number;
-        }
-        let distance = ((u32::from(number) + IDS - u32::from(self.first)) % IDS) as usize;
-        if distance < self.slots.len() {
-            return false;
-        }
-        self.slots.resize(distance, Slot::Free);
-        let stage = Stage::Waiting(received);
-        self.slots.push_back(Slot::Message(InFlight { token, stage, delivery: Box::new(delivery), committed: None }));
-        self.waiting += 1;
-        true
     }
 
     fn push(&mut self, slot: Slot) -> PacketId {
@@ -170,6 +248,7 @@ impl Outbound {
                     Stage::Waiting(_) => self.waiting -= 1,
                     _ => self.open -= 1,
                 }
+                self.acknowledged = self.acknowledged.max(message.number.unwrap_or(0));
                 Some(message)
             }
             _ => None,
@@ -205,9 +284,9 @@ impl Outbound {
             match slot {
                 Slot::Message(message) => {
                     message.stage = match message.stage {
-                        Stage::Waiting(received) => Stage::Waiting(received),
-                        Stage::Published => Stage::Waiting(false),
-                        Stage::Received => Stage::Waiting(true),
+                        Stage::Waiting(again) => Stage::Waiting(again),
+                        Stage::Published | Stage::Recording => Stage::Waiting(Again::Publish),
+                        Stage::Received => Stage::Waiting(Again::Release),
                     }
                 }
                 Slot::Request(token) => {
@@ -228,13 +307,13 @@ impl Outbound {
 
     /// Gives up every message; the peer no longer knows this session.
     pub fn clear(&mut self) -> Vec<InFlight> {
-        (self.open, self.waiting) = (0, 0);
+        (self.open, self.waiting, self.sent, self.acknowledged) = (0, 0, None, 0);
         let messages = std::mem::take(&mut self.slots).into_iter();
         messages.filter_map(|slot| if let Slot::Message(message) = slot { Some(message) } else { None }).collect()
     }
 
-    /// The next message that has to be sent again, as far as the window allows.
-    pub fn resend(&mut self) -> Option<(PacketId, &InFlight)> {
+    /// The next message that has to be sent again, as far as the window allows, and whether its PUBLISH goes with DUP.
+    pub fn resend(&mut self) -> Option<(PacketId, bool, &InFlight)> {
         if self.waiting == 0 || self.open >= u32::from(self.window) {
             return None;
         }
@@ -242,13 +321,57 @@ impl Outbound {
         let id = self.id_at(index);
         self.open += 1;
         self.waiting -= 1;
-        match self.slots.get_mut(index) {
-            Some(Slot::Message(message)) => {
-                message.stage = if message.stage == Stage::Waiting(true) { Stage::Received } else { Stage::Published };
-                Some((id, message))
-            }
-            _ => None,
+        let counted = self.sent.map(|sent| sent + 1);
+        let Some(Slot::Message(message)) = self.slots.get_mut(index) else { return None };
+        let again = message.stage;
+        message.stage = if again == Stage::Waiting(Again::Release) { Stage::Received } else { Stage::Published };
+        // What comes without a number, on the first connection of a count, is counted by both ends as it goes.
+        if message.stage == Stage::Published && message.number.is_none() && counted.is_some() {
+            (message.number, self.sent) = (counted, counted);
         }
+        Some((id, again != Stage::Waiting(Again::New), message))
+    }
+
+    /// PUBREC was recorded: whether its PUBREL may leave on this connection.
+    pub(super) fn recorded(&mut self, id: PacketId) -> bool {
+        let Some(message) = self.get_mut(id) else { return false };
+        match message.stage {
+            Stage::Recording => message.stage = Stage::Received,
+            // The connection that the PUBREC came on is gone.
+            Stage::Waiting(Again::Publish) if message.delivery.qos == Qos::ExactlyOnce => message.stage = Stage::Waiting(Again::Release),
+            _ => {}
+        }
+        message.stage == Stage::Received
+    }
+
+    /// PUBREC came for a message that has not been sent again yet.
+    pub(super) fn is_received_early(&mut self, id: PacketId) {
+        if let Some(message) = self.get_mut(id) {
+            message.stage = Stage::Recording;
+            self.waiting -= 1;
+            self.open += 1;
+        }
+    }
+
+    /// Puts a message that never arrived behind all others, under an identifier that it did not have before.
+    pub(super) fn renew(&mut self, id: PacketId) {
+        // In a ring that is full there is no other identifier; this one is as good, since the peer never saw it.
+        let is_full = self.slots.len() >= IDS as usize;
+        let Some(message) = self.get_mut(id) else { return };
+        (message.stage, message.number) = (Stage::Waiting(Again::New), None);
+        if !is_full && let Some(slot) = self.free(id) {
+            self.push(slot);
+        }
+    }
+
+    /// The count goes on from here: everything behind never arrived.
+    pub(super) fn recount(&mut self, received: u64) {
+        self.sent = self.sent.map(|_| received);
+    }
+
+    /// The highest number that the peer has acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
     }
 
     /// Whether messages of an earlier connection have not been sent again yet.
@@ -313,13 +436,13 @@ mod tests {
         assert_eq!(outbound.answered(request), None);
         outbound.set_window(2);
         let mut again = vec![];
-        while let Some((id, message)) = outbound.resend() {
+        while let Some((id, true, message)) = outbound.resend() {
             again.push((id, message.token, message.stage));
         }
         assert_eq!(again, [(ids[0], 0, Stage::Published), (ids[2], 2, Stage::Received)]);
         assert!(outbound.has_waiting() && outbound.credit() == 0);
         outbound.finish(ids[0]);
-        assert_eq!(outbound.resend().map(|(id, message)| (id, message.token)), Some((ids[3], 3)));
+        assert_eq!(outbound.resend().map(|(id, _, message)| (id, message.token)), Some((ids[3], 3)));
     }
 
     #[test]
@@ -328,7 +451,9 @@ mod tests {
         let mut outbound = Outbound::new(1);
         let taken: Vec<bool> = [(65_533, false), (2, true), (4, false), (3, false)]
             .into_iter()
-            .map(|(n, received)| outbound.restore(id(n), delivery(n.into()), n.into(), received))
+            .map(|(n, received)| {
+                outbound.put_back(Restored { id: id(n), token: n.into(), delivery: delivery(n.into()), received, number: None })
+            })
             .collect();
         // The ring has a gap where messages were settled; what comes out of order is not believed.
         assert_eq!(taken, [true, true, true, false]);

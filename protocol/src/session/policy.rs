@@ -8,7 +8,7 @@ use crate::extension::Registry;
 use crate::packet::connect::Connect;
 use crate::packet::legality::Role;
 use crate::packet::property;
-use crate::packet::{Problem, Profile, Reason, Refusal, Requirement, Retry};
+use crate::packet::{Disclosure, Problem, Profile, Reason, Refusal, Requirement, Retry};
 use bytes::Bytes;
 
 /// Whether a listener speaks the extension.
@@ -40,6 +40,8 @@ pub struct ServerPolicy {
     pub session_expiry_plain_s: u32,
     /// Milliseconds from accepting a connection to a complete CONNECT.
     pub connect_timeout_ms: u64,
+    /// How much of a refusal that a session makes by itself is told to the client.
+    pub disclosure: Disclosure,
     pub limits: Limits,
     pub registry: Registry,
 }
@@ -56,6 +58,7 @@ impl Default for ServerPolicy {
             keep_alive_max_s: 0,
             session_expiry_plain_s: 7 * 24 * 3600,
             connect_timeout_ms: 10_000,
+            disclosure: Disclosure::Full,
             limits: Limits::default(),
             registry: Registry::default(),
         }
@@ -89,6 +92,9 @@ pub struct Acceptance {
     pub state: SessionState,
     /// 8 bytes that name this life of the session.
     pub incarnation: Bytes,
+    /// 8 bytes that were never drawn before: they name the count of messages that begins where what both ends hold cannot be
+    /// compared. Empty: nothing is counted, and every resumption follows MQTT 3.1.1.
+    pub count_mark: Bytes,
     /// The identifier that was chosen for a client that sent none.
     pub assigned_client_id: Option<String>,
     /// The server's clock: milliseconds since 1970.

@@ -173,6 +173,13 @@ impl Pair {
         self.drive();
     }
 
+    /// As [`Pair::cut`], where what is under way both ways is lost.
+    pub fn sever(&mut self) {
+        self.up.sever();
+        self.down.sever();
+        self.drive();
+    }
+
     /// Ends this connection and makes the next one between the same two sessions.
     pub fn reconnect(mut self, settings: ClientSettings, policy: ServerPolicy) -> Self {
         self.cut();

@@ -32,6 +32,12 @@ impl Pipe {
         self.is_cut = true;
     }
 
+    /// Nothing more is taken in, and what is under way is lost.
+    pub fn sever(&mut self) {
+        self.is_cut = true;
+        self.bytes.clear();
+    }
+
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut
     }

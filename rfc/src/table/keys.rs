@@ -7,6 +7,7 @@ use candor_protocol::packet::legality::{PARTS, ReasonPart};
 use candor_protocol::packet::problem::PROBLEM_KEYS;
 use candor_protocol::packet::profile::PROFILE_CLAUSES;
 use candor_protocol::packet::property::{KeyInfo, MESSAGE_KEYS, PACKET_KEYS, Writer};
+use candor_protocol::session::held::HELD_KEYS;
 
 pub(super) fn packet_keys() -> Table {
     Table::new("Packet Keys", &["Key", "Name", "Meaning"], PACKET_KEYS.iter().map(key_row))
@@ -59,6 +60,11 @@ pub(super) fn packet_parts() -> Table {
 pub(super) fn problem_keys() -> Table {
     let rows = PROBLEM_KEYS.iter().map(|row| vec![row.number.to_string(), row.name.to_owned(), row.meaning.to_owned()]);
     Table::new("Problem Keys", &["Key", "Name", "Meaning"], rows)
+}
+
+pub(super) fn held_keys() -> Table {
+    let rows = HELD_KEYS.iter().map(|row| vec![row.number.to_string(), row.name.to_owned(), row.meaning.to_owned()]);
+    Table::new("Keys of What Is Held", &["Key", "Name", "Meaning"], rows)
 }
 
 pub(super) fn profile_clauses() -> Table {

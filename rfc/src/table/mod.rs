@@ -25,6 +25,7 @@ pub const TABLES: &[(&str, Make)] = &[
     ("key-legality", keys::key_legality),
     ("problem-keys", keys::problem_keys),
     ("profile-clauses", keys::profile_clauses),
+    ("held-keys", keys::held_keys),
     ("durabilities", values::durabilities),
     ("overflows", values::overflows),
     ("reasons", reasons::reasons),

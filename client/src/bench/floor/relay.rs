@@ -1,6 +1,7 @@
 //! The relay's loop.
 
 use crate::bench::link::{Link, Poll, READ_LEN, Scratch};
+use crate::bench::tls::Stream;
 use crate::bench::wire::{self, Frame};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -106,7 +107,7 @@ impl Relay {
                 self.last.push((Vec::new(), usize::MAX));
                 self.is_touched.push(false);
             }
-            self.links[token] = Some(Link::new(poll, socket, token)?);
+            self.links[token] = Some(Link::new(poll, Stream::new(socket, None), token)?);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The loop: read what is ready, refill the windows that moved, write each connection once.
 
 use super::publisher::Publisher;
+use super::turn::{Clock, Turn};
 use crate::bench::BenchError;
 use crate::bench::link::{Link, Poll, Scratch};
 use crate::bench::outcome::Outcome;
@@ -12,16 +13,21 @@ use std::time::{Duration, Instant};
 
 /// How often time is looked at when nothing happens.
 const LOOK: Duration = Duration::from_millis(20);
+/// After the load, for what is still on its way.
+const DRAIN_TIME: Duration = Duration::from_secs(120);
+/// Of a packet, beside payload and dictionary: header, topic, identifier, and what a server adds.
+const OVERHEAD_LEN: usize = 4096;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Role {
     Publisher(usize),
-    /// It gets `count` streams from `first` on, tallied from `tally` on.
+    /// It gets `count` streams from `first` on, tallied from `tally` on; `lane` is its place among the subscribers.
     Subscriber {
         first: u32,
         count: u32,
         tally: usize,
+        lane: usize,
     },
 }
 
@@ -35,72 +41,32 @@ pub(super) struct Engine {
     roles: Vec<Role>,
     publishers: Vec<Publisher>,
     tallies: Vec<Tally>,
+    /// Messages that come from nobody here.
+    awaited: u64,
     turn: Turn,
 }
 
-/// What changed in a turn, and what was seen so far.
-#[derive(Debug)]
-struct Turn {
-    moved: Marks,
-    touched: Marks,
-    extended: bool,
-    /// Deliveries and acknowledgements.
-    progress: u64,
-    strangers: u64,
-    refused: u64,
-}
-
-/// A set of small numbers, emptied every turn.
-#[derive(Debug)]
-struct Marks {
-    is_set: Vec<bool>,
-    list: Vec<usize>,
-}
-
-impl Marks {
-    fn new(len: usize) -> Self {
-        Self { is_set: vec![false; len], list: Vec::with_capacity(len) }
-    }
-
-    #[inline]
-    fn set(&mut self, at: usize) {
-        if !std::mem::replace(&mut self.is_set[at], true) {
-            self.list.push(at);
-        }
-    }
-
-    fn pop(&mut self) -> Option<usize> {
-        let at = self.list.pop()?;
-        self.is_set[at] = false;
-        Some(at)
-    }
-}
-
 impl Engine {
-    pub(super) fn new(
-        plan: Plan,
-        poll: Poll,
-        scratch: Scratch,
-        links: Vec<Link>,
-        roles: Vec<Role>,
-        publishers: Vec<Publisher>,
-        tallies: usize,
-    ) -> Self {
-        let turn = Turn {
-            moved: Marks::new(publishers.len()),
-            touched: Marks::new(links.len()),
-            extended: plan.dialect.is_extended(),
-            progress: 0,
-            strangers: 0,
-            refused: 0,
-        };
-        Self { plan, poll, scratch: Some(scratch), links, roles, publishers, tallies: vec![Tally::default(); tallies], turn }
+    pub(super) fn new(plan: Plan, poll: Poll, links: Vec<Link>, roles: Vec<Role>, publishers: Vec<Publisher>, tallies: usize) -> Self {
+        let turn = Turn::new(publishers.len(), links.len(), plan.dialect.is_extended(), plan.rate);
+        let scratch = Some(Scratch::new(plan.payload_len + plan.dictionary_len + OVERHEAD_LEN));
+        let tallies = vec![Tally::default(); tallies];
+        Self { plan, poll, scratch, links, roles, publishers, tallies, awaited: 0, turn }
+    }
+
+    /// Waits for `count` messages that were sent before.
+    pub(super) fn awaits(&mut self, count: u64) {
+        self.awaited = count;
+        self.turn.touched.set(0);
     }
 
     /// Sends until time or count is reached, then waits for what is on its way.
     pub(super) fn run(&mut self, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
         let start = Instant::now();
-        let (mut last, mut last_progress, mut looked) = (start, 0, start);
+        if let Some(clock) = &mut self.turn.clock {
+            clock.start(start);
+        }
+        let (mut last, mut last_progress, mut looked, mut quiet_since) = (start, 0, start, start);
         (0..self.publishers.len()).for_each(|at| self.turn.moved.set(at));
         let mut sending = true;
         loop {
@@ -110,23 +76,27 @@ impl Engine {
                 self.fill(now - start);
             }
             self.flush()?;
-            if !sending && self.publishers.iter().all(Publisher::is_idle) {
+            let is_late = !sending && now - start > self.plan.time + DRAIN_TIME;
+            if !sending && (is_late || self.turn.progress >= self.awaited && self.publishers.iter().all(Publisher::is_idle)) {
                 break;
             }
             let ready = self.poll.wait(self.patience(sending)).map_err(BenchError::system("epoll"))?;
             self.read(ready)?;
             if self.turn.progress != last_progress {
                 (last, last_progress) = (Instant::now(), self.turn.progress);
-            } else if now - last > self.plan.stall {
-                self.stalled()?;
-                last = now;
+                quiet_since = last;
+            } else if now.saturating_duration_since(quiet_since) > self.plan.stall {
+                if !self.goes_on_without() {
+                    break;
+                }
+                quiet_since = now;
             }
             if now - looked > Duration::from_millis(100) {
                 looked = now;
                 watch(self.turn.progress);
             }
         }
-        Ok(self.outcome(last - start))
+        self.finish(last - start)
     }
 
     /// A load at a rate is exact only when it does not sleep.
@@ -139,10 +109,13 @@ impl Engine {
             None => u64::MAX,
             Some(rate) => {
                 (0..self.publishers.len()).for_each(|at| self.turn.moved.set(at));
-                (elapsed.as_secs_f64() * rate / self.publishers.len() as f64) as u64
+                (elapsed.as_secs_f64() * rate) as u64 + 1
             }
         };
+        let publishers = self.publishers.len() as u64;
         while let Some(at) = self.turn.moved.pop() {
+            // At a rate publishers take turns, so that messages travel one by one.
+            let due = if self.plan.rate.is_none() { due } else { (due + publishers - 1 - at as u64) / publishers };
             let publisher = &mut self.publishers[at];
             if publisher.fill(due, &mut self.links[publisher.link]) {
                 self.turn.touched.set(publisher.link);
@@ -168,10 +141,18 @@ impl Engine {
                 }
             }
             if ready.readable {
-                self.take(ready.token, &mut scratch).map_err(|error| self.lost(ready.token, &error))?;
+                self.take_all(ready.token, &mut scratch).map_err(|error| self.lost(ready.token, &error))?;
             }
         }
         self.scratch = Some(scratch);
+        Ok(())
+    }
+
+    fn take_all(&mut self, token: usize, scratch: &mut Scratch) -> io::Result<()> {
+        self.take(token, scratch)?;
+        while self.links[token].has_more() {
+            self.take(token, scratch)?;
+        }
         Ok(())
     }
 
@@ -180,11 +161,14 @@ impl Engine {
         let mut used = 0;
         let bad = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
         let role = self.roles[token];
+        if let Some(clock) = &mut self.turn.clock {
+            clock.look();
+        }
         let before = self.links[token].backlog();
         while let Some((frame, length)) = wire::next_frame(&bytes[used..]).map_err(bad)? {
             match role {
                 Role::Publisher(at) => self.answered(token, at, frame).ok_or_else(|| bad("an answer that makes no sense"))?,
-                Role::Subscriber { first, count, tally } => {
+                Role::Subscriber { first, count, tally, .. } => {
                     self.delivered(token, (first, count, tally), frame).ok_or_else(|| bad("a packet that makes no sense"))?;
                 }
             }
@@ -241,40 +225,53 @@ impl Engine {
         }
         if self.tallies[tally + stream as usize].take(stamp.lane) {
             self.turn.progress += 1;
-            if self.publishers[stamp.stream as usize].delivered(stamp.number) {
+            if let Some(clock) = &mut self.turn.clock {
+                clock.note(stamp, self.publishers.len());
+            }
+            if self.publishers.get_mut(stamp.stream as usize).is_some_and(|publisher| publisher.delivered(stamp.number)) {
                 self.turn.moved.set(stamp.stream as usize);
             }
         }
         Some(())
     }
 
-    /// Nothing has come for too long. Above QoS 0 nothing may be missing, and identifiers are still in use: there it is the end.
-    fn stalled(&mut self) -> Result<(), BenchError> {
+    /// Nothing has come for too long; true when the load goes on. At QoS 0 what is missing may be lost, and others follow. Above
+    /// it identifiers are still in use, so it is the end.
+    fn goes_on_without(&mut self) -> bool {
         if self.plan.qos > 0 {
-            let open: u64 = self.publishers.iter().filter(|publisher| !publisher.is_idle()).count() as u64;
-            let seconds = self.plan.stall.as_secs_f64();
-            return Err(BenchError::Silent(format!(
-                "nothing has come for {seconds} s, and {open} publishers wait for messages or acknowledgements"
-            )));
+            return false;
         }
         for (at, publisher) in self.publishers.iter_mut().enumerate() {
             publisher.give_up();
             self.turn.moved.set(at);
         }
-        Ok(())
+        !self.publishers.is_empty()
+    }
+
+    /// What was seen, when all has come or nothing more will.
+    fn finish(&self, elapsed: Duration) -> Result<Outcome, BenchError> {
+        let outcome = self.outcome(elapsed);
+        let open = self.publishers.iter().filter(|publisher| !publisher.is_idle()).count();
+        if open > 0 && outcome.count.lost == 0 {
+            let text = format!("all messages have come, but {open} publishers wait for acknowledgements that do not");
+            return Err(BenchError::Silent(text));
+        }
+        Ok(outcome)
     }
 
     fn outcome(&self, elapsed: Duration) -> Outcome {
         let mut count = Count { strangers: self.turn.strangers, ..Count::default() };
         for role in &self.roles {
-            let Role::Subscriber { first, count: streams, tally } = *role else { continue };
+            let Role::Subscriber { first, count: streams, tally, lane } = *role else { continue };
             for stream in 0..streams as usize {
-                let sent = self.publishers[first as usize + stream].sent();
+                let publisher = self.publishers.get(first as usize + stream);
+                let sent = publisher.map_or(self.awaited, |publisher| publisher.sent_to(lane));
                 self.tallies[tally + stream].add_to(sent, &mut count);
             }
         }
         let sent = self.publishers.iter().map(Publisher::sent).sum();
-        Outcome { count, sent, refused: self.turn.refused, seconds: elapsed.as_secs_f64(), ..Outcome::default() }
+        let latency = self.turn.clock.as_ref().and_then(Clock::latency);
+        Outcome { count, sent, refused: self.turn.refused, seconds: elapsed.as_secs_f64(), latency, ..Outcome::default() }
     }
 
     fn lost(&self, token: usize, error: &io::Error) -> BenchError {

@@ -1,18 +1,30 @@
 //! Messages that flow: pairs, fan-out and fan-in, in closed loop or at a rate.
 
+mod aim;
 mod engine;
+mod errand;
 mod publisher;
 mod setup;
+mod turn;
 
 use super::BenchError;
 use super::outcome::{Meter, Outcome};
-use super::plan::Plan;
-use super::target::Endpoint;
+use super::plan::{Kind, Plan};
+use super::scenario::Site;
+
+pub(super) use errand::{Errand, collect, deposit};
 
 /// Runs the load of `plan` once.
-pub(super) fn run(plan: &Plan, endpoint: &Endpoint, pid: Option<u32>, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
-    let mut engine = setup::engine(plan, endpoint)?;
-    let meter = Meter::start(pid);
+pub(super) fn run(plan: &Plan, site: &Site<'_>, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
+    let meter = Meter::start(site.pid);
+    let mut engine = setup::engine(plan, site.endpoint)?;
+    let opened = meter.stop();
+    let meter = Meter::start(site.pid);
     let outcome = engine.run(watch)?;
-    Ok(Outcome { cost: meter.stop(), ..outcome })
+    let mut outcome = Outcome { cost: meter.stop(), ..outcome };
+    if let Kind::Subs { filters, .. } = plan.kind {
+        outcome.fact_cpu("subscribe_cpu_us", opened, filters);
+        outcome.fact_rss("rss_bytes_a_subscription", opened, filters);
+    }
+    Ok(outcome)
 }

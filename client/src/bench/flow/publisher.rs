@@ -1,5 +1,6 @@
 //! One stream of messages: what was sent, and what of it is still on its way.
 
+use super::aim::Aim;
 use crate::bench::link::{Link, WRITE_LEN_MAX};
 use crate::bench::wire::{Stamp, Template};
 
@@ -9,6 +10,7 @@ pub(super) struct Publisher {
     pub(super) link: usize,
     stream: u32,
     template: Template,
+    aim: Aim,
     /// The number of the next message.
     next: u64,
     /// The oldest message that is not acknowledged and delivered everywhere.
@@ -21,12 +23,20 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// `owed`: deliveries and acknowledgements that complete a message.
-    pub(super) fn new(link: usize, stream: u32, template: Template, window: usize, limit: u64, owed: u32) -> Self {
-        Self { link, stream, template, next: 0, head: 0, limit, remaining: vec![0; window], owed }
+    pub(super) fn new(link: usize, stream: u32, template: Template, aim: Aim, window: usize, limit: u64, owed: u32) -> Self {
+        Self { link, stream, template, aim, next: 0, head: 0, limit, remaining: vec![0; window], owed }
     }
 
     pub(super) fn sent(&self) -> u64 {
         self.next
+    }
+
+    /// Messages on their way to the subscriber with this lane.
+    pub(super) fn sent_to(&self, lane: usize) -> u64 {
+        match &self.aim {
+            Aim::Filters(filters) => filters.sent.get(lane).map_or(0, |sent| u64::from(*sent)),
+            Aim::One | Aim::Numbered { .. } => self.next,
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -47,7 +57,8 @@ impl Publisher {
         while self.next < end && link.backlog() < WRITE_LEN_MAX {
             let slot = self.next % window;
             self.remaining[slot as usize] = self.owed;
-            let stamp = Stamp { stream: self.stream, number: self.next, lane: self.next as u32 };
+            let lane = self.aim.aim(self.next, &mut self.template);
+            let stamp = Stamp { stream: self.stream, number: self.next, lane };
             self.template.put(slot as u16 + 1, stamp, &mut link.out);
             self.next += 1;
         }

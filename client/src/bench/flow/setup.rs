@@ -1,10 +1,11 @@
 //! The connections of a flow, opened and subscribed before the load begins.
 
+use super::aim::{Aim, Filters};
 use super::engine::{Engine, Role};
 use super::publisher::Publisher;
 use crate::bench::BenchError;
 use crate::bench::door::{self, Door};
-use crate::bench::link::{Link, Poll, Scratch};
+use crate::bench::link::{Link, Poll};
 use crate::bench::plan::{Kind, Plan};
 use crate::bench::target::Endpoint;
 use crate::bench::wire::{Shape, Template};
@@ -17,13 +18,17 @@ pub(super) fn engine(plan: &Plan, endpoint: &Endpoint) -> Result<Engine, BenchEr
     let prefix = format!("bench/{:08x}", crate::random::number() as u32);
     let mut build =
         Build { plan, endpoint, links: Vec::new(), roles: Vec::new(), poll: Poll::new().map_err(BenchError::system("epoll"))?, prefix };
+    let filters = build.filters();
     let mut tallies = 0;
     for at in 0..plan.subscribers() {
         let streams = build.streams_of(at);
         let mut door = build.open("sub", at)?;
-        let topics: Vec<String> = streams.clone().map(|stream| build.topic(stream)).collect();
+        let topics = match &filters {
+            Some(filters) => filters.of_connection(at),
+            None => streams.clone().map(|stream| build.topic(stream)).collect(),
+        };
         door.subscribe(&topics, plan.qos)?;
-        let role = Role::Subscriber { first: streams.start as u32, count: streams.len() as u32, tally: tallies };
+        let role = Role::Subscriber { first: streams.start as u32, count: streams.len() as u32, tally: tallies, lane: at };
         tallies += streams.len();
         build.add(door, role)?;
     }
@@ -31,15 +36,18 @@ pub(super) fn engine(plan: &Plan, endpoint: &Endpoint) -> Result<Engine, BenchEr
     let mut publishers = Vec::new();
     for at in 0..plan.publishers() {
         let door = build.open("pub", at)?;
-        let topic = build.topic(at);
+        let (topic, aim) = match &filters {
+            None => (build.topic(at), Aim::One),
+            // Each publisher takes another path through the filters, and every run the same.
+            Some(filters) => (filters.topic(), Aim::Filters(Filters { random: 0x9E37_79B9_7F4A_7C15 + at as u64, ..filters.clone() })),
+        };
         let dictionary = plan.dialect.is_extended().then_some(&dictionary.as_bytes()[..]);
         let template = Template::new(Shape { topic: &topic, qos: plan.qos, retain: false, payload_len: plan.payload_len, dictionary });
         let link = build.add(door, Role::Publisher(at))?;
         let share = plan.count / plan.publishers() as u64 + u64::from((at as u64) < plan.count % plan.publishers() as u64);
-        publishers.push(Publisher::new(link, at as u32, template, plan.window, share, build.fan() + u32::from(plan.qos > 0)));
+        publishers.push(Publisher::new(link, at as u32, template, aim, plan.window, share, build.fan() + u32::from(plan.qos > 0)));
     }
-    let packet_len = plan.payload_len + plan.dictionary_len + 1024;
-    Ok(Engine::new(plan.clone(), build.poll, Scratch::new(packet_len), build.links, build.roles, publishers, tallies))
+    Ok(Engine::new(plan.clone(), build.poll, build.links, build.roles, publishers, tallies))
 }
 
 struct Build<'a> {
@@ -56,11 +64,17 @@ impl Build<'_> {
         format!("{}/{stream}", self.prefix)
     }
 
+    fn filters(&self) -> Option<Filters> {
+        let Kind::Subs { filters: count, connections } = self.plan.kind else { return None };
+        Some(Filters { prefix: self.prefix.clone(), count, connections, random: 1, sent: vec![0; connections] })
+    }
+
     fn streams_of(&self, subscriber: usize) -> Range<usize> {
         match self.plan.kind {
             Kind::Pairs(_) => subscriber..subscriber + 1,
             Kind::FanOut(_) => 0..1,
             Kind::FanIn(publishers) => 0..publishers,
+            _ => 0..self.plan.publishers(),
         }
     }
 
@@ -68,7 +82,7 @@ impl Build<'_> {
     fn fan(&self) -> u32 {
         match self.plan.kind {
             Kind::FanOut(subscribers) => subscribers as u32,
-            Kind::Pairs(_) | Kind::FanIn(_) => 1,
+            _ => 1,
         }
     }
 
@@ -79,7 +93,7 @@ impl Build<'_> {
 
     fn add(&mut self, door: Door, role: Role) -> Result<usize, BenchError> {
         let token = self.links.len();
-        let link = Link::new(&self.poll, door.socket, token).map_err(BenchError::system("a socket"))?;
+        let link = Link::new(&self.poll, door.stream, token).map_err(BenchError::system("a socket"))?;
         self.links.push(link);
         self.roles.push(role);
         Ok(token)
@@ -87,7 +101,7 @@ impl Build<'_> {
 }
 
 /// End-to-end metadata of about so many bytes, as an application would set it.
-fn dictionary(plan: &Plan) -> Dictionary {
+pub(super) fn dictionary(plan: &Plan) -> Dictionary {
     if plan.dictionary_len == 0 {
         return Dictionary::EMPTY;
     }

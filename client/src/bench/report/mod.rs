@@ -1,12 +1,14 @@
 //! What all runs came to: rows of medians, what must not have happened, and the forms in which it is told.
 
+mod html;
 mod stats;
 mod table;
 
-use super::outcome::Outcome;
+use super::outcome::{Latency, Outcome};
 use super::plan::Plan;
 use serde::Serialize;
 use stats::Spread;
+use std::collections::BTreeSet;
 
 /// All runs of one load against one target.
 #[derive(Debug, Clone, Serialize)]
@@ -14,6 +16,8 @@ pub struct Row {
     pub scenario: String,
     pub target: String,
     pub qos: u8,
+    /// Whether the protocol orders all messages of a stream here.
+    pub is_ordered: bool,
     pub outcomes: Vec<Outcome>,
     /// Runs that came to nothing, and why.
     pub failures: Vec<String>,
@@ -27,17 +31,24 @@ pub struct Report {
 
 impl Row {
     pub(super) fn new(plan: &Plan, target: &str) -> Self {
-        Self { scenario: plan.name.clone(), target: target.to_owned(), qos: plan.qos, outcomes: Vec::new(), failures: Vec::new() }
+        Self {
+            scenario: plan.name.clone(),
+            target: target.to_owned(),
+            qos: plan.qos,
+            is_ordered: plan.is_ordered(),
+            outcomes: Vec::new(),
+            failures: Vec::new(),
+        }
     }
 
-    /// What the protocol forbids and yet was seen; empty when nothing was. At QoS 0 a message may be lost ([MQTT-4.3.1]), at QoS 1
+    /// What the protocol forbids and yet was seen; empty when nothing was. At QoS 0 a message may be lost (section 4.3.1), at QoS 1
     /// it may come twice; order holds at every QoS ([MQTT-4.6.0-6]).
     pub fn violations(&self) -> Vec<String> {
         let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(of).sum::<u64>();
         let rules = [
             ("lost", self.qos > 0, sum(|outcome| outcome.count.lost)),
             ("duplicated", self.qos != 1, sum(|outcome| outcome.count.duplicated)),
-            ("out of order", true, sum(|outcome| outcome.count.reordered)),
+            ("out of order", self.is_ordered, sum(|outcome| outcome.count.reordered)),
             ("delivered to the wrong subscriber", true, sum(|outcome| outcome.count.strangers)),
         ];
         let broken = rules.into_iter().filter(|(_, is_forbidden, count)| *is_forbidden && *count > 0);
@@ -50,6 +61,18 @@ impl Row {
 
     fn own_cpu(&self) -> Option<Spread> {
         Spread::of(self.outcomes.iter().map(Outcome::own_cpu_per_million))
+    }
+
+    /// The middle of each further figure, by name.
+    fn facts(&self) -> Vec<(&'static str, Spread)> {
+        let names: BTreeSet<&'static str> = self.outcomes.iter().flat_map(|outcome| outcome.facts.keys().copied()).collect();
+        let spread = |name| Some((name, Spread::of(self.outcomes.iter().filter_map(|outcome| outcome.facts.get(name).copied()))?));
+        names.into_iter().filter_map(spread).collect()
+    }
+
+    /// The middle of a latency, in microseconds.
+    fn latency(&self, of: fn(&Latency) -> f64) -> Option<Spread> {
+        Spread::of(self.outcomes.iter().filter_map(|outcome| outcome.latency.as_ref().map(of)))
     }
 
     fn rate(&self) -> Option<Spread> {
@@ -73,22 +96,37 @@ impl Report {
         table::text(self)
     }
 
+    /// A page of its own, with plots.
+    pub fn to_html(&self) -> String {
+        html::page(self)
+    }
+
     /// For programs: one object for each row.
     pub fn to_json_lines(&self) -> Vec<serde_json::Value> {
         self.rows.iter().map(|row| self.row_json(row)).collect()
     }
 
+    /// The row that another of its load is compared with: the first that has a figure.
+    fn first(&self, row: &Row) -> Option<&Row> {
+        self.rows.iter().find(|other| other.scenario == row.scenario && other.cpu().is_some())
+    }
+
+    /// How many times the CPU of the first target.
+    fn ratio(&self, row: &Row) -> Option<f64> {
+        let first = self.first(row)?.cpu()?;
+        Some(row.cpu()?.median / first.median)
+    }
+
     fn row_json(&self, row: &Row) -> serde_json::Value {
-        let first = self.rows.iter().find(|other| other.scenario == row.scenario).and_then(Row::cpu);
-        let ratio = row.cpu().zip(first).map(|(cpu, first)| cpu.median / first.median);
         serde_json::json!({
             "scenario": row.scenario,
             "target": row.target,
             "qos": row.qos,
             "server_cpu_s_per_million": row.cpu(),
-            "ratio_to_first": ratio,
+            "ratio_to_first": self.ratio(row),
             "own_cpu_s_per_million": row.own_cpu(),
             "messages_per_s": row.rate(),
+            "facts": row.facts().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "violations": row.violations(),
             "failures": row.failures,
             "runs": row.outcomes,

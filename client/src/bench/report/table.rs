@@ -1,22 +1,26 @@
 //! The report as text.
 
 use super::stats::short;
-use super::{Report, Row};
+use super::{Latency, Report, Row};
 use std::fmt::Write;
 
 const HEAD: [&str; 8] = ["scenario", "target", "server CPU s/M", "ratio", "load CPU s/M", "messages/s", "RSS MiB", "lost/dup/reordered"];
 
-/// A line a row, in columns, and the faults behind.
+type Quantile = fn(&Latency) -> f64;
+
+/// A line a row, in columns; latencies and further figures; ratios of all loads in one table; and the faults.
 pub(super) fn text(report: &Report) -> String {
-    let mut lines = vec![HEAD.map(str::to_owned)];
-    lines.extend(report.rows.iter().map(|row| cells(report, row)));
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-    let mut out = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).enumerate();
-        let padded = cells.map(|(at, (cell, &width))| if at < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
-        let _ = writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
+    let rows = report.rows.iter().filter(|row| !row.outcomes.is_empty() || !row.failures.is_empty());
+    lines.extend(rows.map(|row| cells(report, row).to_vec()));
+    let mut out = columns(&lines);
+    for row in &report.rows {
+        further(row, &mut out);
+    }
+    let mut scenarios: Vec<&str> = report.rows.iter().map(|row| row.scenario.as_str()).collect();
+    scenarios.dedup();
+    if scenarios.len() > 1 {
+        let _ = write!(out, "\nserver CPU s/M, and how many times the first\n{}", columns(&matrix(report, &scenarios)));
     }
     for fault in report.faults() {
         let _ = writeln!(out, "! {fault}");
@@ -24,10 +28,56 @@ pub(super) fn text(report: &Report) -> String {
     out
 }
 
+/// Pads cells to columns, text to the left and numbers to the right.
+fn columns(lines: &[Vec<String>]) -> String {
+    let count = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut out = String::new();
+    for line in lines {
+        let cells = line.iter().zip(&widths).enumerate();
+        let padded = cells.map(|(at, (cell, &width))| if at < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
+        let _ = writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    out
+}
+
+/// A line a load, a column a target.
+fn matrix(report: &Report, scenarios: &[&str]) -> Vec<Vec<String>> {
+    let mut targets: Vec<&str> = Vec::new();
+    for row in &report.rows {
+        if !targets.contains(&row.target.as_str()) {
+            targets.push(&row.target);
+        }
+    }
+    let mut lines = vec![std::iter::once("load").chain(targets.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
+    for scenario in scenarios {
+        let cell = |target: &&str| {
+            let row = report.rows.iter().find(|row| row.scenario == *scenario && row.target == **target)?;
+            let cpu = short(row.cpu()?.median);
+            Some(report.ratio(row).map_or(cpu.clone(), |ratio| format!("{cpu} {}x", short(ratio))))
+        };
+        let cells = targets.iter().map(|target| cell(target).unwrap_or_else(|| "-".to_owned()));
+        lines.push(std::iter::once((*scenario).to_owned()).chain(cells).collect());
+    }
+    lines
+}
+
+/// Latencies and further figures of a row, on a line of their own.
+fn further(row: &Row, out: &mut String) {
+    let latencies: [(&str, Quantile); 5] =
+        [("p50", |l| l.p50), ("p90", |l| l.p90), ("p99", |l| l.p99), ("p99.9", |l| l.p999), ("max", |l| l.max)];
+    let latency = latencies.into_iter().filter_map(|(name, of)| Some(format!("{name} {} us", short(row.latency(of)?.median))));
+    let facts = row.facts().into_iter().map(|(name, spread)| format!("{name} {}", spread.text()));
+    let parts: Vec<String> = latency.chain(facts).collect();
+    if !parts.is_empty() {
+        let _ = writeln!(out, "  {} {}: {}", row.scenario, row.target, parts.join(", "));
+    }
+}
+
 fn cells(report: &Report, row: &Row) -> [String; 8] {
     let dash = || "-".to_owned();
-    let first = report.rows.iter().find(|other| other.scenario == row.scenario).and_then(Row::cpu);
-    let ratio = row.cpu().zip(first).map(|(cpu, first)| format!("{} x", short(cpu.median / first.median)));
+    let ratio = report.ratio(row).map(|ratio| format!("{} x", short(ratio)));
     let rss = row.outcomes.iter().filter_map(|outcome| outcome.cost.rss_bytes).max();
     let sum = |of: fn(&super::Outcome) -> u64| row.outcomes.iter().map(of).sum::<u64>();
     let counts = [sum(|outcome| outcome.count.lost), sum(|outcome| outcome.count.duplicated), sum(|outcome| outcome.count.reordered)];

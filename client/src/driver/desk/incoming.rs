@@ -4,8 +4,9 @@ use super::Desk;
 use crate::event::Event;
 use crate::incoming::{Incoming, Settled};
 use crate::link::Link;
+use crate::store::Record;
 use candor_protocol::packet::legality::check_message_keys;
-use candor_protocol::packet::{Publish, Reason};
+use candor_protocol::packet::{PacketId, Publish, Qos, Reason};
 use candor_protocol::session::{Outcome, Ticket};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -23,7 +24,8 @@ impl Desk {
             return;
         }
         if let Some(ticket) = ticket {
-            self.open.insert(ticket, publish.qos);
+            // Whatever is settled with a ticket has an identifier.
+            self.open.insert(ticket, (publish.qos, publish.id.unwrap_or(PacketId::MIN)));
         }
         self.held.push_back(Incoming::new(publish, ticket, dialect, &self.settle));
         self.forward();
@@ -67,11 +69,11 @@ impl Desk {
 
     /// A message was settled; `link`: where the connection is open.
     pub(in crate::driver) fn settled(&mut self, settled: Settled, dialect_extended: bool) -> Option<(Ticket, Outcome)> {
-        let Settled { ticket, mut outcome, topic, dropped } = settled;
-        if self.open.remove(&ticket).is_none() {
+        let Settled { ticket, mut outcome, topic, dropped, mark } = settled;
+        let Some((qos, id)) = self.open.remove(&ticket) else {
             self.tell(Event::SettledTooLate { topic });
             return None;
-        }
+        };
         if dropped {
             self.tell(Event::DroppedUnsettled { topic: topic.clone() });
         }
@@ -79,6 +81,12 @@ impl Desk {
             let problem = outcome.problem.take().unwrap_or_default();
             self.tell(Event::RejectedUnheard { topic, problem });
             outcome = Outcome::accepted();
+        }
+        match (qos, mark) {
+            // PUBREC, or its absence, waits for this.
+            (Qos::ExactlyOnce, mark) if !outcome.reason.is_error() => self.journal.record(Record::Taken { id, mark }),
+            (_, Some(mark)) => self.journal.record(Record::Marked { mark }),
+            (_, None) => {}
         }
         Some((ticket, outcome))
     }

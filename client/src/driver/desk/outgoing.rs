@@ -4,9 +4,11 @@ use super::Desk;
 use crate::error::PublishError;
 use crate::link::Link;
 use crate::publish::{self, Order, Receipt};
+use crate::store::Record;
 use candor_protocol::codec::dictionary::KeyRef;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::write::PublishFrame;
+use candor_protocol::packet::Qos;
 use candor_protocol::packet::property::MINIMUM_DURABILITY;
 use candor_protocol::session::{Admitted, Delivery, Outcome, Token};
 use tokio::sync::oneshot;
@@ -17,6 +19,8 @@ pub(super) struct Waiting {
     pub(super) outcome: oneshot::Sender<publish::Outcome>,
     asks_durability: bool,
     has_properties: bool,
+    /// It is in the store.
+    stored: bool,
 }
 
 impl Desk {
@@ -27,17 +31,30 @@ impl Desk {
 
     /// Takes a message; without a connection it is refused when too many wait already.
     pub(in crate::driver) fn take(&mut self, order: Order, connected: bool) {
-        let Order { delivery, outcome } = order;
+        let Order { delivery, outcome, mark, kept } = order;
         if !connected && !self.has_room() {
             let _ = outcome.send(Err(PublishError::QueueFull { waiting: self.queue.len() }));
             return;
         }
         let token = self.token();
-        let asks_durability = delivery.hop.value(MINIMUM_DURABILITY).is_some();
-        let has_properties = !delivery.hop.is_empty() || !delivery.message.map().is_empty();
-        self.waiting.insert(token, Waiting { outcome, asks_durability, has_properties });
+        if delivery.qos > Qos::AtMostOnce && self.journal.is_on() {
+            self.journal.record(Record::Accepted { number: token, delivery: delivery.clone(), mark });
+        }
+        if let Some(kept) = kept {
+            self.keeping.push_back((self.journal.recorded(), kept));
+            self.tell_kept();
+        }
+        self.wait_for(token, &delivery, outcome);
         self.queue_bytes += delivery.message.len();
         self.queue.push_back((delivery, token));
+    }
+
+    /// Notes who waits for what becomes of a message.
+    pub(super) fn wait_for(&mut self, token: Token, delivery: &Delivery, outcome: oneshot::Sender<publish::Outcome>) {
+        let asks_durability = delivery.hop.value(MINIMUM_DURABILITY).is_some();
+        let has_properties = !delivery.hop.is_empty() || !delivery.message.map().is_empty();
+        let stored = delivery.qos > Qos::AtMostOnce && self.journal.is_on();
+        self.waiting.insert(token, Waiting { outcome, asks_durability, has_properties, stored });
     }
 
     /// Hands messages down as far as window, room and readiness allow.
@@ -63,6 +80,9 @@ impl Desk {
                     self.finish(token, Err(PublishError::TooLarge { limit, seen }));
                 }
                 Admitted::Now(id) => {
+                    if let Some(id) = id {
+                        self.journal.record(Record::Sent { number: token, id });
+                    }
                     link.put_publish(&delivery, id, false);
                     if id.is_none() {
                         self.leaving.push_back((link.enqueued(), token));
@@ -97,6 +117,9 @@ impl Desk {
 
     pub(super) fn finish(&mut self, token: Token, result: Result<(Outcome, Dialect), PublishError>) {
         let Some(waiting) = self.waiting.remove(&token) else { return };
+        if waiting.stored {
+            self.journal.record(Record::Settled { number: token });
+        }
         let outcome = result.and_then(|(outcome, dialect)| match outcome.refusal() {
             Some(refusal) => Err(PublishError::Rejected(refusal)),
             // It was asked on an extended connection that broke, and a plain one answered.

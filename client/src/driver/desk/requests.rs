@@ -5,6 +5,7 @@ use crate::driver::{Reply, Request};
 use crate::error::{Misbehaved, RequestError};
 use crate::event::Event;
 use crate::link::Link;
+use crate::store::Record;
 use crate::subscribe::{Granted, Wish, granted, packet};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Problem, Reason, Refusal, TopicFilter};
@@ -12,6 +13,9 @@ use candor_protocol::session::{Answer, Token};
 
 /// Filters that one SUBSCRIBE renews at most.
 const RENEWED_AT_ONCE: usize = 100;
+
+/// Requests that wait for their answers at most; more wait with their handles.
+const ASKED_MAX: usize = 256;
 
 /// A request that was sent.
 #[derive(Debug)]
@@ -31,6 +35,11 @@ pub(super) enum Asked {
 }
 
 impl Desk {
+    /// Whether one more request may be sent now.
+    pub(in crate::driver) fn may_ask(&self, link: &Link) -> bool {
+        link.session.is_ready() && self.asked.len() + self.pings.len() < ASKED_MAX
+    }
+
     pub(in crate::driver) fn ask(&mut self, request: Request, link: &mut Link) {
         let extended = link.session.terms().dialect.is_extended();
         let token = self.token();
@@ -71,12 +80,14 @@ impl Desk {
                 for granted in granted(&wishes, &suback).unwrap_or_default() {
                     if let Err(refusal) = granted.result {
                         self.subscriptions.retain(|wish| wish.filter != granted.filter);
+                        self.journal.record(Record::Unsubscribed { filter: granted.filter.clone() });
                         self.tell(Event::SubscriptionLost { filter: granted.filter, refusal });
                     }
                 }
             }
             (Some(Asked::Unsubscribe { filters, reply }), Answer::Unsubscribed(unsuback)) => {
                 self.subscriptions.retain(|wish| !filters.contains(&wish.filter));
+                filters.iter().for_each(|filter| self.journal.record(Record::Unsubscribed { filter: filter.clone() }));
                 // A plain UNSUBACK says only that it was done.
                 let reasons = if unsuback.reasons.is_empty() { vec![Reason::SUCCESS; filters.len()] } else { unsuback.reasons };
                 let _ = reply.send(if reasons.len() == filters.len() { Ok(reasons) } else { Err(bad_answer()) });
@@ -91,6 +102,8 @@ impl Desk {
         for (wish, _) in wishes.iter().zip(granted).filter(|(_, granted)| granted.result.is_ok()) {
             self.subscriptions.retain(|known| known.filter != wish.filter);
             self.subscriptions.push(wish.clone());
+            let Wish { filter, qos, item } = wish.clone();
+            self.journal.record(Record::Subscribed { filter, qos, item });
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Script {
     pub refuse: Option<Refusal>,
     /// Says of a session that it does not have.
     pub state: SessionState,
+    /// What it calls the life of each session.
+    pub incarnation: Bytes,
     /// How a message is settled; `None`: not at all.
     pub judge: Judge,
     pub grant: Grant,
@@ -44,6 +46,8 @@ pub struct Script {
     pub tamper: Option<Tamper>,
     /// Answers no PINGREQ.
     pub mute: bool,
+    /// The next connection is served when this one has ended, so that what a killed client left in its socket comes first.
+    pub alone: bool,
 }
 
 impl Default for Script {
@@ -52,6 +56,7 @@ impl Default for Script {
             policy: ServerPolicy { node: "test".to_owned(), ..ServerPolicy::default() },
             refuse: None,
             state: SessionState::New,
+            incarnation: Bytes::from_static(b"12345678"),
             judge: Arc::new(|_| Some(Outcome::accepted())),
             grant: Arc::new(|_, item| Reason(item.qos as u8)),
             suback: Dictionary::EMPTY,
@@ -60,6 +65,7 @@ impl Default for Script {
             dies_of_second_packet: false,
             tamper: None,
             mute: false,
+            alone: false,
         }
     }
 }
@@ -211,7 +217,10 @@ impl Connection {
         }
         while let Some((delivery, token)) = self.queue.pop_front() {
             match self.session.deliver(delivery.clone(), token) {
-                Delivered::Now(id) => self.put_publish(&delivery, id, false),
+                Delivered::Now(id) => {
+                    self.put_publish(&delivery, id, false);
+                    self.see(Seen::Sent(token));
+                }
                 Delivered::Later(delivery) => return self.queue.push_front((delivery, token)),
                 Delivered::TooLarge(_) => panic!("the test's message is too large for the client"),
             }
@@ -272,7 +281,7 @@ impl Connection {
         }
         let stored = self.sessions.lock().unwrap().remove(&self.client_id).filter(|_| !clean);
         let state = if stored.is_some() { SessionState::Resumed } else { self.script.state };
-        let acceptance = Acceptance { state, incarnation: Bytes::from_static(b"12345678"), ..Acceptance::default() };
+        let acceptance = Acceptance { state, incarnation: self.script.incarnation.clone(), ..Acceptance::default() };
         let now_ms = self.now_ms();
         self.session.accept(acceptance, stored, now_ms);
     }

@@ -1,9 +1,11 @@
 //! A server in this process: the protocol's own server session with a script that decides, and with hands on the wire.
 
 mod connection;
+mod place;
 mod streams;
 
 pub use connection::{Act, Script};
+pub use place::Place;
 pub use streams::{Certificates, Transport};
 
 use candor_client::protocol::packet::{Connect, Publish, Subscribe};
@@ -33,6 +35,8 @@ pub enum Seen {
     Unsubscribe,
     Ping,
     Notice,
+    /// A message was given to the session of the client: it is not lost with the connection any more.
+    Sent(Token),
     Settled {
         token: Token,
         outcome: Outcome,
@@ -102,6 +106,13 @@ impl Server {
         self.sessions.lock().unwrap().clear();
     }
 
+    /// Accepts what a stored session has been handed and nobody has settled.
+    pub fn settle_stored(&self, client_id: &str) {
+        let mut sessions = self.sessions.lock().unwrap();
+        let parked = sessions.get_mut(client_id).unwrap();
+        (0..100).for_each(|ticket| parked.settle(ticket, Outcome::accepted()));
+    }
+
     /// Has the newest connection do something.
     pub fn act(&self, act: Act) {
         self.acts.lock().unwrap().as_ref().unwrap().send(act).unwrap();
@@ -123,7 +134,7 @@ impl Server {
                         return found;
                     }
                 }
-                _ => panic!("it did not come; what came: {passed:#?}"),
+                other => panic!("{other:?}: it did not come; what came: {passed:#?}"),
             }
         }
     }
@@ -169,11 +180,17 @@ async fn accept(
         *acts.lock().unwrap() = Some(actor);
         let _ = seen.send(Seen::Arrived);
         let (transport, sessions, seen) = (transport.clone(), Arc::clone(&sessions), seen.clone());
-        connections.spawn(async move {
+        let alone = script.alone;
+        let serving = async move {
             if let Some(stream) = transport.accept(tcp).await {
                 connection::serve(stream, script, sessions, seen, inlet).await;
             }
-        });
+        };
+        if alone {
+            serving.await;
+        } else {
+            connections.spawn(serving);
+        }
     }
 }
 

@@ -1,0 +1,155 @@
+//! `memory_limit`: what clients make grow, added up, and what happens when it is too much.
+//!
+//! | counted | where it grows |
+//! | --- | --- |
+//! | messages that wait in queues, of connected and of absent sessions | [`Shard::queue`] |
+//! | retained messages | [`super::publish`] |
+//! | bytes of incomplete packets, and packets that wait to be read | [`Shard::receive`] |
+//! | bytes that the kernel did not take | [`Shard::flushed`] |
+//!
+//! Not counted, because each has a limit of its own by number: connections (`connections_max`), sessions and their
+//! subscriptions (`subscriptions_max`), the ledger, quarantines, and messages in flight (`send_window`). Nor is what one
+//! turn makes before it is written.
+//!
+//! Each shard adds up its own and writes the sum down after a turn; before a turn, at most once a millisecond, the sums of
+//! all are compared with the limit: so it is overstepped by what comes within a turn. At the limit a PUBLISH above QoS 0 or with retain is refused and a new connection is told that the server is
+//! busy, unless it comes back to its session; what would have to wait in a queue is lost as if that were full, and its subscriber is told of the gap. A message
+//! of QoS 0 that can go at once goes.
+
+use super::{ConnectionKey, Shard};
+use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+
+/// The sums, in bytes.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// One for each shard, which alone writes it.
+    shards: RwLock<Vec<Arc<AtomicUsize>>>,
+    pub(super) retained: AtomicUsize,
+    is_full: AtomicBool,
+}
+
+/// What one shard has to count with.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// Bytes that clients of this shard make it keep.
+    bytes: usize,
+    own: Arc<AtomicUsize>,
+    /// When that was last looked at.
+    at_ms: u64,
+    /// Whether all shards together are at the limit, as of the last turn.
+    pub(super) is_full: bool,
+}
+
+impl Memory {
+    pub(super) fn account(&self) -> Account {
+        let own = Arc::new(AtomicUsize::new(0));
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&own));
+        Account { bytes: 0, own, at_ms: 0, is_full: false }
+    }
+
+    /// All that is counted, in bytes.
+    pub fn bytes(&self) -> usize {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|sum| sum.load(Ordering::Relaxed)).sum::<usize>() + self.retained.load(Ordering::Relaxed)
+    }
+
+    /// Whether `bytes` is too much. Once it was, it is until an eighth of the limit is free, so that it does not flicker.
+    fn judge(&self, bytes: usize, limit: usize) -> bool {
+        let was_full = self.is_full.load(Ordering::Relaxed);
+        let is_full = bytes >= if was_full { limit - limit / 8 } else { limit };
+        // Only the shard that changes it says so.
+        if is_full != was_full && self.is_full.swap(is_full, Ordering::Relaxed) != is_full {
+            match is_full {
+                true => tracing::warn!(bytes, limit, "at memory_limit: publishes that may have to wait, and new connections, are refused"),
+                false => tracing::info!(bytes, limit, "below memory_limit again"),
+            }
+        }
+        is_full
+    }
+}
+
+impl Account {
+    /// Something that was counted as `before` bytes has `now` bytes.
+    fn change(&mut self, before: &mut usize, now: usize) {
+        self.bytes = self.bytes.saturating_sub(*before).saturating_add(now);
+        *before = now;
+    }
+
+    /// Something is gone that was counted as so many bytes.
+    pub(super) fn release(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Shard {
+    /// Counts a session's queue as it is now.
+    pub(super) fn count_queue(&mut self, slot: u32) {
+        if let Some(client) = self.clients.get_mut(slot) {
+            self.account.change(&mut client.counted_bytes, client.queue.bytes());
+        }
+    }
+
+    /// Counts a connection's buffers as they are now.
+    pub(super) fn count_buffers(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            let bytes = connection.out.len() + connection.held.len();
+            self.account.change(&mut connection.counted_bytes, bytes);
+        }
+    }
+
+    /// At the end of a turn: tells the others what is kept here.
+    pub(super) fn tell_bytes(&self) {
+        self.account.own.store(self.account.bytes, Ordering::Relaxed);
+    }
+
+    /// At the beginning of a turn, at most once a millisecond: looks whether all together are at the limit.
+    pub(super) fn balance(&mut self) {
+        if self.settings.memory_limit < usize::MAX && self.now.ms != self.account.at_ms {
+            self.account.at_ms = self.now.ms;
+            self.account.is_full = self.shared.memory.judge(self.shared.memory.bytes(), self.settings.memory_limit);
+        }
+    }
+
+    /// # Errors
+    /// The server is at its limit.
+    pub(super) fn check_memory(&self) -> Result<(), Refusal> {
+        if !self.account.is_full {
+            return Ok(());
+        }
+        let (limit, seen) = (self.settings.memory_limit as u64, self.shared.memory.bytes() as u64);
+        let problem = Problem::titled("the server keeps as much for its clients as it may").rule("memory_limit").limit(limit, seen);
+        Err(Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 5000, jitter_ms: 10_000 })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_full_at_the_limit_and_until_an_eighth_is_free() {
+        let memory = Memory::default();
+        let judged = [79, 80, 79, 70, 69, 70, 80].map(|bytes| memory.judge(bytes, 80));
+        assert_eq!(judged, [false, true, true, true, false, false, true]);
+    }
+
+    #[test]
+    fn the_sums_of_all_shards_and_the_retained_messages_count_together() {
+        let memory = Memory::default();
+        let [mut one, mut two] = [memory.account(), memory.account()];
+        let (mut first, mut second) = (0, 0);
+        one.change(&mut first, 100);
+        one.change(&mut first, 40);
+        two.change(&mut second, 7);
+        for account in [&one, &two] {
+            account.own.store(account.bytes, Ordering::Relaxed);
+        }
+        memory.retained.store(1000, Ordering::Relaxed);
+        assert_eq!(memory.bytes(), 1047);
+        one.release(first);
+        assert_eq!(one.bytes, 0);
+    }
+}

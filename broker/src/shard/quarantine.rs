@@ -1,0 +1,60 @@
+//! The door: clients that are kept out for a time, and what brings them there.
+
+use super::{ConnectionKey, Shard};
+use crate::feedback::{Page, Verdict};
+use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
+
+impl Shard {
+    /// A CONNECT has come to the shard of its session: it waits for the answer who it is, unless it is kept out.
+    ///
+    /// Only plain clients are: an extended one gets the reason of every refusal, and whether a retry helps.
+    pub(super) fn at_the_door(&mut self, key: ConnectionKey) {
+        if let Some(left_ms) = self.kept_out_ms(key) {
+            let refusal = Refusal::new(Reason::BANNED, kept_out(left_ms));
+            if let Some(connection) = self.connections.get_mut(key) {
+                tracing::debug!(client = %connection.client_id, peer = %connection.peer.address, left_ms, "kept out");
+                connection.connect = None;
+                connection.session.refuse(refusal);
+            }
+            return self.act(key);
+        }
+        self.effects.authenticate.push(key);
+    }
+
+    fn kept_out_ms(&mut self, key: ConnectionKey) -> Option<u64> {
+        if !self.quarantine.is_on() {
+            return None;
+        }
+        let connection = self.connections.get_mut(key)?;
+        let connect = connection.connect.as_deref().filter(|connect| !connect.dialect.is_extended())?;
+        let subject = self.quarantine.subject(connect, &connection.client_id, connection.peer.address.ip().to_canonical());
+        connection.subject = Some(subject);
+        self.quarantine.turn_away(subject, self.now.ms)
+    }
+
+    /// A plain connection ends for a refusal. Once too often, and its client is kept out.
+    pub(super) fn count_refusal(&mut self, key: ConnectionKey, packet: Kind, refusal: &Refusal, topic: Option<&str>) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let Some(subject) = connection.subject.filter(|_| !connection.session.terms().dialect.is_extended()) else { return };
+        // What passes by itself is not the client's fault.
+        if matches!(refusal.problem.retry, Some(Retry::After { .. })) {
+            return;
+        }
+        let Some(started) = self.quarantine.refused(subject, (packet, refusal.reason, topic), self.now.ms) else { return };
+        tracing::warn!(
+            client = %connection.client_id, principal = %connection.principal, peer = %connection.peer.address, packet = %packet,
+            topic = topic.unwrap_or_default(), refusal = %refusal, refusals = started.refusals, for_ms = started.for_ms, "quarantined"
+        );
+        let problem = kept_out(started.for_ms).detail(format!("{} was refused again and again: {refusal}", packet.name()));
+        let verdict = Verdict::new(self.now.unix_ms, Kind::Connect, Refusal::new(Reason::BANNED, problem), topic);
+        if let Some(page) = Page::of(&connection.principal, &connection.client_id) {
+            self.ledger.write(page, verdict);
+        }
+    }
+}
+
+fn kept_out(after_ms: u64) -> Problem {
+    Problem::titled("the client is kept out for a time, because it was refused the same thing too often")
+        .rule("quarantine_refusals")
+        .retry(Retry::After { after_ms, jitter_ms: 0 })
+}

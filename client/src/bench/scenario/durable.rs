@@ -1,0 +1,33 @@
+//! An absent session: so many messages are stored for it, then it comes for them.
+
+use super::Site;
+use crate::bench::BenchError;
+use crate::bench::door;
+use crate::bench::flow::{Errand, collect, deposit};
+use crate::bench::outcome::{Cost, Meter, Outcome};
+use crate::bench::plan::Plan;
+
+pub(super) fn run(plan: &Plan, count: usize, site: &Site<'_>, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
+    // A session keeps nothing at QoS 0 that it must.
+    let plan = &Plan { qos: plan.qos.max(1), ..plan.clone() };
+    let errand = Errand::new(count);
+    let mut door = door::open(site.endpoint, plan.dialect, &errand.receiver(), false)?;
+    door.subscribe(&[errand.filter()], plan.qos)?;
+    door.leave()?;
+    let meter = Meter::start(site.pid);
+    let stored = deposit(plan, site.endpoint, &errand, false, watch)?;
+    let store = meter.stop();
+    let meter = Meter::start(site.pid);
+    let got = collect(plan, site.endpoint, &errand, false, stored.sent, watch)?;
+    let drain = meter.stop();
+    let both = |of: fn(&Cost) -> Option<f64>| of(&store).zip(of(&drain)).map(|(store, drain)| store + drain);
+    let cost = Cost { server_cpu_s: both(|cost| cost.server_cpu_s), own_cpu_s: store.own_cpu_s + drain.own_cpu_s, ..drain };
+    let mut outcome = Outcome { sent: stored.sent, refused: stored.refused, cost, ..got };
+    outcome.seconds += stored.seconds;
+    outcome.fact_cpu("store_cpu_us", store, count);
+    outcome.fact_cpu("drain_cpu_us", drain, count);
+    outcome.fact_rss("rss_bytes_a_message", store, count);
+    // A clean session of the same name ends the stored one.
+    door::open(site.endpoint, plan.dialect, &errand.receiver(), true)?.leave()?;
+    Ok(outcome)
+}

@@ -1,0 +1,117 @@
+//! The flags of `candor bench`.
+
+use super::values;
+use crate::command::flags;
+use clap::{Arg, ArgAction, Command, value_parser};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+fn arg(name: &'static str, value: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value)
+}
+
+fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    arg(name, "COUNT").value_parser(value_parser!(u32).range(1..=10_000_000)).default_value(default).help(help)
+}
+
+pub(in crate::command) fn command() -> Command {
+    let flow = |name: &'static str, about: &'static str| load(Command::new(name).about(about)).args(flow_flags());
+    let fixed = |name: &'static str, about: &'static str| load(Command::new(name).about(about));
+    let connections = |default: &'static str, help: &'static str| number("connections", default, help).short('n');
+    Command::new("bench")
+        .about("Measure what a server costs: CPU, memory, latency, and whether it loses anything")
+        .after_help(EXPLANATION)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(targets(Command::new("suite").about("All loads of the table, one after the other")).args([
+            Arg::new("quick").long("quick").action(ArgAction::SetTrue).help("Shorter and smaller, for a first look"),
+            arg("only", "LOAD").action(ArgAction::Append).value_parser(suite_names()).help("Only this load; may be repeated"),
+        ]))
+        .subcommand(flow("pairs", "So many publishers, each with one subscriber").arg(connections("10", "Pairs")))
+        .subcommand(flow("fan-out", "One publisher, so many subscribers").arg(connections("100", "Subscribers")))
+        .subcommand(flow("fan-in", "So many publishers, one subscriber").arg(connections("50", "Publishers")))
+        .subcommand(
+            flow("subs", "Many filters: half exact, a quarter with +, a quarter with #")
+                .args([connections("20", "Connections that subscribe"), number("filters", "200000", "Filters over all connections")]),
+        )
+        .subcommand(
+            flow("latency", "Pairs at a rate; the time from when a message was to be sent to its delivery")
+                .arg(connections("10", "Pairs"))
+                .mut_arg("rate", |rate| rate.default_value("10000"))
+                .mut_arg("window", |window| window.default_value("10000")),
+        )
+        .subcommand(
+            fixed("retained", "Store messages, then get them all on one subscription").arg(number("messages", "100000", "Messages")),
+        )
+        .subcommand(fixed("durable", "Messages for an absent session, which then comes").arg(number("messages", "50000", "Messages")))
+        .subcommand(fixed("storm", "Connections that come and go").args([
+            connections("20000", "Connections, one after the other"),
+            Arg::new("resume").long("resume").action(ArgAction::SetTrue).help("Over TLS: resume instead of a full handshake"),
+        ]))
+        .subcommand(fixed("idle", "Connections that stay open and do nothing").arg(connections("1000", "Connections")))
+        .subcommand(
+            Command::new("floor").about("The built-in relay: the least that any server must cost. No broker for anything else").args([
+                arg("listen", "ADDRESS").default_value("127.0.0.1:1883").value_parser(value_parser!(SocketAddr)).help("ADDRESS:PORT"),
+                arg("fault", "WHAT=EVERY")
+                    .value_parser(values::fault)
+                    .help("Do wrong on purpose, once in EVERY messages: drop, double or swap; shows that a fault is seen"),
+            ]),
+        )
+}
+
+const EXPLANATION: &str = "\
+CPU is user and system time of the server's process and its descendants while the load lasts, for each million delivered messages. \
+That figure can be compared even on a busy machine; messages a second cannot. The first target is what the others are compared \
+with.
+
+The exit state is 1 when a run failed, or a server did what the protocol forbids: lost a message above QoS 0, doubled one at QoS 0 \
+or 2, or changed the order of a topic.
+
+Example:
+  candor bench pairs -t floor -s 'candor-broker --listen mqtt://127.0.0.1:{port}' -s 'mosquitto -p {port}' --runs 3 --pin 0,1";
+
+fn suite_names() -> Vec<String> {
+    crate::bench::suite(true).into_iter().map(|plan| plan.name).collect()
+}
+
+/// What every load has.
+fn load(command: Command) -> Command {
+    targets(command).args([
+        arg("qos", "QOS").short('q').value_parser(value_parser!(u8).range(0..=2)).default_value("0").help("0, 1 or 2"),
+        arg("payload", "BYTES").value_parser(value_parser!(usize)).default_value("64").help("At least 16"),
+        arg("window", "COUNT")
+            .short('w')
+            .value_parser(value_parser!(usize))
+            .default_value("100")
+            .help("Messages of a publisher that are not acknowledged and delivered, at most"),
+        arg("stall", "SECONDS").value_parser(values::seconds).default_value("5").help("Silence after which what is missing is lost"),
+        arg("dialect", "DIALECT").short('V').value_parser(["3.1.1", "extended"]).default_value("3.1.1").help("3.1.1 or extended"),
+        arg("dictionary", "BYTES").value_parser(value_parser!(usize)).default_value("0").help("Metadata with each extended message"),
+        arg("time", "SECONDS").value_parser(values::seconds).help("The load lasts, at most; default 3, and 120 where a count bounds it"),
+    ])
+}
+
+fn flow_flags() -> [Arg; 2] {
+    [
+        arg("rate", "PER_SECOND").value_parser(value_parser!(f64)).help("Messages over all publishers; default: as the window allows"),
+        arg("count", "COUNT").value_parser(value_parser!(u64).range(1..)).default_value("100000000").help("Messages, at most"),
+    ]
+}
+
+fn targets(command: Command) -> Command {
+    command.args(flags::tls_flags()).args([
+        arg("target", "[NAME=]URL[,pid=N]")
+            .short('t')
+            .action(ArgAction::Append)
+            .help("A server that runs, with its process where its cost is wanted; or `floor`, the built-in relay; may be repeated"),
+        arg("start", "[NAME=]COMMAND").short('s').action(ArgAction::Append).help(
+            "A server to start anew for each run: {port} is its port, {dir} a folder, {config:FILE} a copy of FILE with both filled in",
+        ),
+        arg("pid", "PID").value_parser(value_parser!(u32).range(1..)).help("The process of the one --target"),
+        arg("scheme", "SCHEME").value_parser(["mqtt", "mqtts"]).default_value("mqtt").help("How to speak to what --start starts"),
+        arg("runs", "COUNT").short('r').value_parser(value_parser!(u32).range(1..=1000)).default_value("1").help("Targets interleaved"),
+        arg("pin", "SERVER,LOAD").value_parser(values::pins).help("The cores of what is started and of the load"),
+        arg("html", "FILE").value_parser(value_parser!(PathBuf)).help("Write a page with the figures"),
+        flags::json_flag(),
+    ])
+}

@@ -1,0 +1,88 @@
+//! What the flags of `candor bench` come to.
+
+use super::failure;
+use crate::bench::{Fault, Kind, Pins, Plan, Source, Target};
+use crate::command::exit::Failure;
+use crate::command::flags;
+use candor_protocol::dialect::Dialect;
+use clap::ArgMatches;
+use std::time::Duration;
+
+pub(super) fn get<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str, default: T) -> T {
+    matches.try_get_one::<T>(name).ok().flatten().cloned().unwrap_or(default)
+}
+
+pub(super) fn fault(text: &str) -> Result<Fault, String> {
+    let wrong = || "allowed: drop=EVERY, double=EVERY, swap=EVERY with a number from 1 on".to_owned();
+    let (what, every) = text.split_once('=').ok_or_else(wrong)?;
+    let every = every.parse().ok().filter(|every| *every > 0).ok_or_else(wrong)?;
+    match what {
+        "drop" => Ok(Fault::Drop(every)),
+        "double" => Ok(Fault::Double(every)),
+        "swap" => Ok(Fault::Swap(every)),
+        _ => Err(wrong()),
+    }
+}
+
+pub(super) fn pins(text: &str) -> Result<Pins, String> {
+    let cores = text.split_once(',').and_then(|(server, load)| Some((server.parse().ok()?, load.parse().ok()?)));
+    let (server, load) = cores.ok_or_else(|| "the form is CORE,CORE, as in 0,1".to_owned())?;
+    Ok(Pins { server: Some(server), load: Some(load) })
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "allowed: more than 0 to 86400 seconds".to_owned())
+}
+
+pub(super) fn plan(name: &str, matches: &ArgMatches) -> Plan {
+    let count = |name, default: u32| get(matches, name, default) as usize;
+    let connections = count("connections", 10);
+    let kind = match name {
+        "fan-out" => Kind::FanOut(connections),
+        "fan-in" => Kind::FanIn(connections),
+        "subs" => Kind::Subs { filters: count("filters", 200_000), connections },
+        "retained" => Kind::Retained(count("messages", 100_000)),
+        "durable" => Kind::Durable(count("messages", 50_000)),
+        "storm" => Kind::Storm { connections, resume: get(matches, "resume", false) },
+        "idle" => Kind::Idle(connections),
+        _ => Kind::Pairs(connections),
+    };
+    let is_counted = matches!(kind, Kind::Retained(_) | Kind::Durable(_) | Kind::Storm { .. } | Kind::Idle(_));
+    Plan {
+        name: name.to_owned(),
+        kind,
+        qos: get(matches, "qos", 0),
+        payload_len: get(matches, "payload", 64),
+        window: get(matches, "window", 100),
+        rate: matches.try_get_one("rate").ok().flatten().copied(),
+        count: get(matches, "count", 100_000_000),
+        time: get(matches, "time", Duration::from_secs(if is_counted { 120 } else { 3 })),
+        stall: get(matches, "stall", Duration::from_secs(5)),
+        dialect: if get(matches, "dialect", String::new()) == "extended" { Dialect::Extended } else { Dialect::V311 },
+        dictionary_len: get(matches, "dictionary", 0),
+    }
+}
+
+/// The targets in the order in which they stand on the command line.
+pub(super) fn targets(matches: &ArgMatches) -> Result<Vec<Target>, Failure> {
+    let tls = flags::tls(matches);
+    let started_tls = (get(matches, "scheme", String::new()) == "mqtts").then(|| tls.clone());
+    let mut found = Vec::new();
+    for name in ["target", "start"] {
+        let places = matches.indices_of(name).into_iter().flatten();
+        for (place, text) in places.zip(matches.get_many::<String>(name).into_iter().flatten()) {
+            let parsed = if name == "target" { Target::parse(text, &tls) } else { Target::parse_command(text, started_tls.clone()) };
+            found.push((place, parsed.map_err(failure)?));
+        }
+    }
+    found.sort_by_key(|(place, _)| *place);
+    let mut targets: Vec<Target> = found.into_iter().map(|(_, target)| target).collect();
+    if let Some(given) = matches.get_one::<u32>("pid") {
+        match targets.as_mut_slice() {
+            [Target { source: Source::Running { pid, .. }, .. }] => *pid = Some(*given),
+            _ => return Err(Failure::Usage("--pid goes with one --target that is a URL; of several each takes `,pid=N`".to_owned())),
+        }
+    }
+    Ok(targets)
+}

@@ -1,0 +1,104 @@
+//! Every load against a whole broker.
+
+use crate::broker::Served;
+use crate::{Relay, measure, plan, row};
+use candor_client::Dialect;
+use candor_client::bench::{Count, Fault, Kind, Plan, suite};
+use std::time::Duration;
+
+#[test]
+fn messages_flow_at_every_qos_in_both_dialects() {
+    let served = Served::start();
+    for dialect in [Dialect::V311, Dialect::Extended] {
+        for qos in 0..=2 {
+            let plan = Plan { dialect, ..plan(Kind::Pairs(2), qos, 500) };
+            let row = row(&plan, served.address);
+            assert_eq!(row.outcomes[0].count, Count { delivered: 500, ..Count::default() }, "{dialect} QoS {qos}");
+        }
+    }
+}
+
+#[test]
+fn metadata_travels_with_extended_messages() {
+    let served = Served::start();
+    let plan = Plan { dialect: Dialect::Extended, dictionary_len: 100, payload_len: 16, ..plan(Kind::FanOut(3), 1, 100) };
+    assert_eq!(row(&plan, served.address).outcomes[0].count, Count { delivered: 300, ..Count::default() });
+}
+
+#[test]
+fn filters_of_every_kind_get_what_is_theirs() {
+    let served = Served::start();
+    let row = row(&plan(Kind::Subs { filters: 400, connections: 4 }, 0, 2000), served.address);
+    assert_eq!(row.outcomes[0].count, Count { delivered: 2000, ..Count::default() });
+    assert!(row.outcomes[0].facts["subscribe_cpu_us"] > 0.0);
+}
+
+#[test]
+fn retained_messages_come_on_one_subscription_and_are_taken_away_again() {
+    let served = Served::start();
+    let plan = plan(Kind::Retained(300), 0, 1);
+    for _ in 0..2 {
+        let row = row(&plan, served.address);
+        assert_eq!(row.outcomes[0].count, Count { delivered: 300, ..Count::default() });
+    }
+}
+
+#[test]
+fn an_absent_session_gets_what_was_stored() {
+    let served = Served::start();
+    for dialect in [Dialect::V311, Dialect::Extended] {
+        for qos in 1..=2 {
+            let row = row(&Plan { dialect, ..plan(Kind::Durable(200), qos, 1) }, served.address);
+            assert_eq!(row.outcomes[0].sent, 200);
+            assert_eq!(row.outcomes[0].count, Count { delivered: 200, ..Count::default() }, "{dialect} QoS {qos}");
+        }
+    }
+}
+
+#[test]
+fn what_an_absent_session_lost_is_a_violation() {
+    // The relay keeps nothing for anybody, and acknowledges all.
+    let relay = Relay::start(Fault::None);
+    let plan = Plan { stall: Duration::from_millis(200), ..plan(Kind::Durable(50), 1, 1) };
+    let row = row(&plan, relay.address);
+    assert_eq!(row.outcomes[0].count, Count { lost: 50, ..Count::default() });
+    assert_eq!(row.violations(), ["50 messages lost"]);
+}
+
+#[test]
+fn connections_come_and_go_and_stay() {
+    let served = Served::start();
+    let storm = row(&plan(Kind::Storm { connections: 50, resume: false }, 0, 1), served.address);
+    assert_eq!(storm.outcomes[0].count.delivered, 50);
+    let idle = row(&plan(Kind::Idle(20), 0, 1), served.address);
+    assert_eq!(idle.outcomes[0].count.delivered, 20);
+    assert!(idle.outcomes[0].facts.contains_key("rss_bytes_a_connection"));
+}
+
+#[test]
+fn a_load_at_a_rate_has_latencies_in_order() {
+    let served = Served::start();
+    let plan = Plan { rate: Some(5000.0), window: 1000, ..plan(Kind::Pairs(3), 0, 900) };
+    let outcome = row(&plan, served.address).outcomes.remove(0);
+    assert_eq!(outcome.count, Count { delivered: 900, ..Count::default() });
+    let latency = outcome.latency.unwrap();
+    assert!(0.0 < latency.p50 && latency.p50 <= latency.p90 && latency.p90 <= latency.p99, "{latency:?}");
+    assert!(latency.p99 <= latency.p999 && latency.p999 <= latency.max, "{latency:?}");
+}
+
+#[test]
+fn a_plan_out_of_range_names_what_is_wrong() {
+    let at = |change: fn(&mut Plan)| {
+        let mut plan = suite(true).remove(0);
+        change(&mut plan);
+        measure(&plan, ([127, 0, 0, 1], 1).into()).unwrap_err().to_string()
+    };
+    assert!(at(|plan| plan.payload_len = 15).contains("16"));
+    assert!(at(|plan| plan.window = 0).contains("window"));
+    assert!(at(|plan| plan.window = 70_000).contains("65535"));
+    assert!(at(|plan| plan.qos = 3).contains("QoS 3"));
+    assert!(at(|plan| plan.kind = Kind::Pairs(0)).contains("connections"));
+    assert!(at(|plan| plan.dictionary_len = 1).contains("extended"));
+    assert!(at(|plan| plan.rate = Some(0.0)).contains("rate"));
+    assert!(at(|plan| plan.kind = Kind::Subs { filters: 10, connections: 20 }).contains("filters"));
+}
