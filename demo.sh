@@ -21,7 +21,7 @@ publish = ["#"]
 subscribe = ["#"]
 RULES
 
-"$broker" --listen mqtt://127.0.0.1:0 --rules-file "$folder/rules.toml" --log error > "$folder/listening" &
+"$broker" --listen mqtt://127.0.0.1:0 --rules-file "$folder/rules.toml" --data-dir "$folder/data" --log error > "$folder/listening" &
 pid=$!
 until grep -q '^listening' "$folder/listening"; do kill -0 "$pid"; done
 url=$(sed -n 's/^listening //p' "$folder/listening" | head -n 1)

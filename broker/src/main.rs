@@ -10,6 +10,7 @@ use candor_broker::config::{Available, LogFormat};
 use candor_broker::driver::Authenticate;
 use candor_broker::reload::Reload;
 use candor_broker::start::StartError;
+use candor_broker::store::inspect::inspect;
 use candor_broker::{experiment, start};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -37,6 +38,17 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(error) => fail(error.exit_status(), &error),
+        },
+        Ok(Invocation::Inspect(request)) => match inspect(&request.data_dir) {
+            Ok(report) if request.json => {
+                println!("{}", report.to_json());
+                ExitCode::SUCCESS
+            }
+            Ok(report) => {
+                print!("{report}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(OTHER, &error),
         },
         Err(error) => {
             eprintln!("{error}");

@@ -86,11 +86,17 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
     }
 }
 
-/// What keeps what the configuration promises; the configuration was checked for a folder where it needs one.
+/// Where everything is kept on disk if nothing else is said: below the folder that the process began in.
+const DATA_DIR: &str = "candor-data";
+
+/// What keeps what the configuration promises.
 fn storage(storage: &crate::config::Storage) -> Storage {
-    match &storage.data_dir {
-        Some(path) if storage.durability >= Durability::Disk => Storage::Engine(Arc::new(DataDir { path: path.clone() })),
-        _ => Storage::Memory,
+    match storage.durability {
+        Durability::None | Durability::Memory => Storage::Memory,
+        Durability::Disk | Durability::Quorum => {
+            let path = storage.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
+            Storage::Engine(Arc::new(DataDir { path }))
+        }
     }
 }
 

@@ -8,27 +8,8 @@ use candor_protocol::session::Parked;
 use candor_protocol::sim::Way;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use support::{Client, stored_everywhere, with_will};
-
-/// A folder for one test, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("candor-crash-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use support::{Client, Folder, stored_everywhere, with_will};
 
 /// A broker in a process of its own.
 struct Process {
@@ -186,4 +167,34 @@ fn two_brokers_do_not_share_a_folder() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains(&*folder.0.to_string_lossy()), "{said}");
+}
+
+#[test]
+fn what_a_folder_holds_can_be_looked_at_while_a_broker_runs() {
+    let folder = Folder::new();
+    let process = Process::start(&folder, 1);
+    let mut sleeper = process.resume(Way::Plain, "sleeper", Parked::default());
+    sleeper.subscribe("owed/#", Qos::AtLeastOnce);
+    sleeper.drop_connection();
+    let mut publisher = process.resume(Way::Plain, "publisher", Parked::default());
+    publisher.retain("kept/a", "x");
+    for n in 0..3 {
+        publisher.publish("owed/a", &n.to_string(), Qos::AtLeastOnce);
+    }
+    let inspect = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_candor-broker"));
+        let output = command.args(["inspect", "--data-dir"]).arg(&folder.0).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let report: serde_json::Value = serde_json::from_str(&inspect(&["--json"])).unwrap();
+    let sessions: Vec<_> = report["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|session| (session["client_id"].as_str().unwrap(), session["owed"].clone()))
+        .collect();
+    assert_eq!(sessions, [("publisher", 0.into()), ("sleeper", 3.into())], "{report}");
+    assert_eq!((&report["retained"], &report["messages"]), (&1.into(), &4.into()), "{report}");
+    assert!(inspect(&[]).contains("sleeper"));
 }

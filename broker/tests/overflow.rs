@@ -7,12 +7,12 @@ use candor_broker::shard::Settings;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use candor_protocol::session::Parked;
 use candor_protocol::sim::Way;
-use support::{Client, TestBroker, storages, stored_everywhere};
+use support::{Client, TestBroker, in_every_storage, stored_everywhere};
 
 const LEN_MAX: usize = 3;
 
 fn with_policy(overflow: Overflow, test: impl Fn(&TestBroker, Way, u16)) {
-    for storage in storages() {
+    in_every_storage(|storage| {
         for shards in [1, 3] {
             for way in Way::ALL {
                 let queue = QueueLimits { len_max: LEN_MAX, overflow, ..Settings::default().queue };
@@ -20,10 +20,14 @@ fn with_policy(overflow: Overflow, test: impl Fn(&TestBroker, Way, u16)) {
                 policy.profile.overflow = overflow;
                 let broker = TestBroker::with(Settings { shards, queue, storage: storage.clone(), ..Settings::default() }, policy, false);
                 test(&broker, way, shards);
+                // What one way leaves behind is not for the next.
+                for id in ["full", "roomy"] {
+                    broker.connect(Way::Plain, id).leave();
+                }
                 broker.stop();
             }
         }
-    }
+    });
 }
 
 fn asleep(broker: &TestBroker, way: Way, id: &str, filter: &str) -> Parked {

@@ -181,8 +181,6 @@ fn storage(build: &Build, available: &Available<'_>, found: &mut Diagnostics) {
         let names: Vec<_> = available.durabilities.iter().map(|durability| durability.name()).collect();
         let what = format!("no engine of this build keeps what durability {} promises", storage.durability);
         found.push(Diagnostic::error(at, what).allowed(names.join(", ")));
-    } else if storage.durability == Durability::Disk && storage.data_dir.is_none() {
-        found.push(Diagnostic::error(at, "durability disk without data_dir: there is no place to keep anything").allowed("both"));
     } else if storage.durability < Durability::Disk && storage.data_dir.is_some() {
         let what = format!("data_dir has no effect: under durability {} nothing is written to disk", storage.durability);
         found.push(Diagnostic::warning(build.origin("data_dir"), what));

@@ -26,6 +26,15 @@ pub enum Invocation {
     Show(String),
     /// Edit a password file.
     Passwd(Passwd),
+    /// Say what a data directory holds.
+    Inspect(Inspect),
+}
+
+/// `candor-broker inspect --data-dir DIR [--json]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspect {
+    pub data_dir: PathBuf,
+    pub json: bool,
 }
 
 /// `candor-broker passwd [-D] FILE USER`.
@@ -72,6 +81,10 @@ pub fn invocation(
     if let Some(("passwd", sub)) = matches.subcommand() {
         return passwd(sub).map(Invocation::Passwd);
     }
+    if let Some(("inspect", sub)) = matches.subcommand() {
+        let data_dir = sub.get_one::<PathBuf>("data_dir").cloned().unwrap_or_default();
+        return Ok(Invocation::Inspect(Inspect { data_dir, json: sub.get_flag("json") }));
+    }
     let flags = flags(&matches).map_err(UsageError::Configuration)?;
     let given = |name: &str| flags.iter().find(|written| written.option.name == name).map(|written| written.text.as_str());
     if given("help_config") == Some("true") {
@@ -104,6 +117,18 @@ pub fn command() -> Command {
         )
         .arg(Arg::new("user").value_name("USER").required(true).help("The user name, as clients send it"))
         .arg(Arg::new("delete").short('D').long("delete").action(ArgAction::SetTrue).help("Takes the user out"));
+    let inspect = Command::new("inspect")
+        .about("Says what a data directory holds: sessions and what they are owed, retained messages, wills")
+        .after_help("Nothing is written, and a broker may be running on the directory meanwhile.")
+        .arg(
+            Arg::new("data_dir")
+                .long("data-dir")
+                .value_name("DIR")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The directory"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON, for programs"));
     Command::new("candor-broker")
         .version(env!("CARGO_PKG_VERSION"))
         .about("The Candor broker: MQTT 3.1.1 and its extension, side by side. Nobody is lied to.")
@@ -116,6 +141,7 @@ pub fn command() -> Command {
         .subcommand_help_heading("Other commands")
         .disable_help_subcommand(true)
         .subcommand(passwd)
+        .subcommand(inspect)
         .args(OPTIONS.iter().map(arg))
 }
 

@@ -72,6 +72,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Storage {
     pub durability: Durability,
+    /// `None`: the folder `candor-data` where the process began, if anything is kept on disk.
     pub data_dir: Option<PathBuf>,
 }
 
@@ -153,7 +154,7 @@ pub struct Available<'a> {
 
 impl Default for Available<'_> {
     fn default() -> Self {
-        Self { durabilities: &[Durability::None, Durability::Memory], experiments: &[] }
+        Self { durabilities: &[Durability::None, Durability::Memory, Durability::Disk], experiments: &[] }
     }
 }
 

@@ -265,15 +265,15 @@ pub static OPTIONS: &[OptionInfo] = &[
             choice("memory", "it outlives the connection, not the process", |d| d.config.storage.durability = Durability::Memory),
             choice("disk", "it outlives the process and the power", |d| d.config.storage.durability = Durability::Disk),
         ]),
-        Text("memory"),
+        Text("disk"),
         "What an acknowledged message and the state of a session survive.",
     )
-    .why("It is the most that needs no folder; clients are told, and one that requires more is refused."),
+    .why("A publisher that is told \"accepted\" takes it to mean that the power may fail; what is less has to be asked for."),
     row(
         "data_dir",
         STORAGE,
         Path { set: |d, path| d.config.storage.data_dir = Some(path) },
-        Unset("none"),
+        Unset("candor-data, where durability is disk"),
         "The folder for everything that is kept on disk.",
     ),
     row(

@@ -28,7 +28,7 @@ fn nothing_said_is_a_server_for_this_machine() {
     let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.url.to_string()).collect();
     assert_eq!(listeners, ["mqtt://127.0.0.1:1883"]);
     assert_eq!(config.listeners[0].anonymous, Anonymous::Loopback);
-    assert_eq!(config.storage.durability, Durability::Memory);
+    assert_eq!((config.storage.durability, config.storage.data_dir), (Durability::Disk, None));
     assert_eq!(config.limits.packet_size_max, 10 << 20);
     assert_eq!((config.limits.queue_length_max, config.limits.overflow), (1000, Overflow::DropOldest));
     assert_eq!(config.plain.session_expiry_s, 7 * 86_400);
@@ -220,20 +220,13 @@ fn paths_in_a_file_are_relative_to_its_folder() {
 
 #[test]
 fn a_durability_that_no_engine_proves_is_refused_with_what_there_is() {
-    insta::assert_snapshot!(refused("durability = \"disk\"\ndata_dir = \"d\"\n"), @r#"
-    etc/candor.toml:1:14: no engine of this build keeps what durability disk promises
-      |
-    1 | durability = "disk"
-      |              ^^^^^^
-      allowed: none, memory
-    "#);
-    let all = Available { durabilities: &[Durability::Memory, Durability::Disk], experiments: &[] };
-    let found = resolve(&[flag("durability", "disk")], None, &all).unwrap_err().to_string();
-    assert_eq!(found, "--durability: durability disk without data_dir: there is no place to keep anything\n  allowed: both");
-    assert!(resolve(&[flag("durability", "disk"), flag("data_dir", "d")], None, &all).unwrap().warnings.is_empty());
+    let memory = Available { durabilities: &[Durability::None, Durability::Memory], experiments: &[] };
+    let found = resolve(&[flag("durability", "disk"), flag("data_dir", "d")], None, &memory).unwrap_err().to_string();
+    assert_eq!(found, "--durability: no engine of this build keeps what durability disk promises\n  allowed: none, memory");
+    assert!(resolve(&[flag("durability", "disk")], None, &Available::default()).unwrap().warnings.is_empty());
     assert!(
-        warnings("data_dir = \"d\"\n")
-            .starts_with("etc/candor.toml:1:12: warning: data_dir has no effect: under durability memory nothing")
+        warnings("durability = \"memory\"\ndata_dir = \"d\"\n")
+            .starts_with("etc/candor.toml:2:12: warning: data_dir has no effect: under durability memory nothing")
     );
 }
 

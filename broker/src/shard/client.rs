@@ -18,6 +18,9 @@ pub struct Replay {
     pub after: Option<Vec<u8>>,
 }
 
+/// How many messages of a session that is there wait at hand.
+const NEAR: usize = 64;
+
 #[derive(Debug)]
 pub struct Client {
     pub id: Arc<str>,
@@ -95,6 +98,11 @@ impl Client {
     /// Whether messages above QoS 0 are kept for it while it is away.
     pub fn is_durable(&self) -> bool {
         self.expiry_s > 0
+    }
+
+    /// How many of its messages wait in memory, before the others wait in the store.
+    pub fn near(&self) -> usize {
+        if self.connection.is_some() { NEAR } else { 0 }
     }
 
     /// Whether a delivery of this QoS may leave before those that wait for their receipt.

@@ -165,7 +165,10 @@ impl Shard {
     pub(super) fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope) {
         let Some(client) = self.clients.get_mut(target.slot) else { return };
         let message = Kept::of(client.number, target).map(|kept| kept.message);
-        let waiting = Waiting { envelope: envelope.compact(), qos: target.qos, retain: target.retain, redelivery_count: 0, message };
+        // What is left to the store at once need not be copied out of the buffer that it was read into.
+        let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
+        let envelope = if is_left { envelope.clone() } else { envelope.compact() };
+        let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };
         if self.account.is_full {
             client.queue.refuse(&waiting);
             self.counts.publish_dropped += 1;
@@ -352,6 +355,18 @@ impl Shard {
             connection.session.withdraw(id);
             let slot = connection.client;
             return slot.into_iter().for_each(|slot| self.withhold(slot, delivery.message.topic_str(), key_number, message));
+        }
+        // What the client never got goes as new, under another identifier: that one has to be kept, as at the first sending.
+        if let (false, Some(id), Some(slot)) = (sending.dup, sending.id, connection.client)
+            && let Some(client) = self.clients.get_mut(slot)
+            && let Some(message) = connection.session.in_flight().get(id).and_then(|sent| number_of(sent.token))
+            && let Some(session) = client.number
+        {
+            self.keeper.keep(Record::Sent { session, message, id });
+            if delivery.qos == Qos::ExactlyOnce {
+                client.unsent += 1;
+                return self.keeper.then(Then::Publish { slot, generation: connection.generation, id });
+            }
         }
         let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
         self.counts.publish_sent += 1;

@@ -6,8 +6,6 @@ use crate::store::MessageNumber;
 
 /// How many messages of one session are asked for at once.
 const FETCH_MAX: usize = 64;
-/// How many messages of a session that is there wait in memory, before the others wait in the store.
-const NEAR: usize = 64;
 
 /// Messages that a session is owed, asked for.
 #[derive(Debug)]
@@ -60,8 +58,7 @@ impl Shard {
             return;
         }
         if let Some(client) = self.clients.get_mut(slot) {
-            let near = if client.connection.is_some() { NEAR } else { 0 };
-            client.queue.unload(near, &self.settings.experiments);
+            client.queue.unload(client.near(), &self.settings.experiments);
         }
     }
 }

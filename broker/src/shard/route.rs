@@ -237,7 +237,7 @@ impl Shard {
         if let Some(from) = held.from
             && let Some(client) = self.clients.get_mut(from.slot).filter(|client| client.incarnation == from.life)
         {
-            client.held_back -= 1;
+            client.held_back = client.held_back.saturating_sub(1);
         }
         let HeldBack { envelope, targets, .. } = held;
         // Below QoS 2 nothing was promised that was not kept: it only had to wait its turn.

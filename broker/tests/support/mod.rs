@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
 use candor_broker::driver::{Answer as Identity, Authenticate};
 use candor_broker::shard::{Admission, ListenerSettings, Peer, Rights, Settings, Storage};
+use candor_broker::store::DataDir;
 use candor_broker::transport::bind::BindOptions;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::codec::frame::Frame;
@@ -20,9 +21,10 @@ use candor_protocol::session::{
 use candor_protocol::sim::Way;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use store::TestStore;
 
 /// How long a test waits for an event before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -402,14 +404,35 @@ impl Client {
     }
 }
 
-/// What keeps the records of the brokers that tests run on.
-pub fn storages() -> [Storage; 3] {
-    [Storage::Memory, Storage::Late { turns: 3 }, TestStore::default().storage()]
+/// A folder for one test, removed at its end.
+#[derive(Debug)]
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("candor-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What keeps the records of the brokers that tests run on: memory, with receipts at once and turns later, and a disk.
+pub fn in_every_storage(test: impl Fn(&Storage)) {
+    test(&Storage::Memory);
+    test(&Storage::Late { turns: 3 });
+    let folder = Folder::new();
+    test(&Storage::Engine(Arc::new(DataDir { path: folder.0.clone() })));
 }
 
 /// Each way, one and three shards, and whatever keeps what is owed.
 pub fn everywhere(test: impl Fn(&TestBroker, Way)) {
-    for storage in storages() {
+    in_every_storage(|storage| {
         for shards in [1, 3] {
             let broker = TestBroker::with(Settings { shards, storage: storage.clone(), ..Settings::default() }, policy(), false);
             for way in Way::ALL {
@@ -417,7 +440,7 @@ pub fn everywhere(test: impl Fn(&TestBroker, Way)) {
             }
             broker.stop();
         }
-    }
+    });
 }
 
 pub const NO_MESSAGES: [&str; 0] = [];
