@@ -87,8 +87,8 @@ fn start(directory: &Path, size: usize) -> Outcome {
         }
         drop(engine);
         // In a process whose memory holds nothing yet.
-        let status = Command::new(std::env::current_exe()?).args(["start", &size.to_string()]);
-        let status = { status }.env("CANDOR_BENCH_WRITTEN", directory).status()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        let status = command.args(["start", &size.to_string()]).env("CANDOR_BENCH_WRITTEN", directory).status()?;
         return if status.success() { Ok(()) } else { Err(format!("it ended with {status}").into()) };
     }
     let written = PathBuf::from(std::env::var("CANDOR_BENCH_WRITTEN")?);
