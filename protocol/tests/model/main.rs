@@ -299,8 +299,15 @@ fn large_worlds(qos: Qos) -> usize {
     world("both ways, a cut at the subscriber", BOTH, [0, 1], [0, 0, 0]);
     world("by an offer, a cut at the publisher", &[Way::Offer], [1, 0], [0, 0, 0]);
     world("extended, a cut at each", EXTENDED, [1, 1], [0, 0, 0]);
-    world("plain, a crash of each", &[Way::Plain], [0, 0], [1, 1, 1]);
-    world("extended, a crash of each", EXTENDED, [0, 0], [1, 1, 1]);
+    world("extended, the publisher's crash", EXTENDED, [0, 0], [1, 0, 0]);
+    world("extended, the broker's crash", EXTENDED, [0, 0], [0, 1, 0]);
+    world("extended, the subscriber's crash", EXTENDED, [0, 0], [0, 0, 1]);
+    world("plain, the broker's crash", &[Way::Plain], [0, 0], [0, 1, 0]);
+    // At QoS 2, with twice the packets, three crashes in one life are far more states than that.
+    if qos == Qos::AtLeastOnce {
+        world("plain, a crash of each", &[Way::Plain], [0, 0], [1, 1, 1]);
+        world("extended, a crash of each", EXTENDED, [0, 0], [1, 1, 1]);
+    }
     println!("{qos:?}: {states} states in all");
     states
 }
