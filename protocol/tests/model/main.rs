@@ -303,7 +303,7 @@ fn large_worlds(qos: Qos) -> usize {
     world("extended, the broker's crash", EXTENDED, [0, 0], [0, 1, 0]);
     world("extended, the subscriber's crash", EXTENDED, [0, 0], [0, 0, 1]);
     world("plain, the broker's crash", &[Way::Plain], [0, 0], [0, 1, 0]);
-    // At QoS 2, with twice the packets, three crashes in one life are far more states than that.
+    // At QoS 2, with twice the packets, three crashes in one life are too many states even for a long mode.
     if qos == Qos::AtLeastOnce {
         world("plain, a crash of each", &[Way::Plain], [0, 0], [1, 1, 1]);
         world("extended, a crash of each", EXTENDED, [0, 0], [1, 1, 1]);
