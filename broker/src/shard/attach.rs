@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::connection::{ListenerSettings, Peer};
 use super::keeping::{Accept, Life, Then, not_kept};
+use super::roll::Room;
 use super::timers::Timer;
 use super::{ConnectionKey, Rights, Shard};
 use crate::message::Envelope;
@@ -263,6 +264,7 @@ impl Shard {
         self.set_available(slot, true);
         // The deadline of an open connection may be earlier than that of the opening.
         self.schedule(key);
+        self.tell_lost_guarantee(key);
         self.drain(key);
         self.pump(slot);
         self.read_held(key);
@@ -380,7 +382,7 @@ impl Shard {
             self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
         }
         if let Some(roll) = self.shared.roll(self.index) {
-            self.has_room |= roll.is_full(slot);
+            self.has_room |= roll.room(slot) > Room::Free;
             roll.clear(slot);
         }
         if client.subscriptions.is_empty() {
