@@ -70,7 +70,10 @@ fn a_publisher_is_refused_for_all_who_would_get_the_message_or_for_none() {
         broker.connect(way, "publisher").publish("over/both", "zero", Qos::AtMostOnce);
         assert_eq!(transient.expect(1), ["over/both zero"]);
         let mut roomy = Client::resume(&broker.address, stored_everywhere(way, "roomy"), roomy);
-        roomy.expect_nothing();
+        roomy.settle_down();
+        // QoS 0 may have been under way to it when it came back; nothing that was refused was.
+        assert!(roomy.messages.iter().all(|publish| publish.qos == Qos::AtMostOnce), "{way:?}: {:?}", roomy.messages);
+        roomy.messages.clear();
         let mut full = Client::resume(&broker.address, stored_everywhere(way, "full"), full);
         assert_eq!(full.expect(taken), (0..taken).map(|n| format!("over/one {n}")).collect::<Vec<_>>(), "{way:?}");
         full.settle_down();
