@@ -3,6 +3,7 @@
 
 use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
+use crate::shard::roll::Room;
 use crate::store::MessageNumber;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use std::collections::VecDeque;
@@ -171,9 +172,15 @@ impl Queue {
         self.bytes
     }
 
-    /// Whether it holds as much as it should: publishers are refused, or wait, where that is the policy.
-    pub fn is_full(&self) -> bool {
-        self.waiting.len() >= self.limits.len_max || self.bytes >= self.limits.bytes_max
+    /// How full it is, for publishers that learn of it. The last quarter of what it can take is for what is under way.
+    pub fn room(&self) -> Room {
+        let QueueLimits { len_max, bytes_max, .. } = self.limits;
+        let is_at = |len: usize, bytes: usize| self.waiting.len() >= len || self.bytes >= bytes;
+        match () {
+            () if is_at(len_max.saturating_add(len_max / 2), bytes_max.saturating_add(bytes_max / 2)) => Room::Over,
+            () if is_at(len_max, bytes_max) => Room::Full,
+            () => Room::Free,
+        }
     }
 
     /// How far over its limits a queue may go. Where publishers learn of a full queue, what they had sent before they did is under
@@ -407,10 +414,11 @@ mod tests {
         let none = QueueExtensions::default();
         for overflow in [Overflow::RefusePublisher, Overflow::HoldBack] {
             let mut queue = queue(overflow);
-            let pushed: Vec<_> = (0..7).map(|n| (queue.push(waiting(&n.to_string(), None), &none), queue.is_full())).collect();
+            let pushed: Vec<_> = (0..7).map(|n| (queue.push(waiting(&n.to_string(), None), &none), queue.room())).collect();
             assert!(pushed[..6].iter().all(|(pushed, _)| *pushed == Pushed::Kept), "{pushed:?}");
             assert_eq!(pushed[6].0, Pushed::DroppedNewest);
-            assert_eq!(pushed.iter().position(|(_, is_full)| *is_full), Some(2));
+            let rooms: Vec<_> = pushed[..5].iter().map(|(_, room)| *room).collect();
+            assert_eq!(rooms, [Room::Free, Room::Free, Room::Full, Room::Over, Room::Over]);
             let mut zero = waiting("0", None);
             zero.qos = Qos::AtMostOnce;
             assert_eq!(queue.push(zero, &none), Pushed::DroppedNewest);

@@ -296,6 +296,9 @@ fn while_the_store_keeps_nothing_what_has_to_be_kept_is_refused_and_the_rest_goe
         transient.subscribe("free", Qos::ExactlyOnce);
         publisher.publish("free", "x", Qos::ExactlyOnce);
         assert_eq!(transient.expect(1), ["free x"]);
+        let mut newcomer = broker.connect(Way::Offer, "newcomer");
+        newcomer.until(|client| !client.notices.is_empty());
+        assert_eq!(promised(&newcomer, 0), Durability::None, "who comes now is told too");
         let mut refused = Client::resume(&broker.address, stored_everywhere(way, "new"), Parked::default());
         refused.until(|client| client.closed.is_some());
         store.fail(false);

@@ -291,6 +291,7 @@ impl Shard {
             if let (true, Some(of)) = (self.keep_attached(slot, expiry_s), self.life(slot)) {
                 self.keeper.then(Then::Attached { of });
             }
+            self.tell_lost_guarantee(key);
         }
     }
 

@@ -92,18 +92,26 @@ impl Shard {
     fn tell_guarantee(&mut self, is_kept: bool) {
         let keys: Vec<ConnectionKey> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            if !connection.session.terms().dialect.is_extended() {
-                continue;
-            }
-            let mut profile = connection.listener.policy.profile.clone();
-            if !is_kept {
-                (profile.durability, profile.session_durability) = (Durability::None, Durability::None);
-            }
-            let dictionary = Dictionary::with(property::PROFILE, &profile.to_dictionary());
-            connection.session.answer(Packet::Notice(Notice { reason: Reason::PROFILE_CHANGED, dictionary }));
+            self.tell_profile(key, is_kept);
             self.drain(key);
         }
+    }
+
+    /// A connection became extended: it was told the profile that was configured.
+    pub(super) fn tell_lost_guarantee(&mut self, key: ConnectionKey) {
+        if self.keeper.failure().is_some() {
+            self.tell_profile(key, false);
+        }
+    }
+
+    fn tell_profile(&mut self, key: ConnectionKey, is_kept: bool) {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.session.terms().dialect.is_extended()) else { return };
+        let mut profile = connection.listener.policy.profile.clone();
+        if !is_kept {
+            (profile.durability, profile.session_durability) = (Durability::None, Durability::None);
+        }
+        let dictionary = Dictionary::with(property::PROFILE, &profile.to_dictionary());
+        connection.session.answer(Packet::Notice(Notice { reason: Reason::PROFILE_CHANGED, dictionary }));
     }
 
     /// Carries out what waits no more.

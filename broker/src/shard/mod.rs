@@ -15,10 +15,15 @@
 //! | concern | where |
 //! | --- | --- |
 //! | a connection: what its session says | [`connection`] |
-//! | from CONNECT to a session, takeover, the end of a session | [`attach`] |
+//! | from CONNECT to a session, takeover | [`attach`] |
+//! | that a session is kept | [`begin`] |
+//! | the end of a connection, and of a session | [`park`] |
+//! | wills | [`wills`] |
 //! | a message from a client: whether it is taken | [`publish`] |
 //! | a message to all who get it, and to the store | [`route`] |
 //! | a message to one client: now, or in its queue | [`deliver`] |
+//! | what a subscriber settles, and what is sent again | [`settle`] |
+//! | what a subscriber does not get | [`losses`] |
 //! | messages that wait in the store | [`fetch`] |
 //! | what an earlier process owed | [`restore`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
@@ -34,12 +39,15 @@
 //! | deadlines | [`timers`] |
 
 pub mod attach;
+mod begin;
 pub mod client;
 pub mod connection;
 pub mod deliver;
 mod fetch;
 mod keeping;
+mod losses;
 pub mod memory;
+mod park;
 pub mod publish;
 pub mod quarantine;
 pub mod restore;
@@ -48,12 +56,14 @@ pub mod roll;
 mod room;
 mod route;
 pub mod settings;
+mod settle;
 pub mod shared;
 pub mod slots;
 pub mod subscribe;
 pub mod sys;
 pub mod timers;
 pub mod verdicts;
+mod wills;
 
 pub use attach::{Admission, Moved};
 pub use client::Client;

@@ -427,7 +427,7 @@ pub fn in_every_storage(test: impl Fn(&Storage)) {
     test(&Storage::Memory);
     test(&Storage::Late { turns: 3 });
     let folder = Folder::new();
-    test(&Storage::Engine(Arc::new(DataDir { path: folder.0.clone() })));
+    test(&Storage::Engine(Arc::new(DataDir { path: folder.0.clone(), salvage: false })));
 }
 
 /// Each way, one and three shards, and whatever keeps what is owed.

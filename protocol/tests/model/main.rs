@@ -290,20 +290,36 @@ fn a_record_that_is_never_announced_settles_nothing() {
 }
 
 /// Every world that is too large for every day. The figures are printed.
-#[test]
-#[ignore = "minutes: just model"]
-fn every_large_world() {
+fn large_worlds(qos: Qos) -> usize {
     let mut states = 0;
-    for qos in QOS {
-        let mut world =
-            |name: &str, ways, cuts, crashes| states += explore(&format!("{qos:?}, {name}"), Scenario::new(qos, ways, cuts, crashes));
-        world("extended, a cut at each", EXTENDED, [1, 1], [0, 0, 0]);
-        world("extended, two cuts at the publisher", EXTENDED, [2, 0], [0, 0, 0]);
-        world("both ways, a cut at the publisher", BOTH, [1, 0], [0, 0, 0]);
-        world("both ways, a cut at the subscriber", BOTH, [0, 1], [0, 0, 0]);
-        world("by an offer, a cut at the publisher", &[Way::Offer], [1, 0], [0, 0, 0]);
+    let mut world =
+        |name: &str, ways, cuts, crashes| states += explore(&format!("{qos:?}, {name}"), Scenario::new(qos, ways, cuts, crashes));
+    world("extended, two cuts at the publisher", EXTENDED, [2, 0], [0, 0, 0]);
+    world("both ways, a cut at the publisher", BOTH, [1, 0], [0, 0, 0]);
+    world("both ways, a cut at the subscriber", BOTH, [0, 1], [0, 0, 0]);
+    world("by an offer, a cut at the publisher", &[Way::Offer], [1, 0], [0, 0, 0]);
+    world("extended, a cut at each", EXTENDED, [1, 1], [0, 0, 0]);
+    world("extended, the publisher's crash", EXTENDED, [0, 0], [1, 0, 0]);
+    world("extended, the broker's crash", EXTENDED, [0, 0], [0, 1, 0]);
+    world("extended, the subscriber's crash", EXTENDED, [0, 0], [0, 0, 1]);
+    world("plain, the broker's crash", &[Way::Plain], [0, 0], [0, 1, 0]);
+    // At QoS 2, with twice the packets, three crashes in one life are too many states even for a long mode.
+    if qos == Qos::AtLeastOnce {
+        world("plain, a crash of each", &[Way::Plain], [0, 0], [1, 1, 1]);
         world("extended, a crash of each", EXTENDED, [0, 0], [1, 1, 1]);
     }
-    println!("{states} states in all");
-    assert!(states >= 1_000_000);
+    println!("{qos:?}: {states} states in all");
+    states
+}
+
+#[test]
+#[ignore = "a minute or more: just model"]
+fn the_large_worlds_of_qos_1() {
+    large_worlds(Qos::AtLeastOnce);
+}
+
+#[test]
+#[ignore = "minutes: just model"]
+fn the_large_worlds_of_qos_2() {
+    assert!(large_worlds(Qos::ExactlyOnce) >= 1_000_000);
 }

@@ -1,0 +1,48 @@
+//! Wills: kept while their connection lives, published when it is lost.
+
+use super::{Rights, Shard};
+use crate::message::Envelope;
+use crate::store::Record;
+use crate::store::record::Whose;
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::{Connect, Will, property};
+use std::sync::Arc;
+
+impl Shard {
+    /// The will's rights were checked when it was armed; they are checked again, since rules may have changed.
+    pub(super) fn publish_will(&mut self, will: &Will, rights: &dyn Rights, principal: Arc<str>) {
+        if let Err(refusal) = rights.will(will.message.topic(), will.qos, will.retain) {
+            tracing::warn!(topic = will.message.topic_str(), refusal = %refusal, "will withheld");
+            return;
+        }
+        let expiry_s = will.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
+        let expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
+        let envelope = Envelope { expires_at_ms, ..self.will_envelope(will, principal) };
+        // A will has no publisher to be refused.
+        let _ = self.route(envelope, None, None);
+    }
+
+    fn will_envelope(&self, will: &Will, principal: Arc<str>) -> Envelope {
+        Envelope {
+            message: will.message.clone(),
+            qos: will.qos,
+            retain: will.retain,
+            expires_at_ms: None,
+            stamps: self.stamps(Some(principal)),
+            hop: Dictionary::EMPTY,
+        }
+    }
+
+    /// Keeps the will of a connection that begins, so that it is published should the process end before the connection does.
+    pub(super) fn keep_will(&mut self, slot: u32, connect: &Connect) -> bool {
+        let Some(will) = connect.will.as_ref().filter(|_| self.keeper.keeps()) else { return false };
+        let Some(client) = self.clients.get_mut(slot) else { return false };
+        client.has_will = true;
+        let whose = Whose { principal: Arc::clone(&client.principal), client_id: Arc::clone(&client.id) };
+        let envelope = self.will_envelope(will, Arc::clone(&whose.principal)).compact();
+        let message = self.shared.next_message();
+        self.keeper.keep(Record::Message { message, envelope, owed: Vec::new() });
+        self.keeper.keep(Record::WillArmed { whose, message });
+        true
+    }
+}
