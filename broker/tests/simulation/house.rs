@@ -126,6 +126,8 @@ pub struct House {
     has_failed: bool,
     mutant: Mutant,
     next_shard: u16,
+    /// What the engine does is printed.
+    pub is_loud: bool,
 }
 
 fn policy() -> ServerPolicy {
@@ -166,7 +168,7 @@ impl House {
             authenticate: Arc::new(Anybody),
         };
         let inboxes = (0..SHARDS).map(|_| VecDeque::new()).collect();
-        Ok(Self { shards, engine, inboxes, orders: VecDeque::new(), listener: Arc::new(listener), has_failed: false, mutant, next_shard: 0 })
+        Ok(Self { shards, engine, inboxes, orders: VecDeque::new(), listener: Arc::new(listener), has_failed: false, mutant, next_shard: 0, is_loud: false })
     }
 
     pub fn accept(&mut self, now: Now) -> Link {
@@ -283,6 +285,10 @@ impl House {
         }
         if !batches.is_empty() {
             let reached = self.engine.keep(&batches);
+            if self.is_loud {
+                batches.iter().for_each(|batch| println!("shard {} turn {}: {:?}", batch.shard, batch.turn, batch.records));
+                println!("  kept: {reached:?}");
+            }
             if !has_power() {
                 return false;
             }
@@ -318,9 +324,13 @@ impl House {
 
     /// What the engine does when it has nothing to do; `false` as of [`House::engine_turn`].
     pub fn idle_engine(&mut self, has_power: &dyn Fn() -> bool) -> bool {
+        if self.has_failed && std::env::var_os("STRICT").is_some() && !self.has_everybody_heard() { return true; }
         let done = if self.has_failed { self.engine.mend() } else { self.engine.tidy().map(|_| ()) };
         if !has_power() {
             return false;
+        }
+        if self.is_loud && self.has_failed {
+            println!("  mended: {done:?}");
         }
         match done {
             Ok(()) if self.has_failed => {
@@ -331,6 +341,12 @@ impl House {
             Err(error) => self.hear(&Err(error)),
         }
         true
+    }
+
+    /// Whether every shard knows of the failure, and what they sent before they did has been answered.
+    fn has_everybody_heard(&self) -> bool {
+        let is_failure = |parcel: &Parcel| matches!(parcel, Parcel::Receipt(Receipt { reached: Err(_), .. }));
+        self.orders.is_empty() && !self.inboxes.iter().flatten().any(is_failure)
     }
 
     pub fn has_failed(&self) -> bool {

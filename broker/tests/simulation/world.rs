@@ -41,6 +41,7 @@ pub struct World {
 /// What is wrong, with the seed.
 pub fn run(seed: u64, mutant: Mutant) -> Result<Ledger, String> {
     let mut world = World::new(seed, mutant);
+    world.ledger.is_loud = std::env::var_os("CANDOR_HISTORY").is_some();
     let done = world.run();
     let counts = &world.ledger.counts;
     match (done, counts.is_clean()) {
@@ -68,8 +69,14 @@ impl World {
         let publishers = (0..PUBLISHERS).map(|n| Actor::new(&format!("publisher-{n}"), speech(n + turn), true));
         let actors: Vec<Actor> = readers.chain(publishers).collect();
         let links = actors.iter().map(|_| None).collect();
+        let mut ledger = Ledger::default();
+        ledger.is_disk_failing = seed % 2 == 1;
+        if ledger.is_disk_failing {
+            let extended = actors[READERS..].iter().filter(|actor| actor.speech != Speech::Plain);
+            extended.for_each(|actor| ledger.may_reorder(&actor.name));
+        }
         let now = Now { ms: 1_000_000, unix_ms: 1_700_000_000_000 };
-        Self { seed, dice, now, disk, house: None, actors, links, ledger: Ledger::default(), mutant, loss: None, wills: 0, is_calm: false }
+        Self { seed, dice, now, disk, house: None, actors, links, ledger, mutant, loss: None, wills: 0, is_calm: false }
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -115,11 +122,11 @@ impl World {
             420..440 => return self.idle_engine(),
             440..640 => self.actor(),
             640..900 => self.publish(),
-            900..940 => self.cut(),
-            940..960 => self.fault(),
-            960..975 => self.plan_loss(),
-            975..980 => return self.power_loss(),
-            980..990 => self.add_will(),
+            900..930 => self.cut(),
+            930..960 if self.ledger.is_disk_failing => self.fault(),
+            960..964 => self.plan_loss(),
+            964..966 => return self.power_loss(),
+            966..975 => self.add_will(),
             _ => self.pass(),
         }
         Ok(())
@@ -158,6 +165,9 @@ impl World {
     fn engine(&mut self) -> Result<(), String> {
         let (disk, loss) = (self.disk.clone(), self.loss);
         let has_power = move || loss.is_none_or(|at| disk.operations() <= at);
+        if let (true, Some(house)) = (self.ledger.is_loud, &mut self.house) {
+            house.is_loud = true;
+        }
         match self.house.as_mut().map(|house| house.engine_turn(&mut self.dice, &has_power)) {
             Some(false) => self.power_loss(),
             _ => Ok(()),
@@ -238,7 +248,7 @@ impl World {
 
     /// The disk fails once, is full, or is mended.
     fn fault(&mut self) {
-        match self.dice.below(4) {
+        match self.dice.below(8) {
             0 if self.loss.is_none() => self.disk.plan(self.disk.operations() + self.dice.below(6) as u64, Mishap::Fails),
             1 => self.disk.limit(Some(self.disk.bytes() + self.dice.below(2000) as u64)),
             2 if self.loss.is_none() => self.disk.plan(self.disk.operations() + self.dice.below(6) as u64, Mishap::FailsForEver),
@@ -258,6 +268,7 @@ impl World {
     /// The power goes, and the broker comes back on what the disk has kept.
     fn power_loss(&mut self) -> Result<(), String> {
         self.ledger.counts.kills += 1;
+        self.ledger.note(|| "the power is lost".to_owned());
         if self.actors.iter().any(Actor::is_in_exchange) {
             self.ledger.counts.kills_in_exchange += 1;
         }

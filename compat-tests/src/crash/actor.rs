@@ -61,6 +61,7 @@ pub mod kind {
 
 pub struct Actor {
     pub name: String,
+    pub speech: Speech,
     settings: ClientSettings,
     is_kept: bool,
     session: Option<Session>,
@@ -93,6 +94,7 @@ impl Actor {
     pub fn new(name: &str, speech: Speech, is_kept: bool) -> Self {
         Self {
             name: name.to_owned(),
+            speech,
             settings: speech.settings(name, is_kept),
             is_kept,
             session: None,
@@ -134,6 +136,7 @@ impl Actor {
     /// The connection is gone.
     pub fn lost(&mut self, ledger: &mut Ledger) {
         if let Some(session) = &mut self.session {
+            ledger.note(|| format!("{} loses its connection", self.name));
             session.lost();
             self.drain(ledger);
         }
@@ -195,6 +198,7 @@ impl Actor {
             Output::Notice(notice) => self.notices.push(format!("{:?} {:?}", notice.reason, notice.dictionary)),
             Output::Opened(opened) => {
                 self.is_open = true;
+                ledger.note(|| format!("{} is open, session present: {}", self.name, opened.session_present));
                 if self.is_known && self.is_kept {
                     ledger.session(&self.name, opened.session_present);
                 }
