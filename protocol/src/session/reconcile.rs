@@ -3,6 +3,7 @@
 //! | the message, by its number | the peer lists it | what follows |
 //! | --- | --- | --- |
 //! | above the count received | it may not | as new: another identifier, no DUP, a new number |
+//! | above it, first sent before the count began | it may not | as a plain resumption has it, with a new number |
 //! | within it | open | PUBLISH again, with DUP and its identifier |
 //! | within it, QoS 2 | with a reason below 0x80 | PUBREC has come: recorded, then PUBREL |
 //! | within it | with any other reason | settled with that reason |
@@ -20,6 +21,8 @@ use crate::packet::{Reason, Refusal};
 /// What becomes of one message.
 enum Fate {
     New,
+    /// Its repetition never arrived; what it repeats may have.
+    Older,
     Again,
     Received(Reason),
     Settled(Outcome),
@@ -67,6 +70,7 @@ impl Outbound {
     fn meet(&mut self, id: PacketId, fate: Fate) -> Option<Output> {
         match fate {
             Fate::New => self.renew(id),
+            Fate::Older => self.get_mut(id)?.number = None,
             Fate::Again => {}
             Fate::Received(reason) => {
                 self.is_received_early(id);
@@ -98,7 +102,11 @@ fn fate(message: &InFlight, held: &Held) -> Result<Option<Fate>, Refusal> {
     let is_released = message.stage == Stage::Waiting(Again::Release);
     let place = format!("unfinished: {number}");
     if number > held.received {
-        return if is_released { Err(lie("a message is not held that was acknowledged", "received")) } else { Ok(Some(Fate::New)) };
+        return match (is_released, message.is_older) {
+            (true, _) => Err(lie("a message is not held that was acknowledged", "received")),
+            (_, true) => Ok(Some(Fate::Older)),
+            _ => Ok(Some(Fate::New)),
+        };
     }
     let with = |reason: Reason| Outcome { reason: reason.known_or_class(), ..Outcome::accepted() };
     Ok(Some(match (message.delivery.qos, held.unfinished.get(&number)) {
