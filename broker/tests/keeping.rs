@@ -1,4 +1,5 @@
 //! What a shard says before, and what after, the receipt of what it keeps. Driven by hand, turn by turn.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -137,10 +138,12 @@ fn kinds(packets: &[Packet]) -> Vec<Kind> {
 }
 
 fn payloads(packets: &[Packet]) -> Vec<&str> {
-    let payload = |packet| match packet {
-        &Packet::Publish(ref publish) => std::str::from_utf8(publish.message.payload()).unwrap(),
-        other => panic!("{other:?}"),
-    };
+    fn payload(packet: &Packet) -> &str {
+        match packet {
+            Packet::Publish(publish) => std::str::from_utf8(publish.message.payload()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
     packets.iter().map(payload).collect()
 }
 
