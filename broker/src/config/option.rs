@@ -460,7 +460,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         QUARANTINE,
         Number { min: 0, max: 1000, set: |d, n| d.config.quarantine.refusals = narrow(n) },
         Text("3"),
-        "How often a client must be refused the same thing within the window to be kept out for a time; 0: never.",
+        "How often a plain client, never an extended one, must be refused the same thing within the window to be kept out for a time; 0: never.",
     )
     .why("Once is a mistake and twice a retry; the third time a program does not read the answer."),
     row(
