@@ -255,8 +255,7 @@ impl Shard {
         for (whose, envelope) in std::mem::take(&mut legacy.wills) {
             tracing::info!(client = %whose.client_id, topic = envelope.message.topic_str(), "will of a client that the last process lost");
             self.keeper.keep(Record::WillDisarmed { client_id: whose.client_id });
-            // A will has no publisher to be refused.
-            let _ = self.route(envelope, None, None);
+            self.publish_will_envelope(envelope, whose.principal);
         }
         self.release();
     }
