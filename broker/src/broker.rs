@@ -61,7 +61,7 @@ impl Broker {
         let mut engine = open(&settings.storage)?;
         check_promises(&setup.listeners, engine.as_deref())?;
         let mut legacies = match &mut engine {
-            Some(engine) => restore::read(&mut **engine, settings.shards, &mut shared).map_err(io::Error::other)?,
+            Some(engine) => restore::read(&mut **engine, &settings, &mut shared).map_err(io::Error::other)?,
             None => (0..shards).map(|_| Legacy::default()).collect(),
         };
         let shared = Arc::new(shared);

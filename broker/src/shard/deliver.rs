@@ -159,16 +159,17 @@ impl Shard {
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
         let envelope = if is_left { envelope.clone() } else { envelope.compact() };
         let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };
-        if self.account.is_full {
+        // What is left to the store takes no memory but for a reference.
+        if self.account.is_full && !is_left {
             client.queue.refuse(&waiting);
             self.counts.publish_dropped += 1;
         } else {
             let pushed = client.queue.push(waiting, &self.settings.experiments);
             self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
         }
-        self.count_queue(target.slot);
         self.keep_dropped(target.slot);
         self.unload(target.slot);
+        self.count_queue(target.slot);
         self.note_room(target.slot);
     }
 

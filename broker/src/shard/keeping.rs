@@ -2,6 +2,7 @@
 
 use super::{ConnectionKey, CrossingTarget, Shard};
 use crate::message::Envelope;
+use crate::router::Subscription;
 use crate::store::{MessageNumber, Reached, Receipt, Record};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Reason, Refusal, Retry, TopicFilter, property};
@@ -52,8 +53,8 @@ pub(super) struct Answer {
     pub packet: Packet,
     /// What the ledger knows is told behind it.
     pub listens: bool,
-    /// Subscriptions that are taken back if they cannot be kept.
-    pub added: Vec<TopicFilter>,
+    /// Subscriptions that are taken back, or are again what they were, if they cannot be kept.
+    pub changed: Vec<(TopicFilter, Subscription)>,
 }
 
 #[derive(Debug)]
@@ -235,13 +236,15 @@ impl Shard {
     }
 
     fn send_answer(&mut self, mut answer: Answer, is_kept: bool) {
+        if self.life(answer.of.slot) == Some(answer.of) {
+            for (filter, subscription) in &answer.changed {
+                self.subscription_answered(answer.of.slot, filter, *subscription, is_kept);
+            }
+        }
         let Some(connection) = self.connections.get_mut(answer.key).filter(|c| c.generation == answer.generation) else { return };
         if !is_kept {
             let refusal = connection.listener.disclosed(&not_kept());
             refuse_all(&mut answer.packet, &refusal);
-            for filter in &answer.added {
-                self.forget_subscription(answer.of.slot, filter);
-            }
         }
         let Some(connection) = self.connections.get_mut(answer.key) else { return };
         connection.session.answer(answer.packet);

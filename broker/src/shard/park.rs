@@ -61,6 +61,7 @@ impl Shard {
             self.set_available(slot, false);
             self.keep_session(slot, expiry_s, was_extended);
             self.unload(slot);
+            self.count_queue(slot);
             self.note_room(slot);
         }
         if let Some(will) = will {

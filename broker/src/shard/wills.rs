@@ -1,10 +1,11 @@
 //! Wills: kept while their connection lives, published when it is lost.
 
+use super::publish::experiment_keys;
 use super::{Rights, Shard};
 use crate::message::Envelope;
 use crate::store::Record;
 use crate::store::record::Whose;
-use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::codec::dictionary::MapBuilder;
 use candor_protocol::packet::{Connect, Will, property};
 use std::sync::Arc;
 
@@ -15,21 +16,31 @@ impl Shard {
             tracing::warn!(topic = will.message.topic_str(), refusal = %refusal, "will withheld");
             return;
         }
-        let expiry_s = will.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
-        let expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
-        let envelope = Envelope { expires_at_ms, ..self.will_envelope(will, principal) };
-        // A will has no publisher to be refused.
-        let _ = self.route(envelope, None, None);
+        let envelope = self.will_envelope(will, Arc::clone(&principal));
+        self.publish_will_envelope(envelope, principal);
     }
 
+    /// A will is published now: now its interval begins, and now is when this server has it.
+    pub(super) fn publish_will_envelope(&mut self, will: Envelope, principal: Arc<str>) {
+        let expiry_s = will.hop.value(property::MESSAGE_EXPIRY_INTERVAL);
+        let expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
+        let (hop, stamps) = (experiment_keys(&will.hop), self.stamps(Some(principal)));
+        // A will has no publisher to be refused.
+        let _ = self.route(Envelope { expires_at_ms, hop, stamps, ..will }, None, None);
+    }
+
+    /// The will as it is kept: with the interval of its expiry, since the time of that is not known before it is published.
     fn will_envelope(&self, will: &Will, principal: Arc<str>) -> Envelope {
+        let mut hop = MapBuilder::new();
+        hop.merge(&experiment_keys(&will.dictionary));
+        hop.set_some(property::MESSAGE_EXPIRY_INTERVAL, will.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL).as_ref());
         Envelope {
             message: will.message.clone(),
             qos: will.qos,
             retain: will.retain,
             expires_at_ms: None,
             stamps: self.stamps(Some(principal)),
-            hop: Dictionary::EMPTY,
+            hop: hop.finish(),
         }
     }
 
