@@ -121,15 +121,14 @@ fn a_full_disk_is_refused_with_its_reason_told_to_all_and_mended_without_a_resta
     println!("notice: {:?}", observer.notices[1]);
     assert_eq!(promised(&observer.notices[1]), Durability::Disk);
     drop(process);
+    let inspected = Command::new(env!("CARGO_BIN_EXE_candor-broker")).args(["inspect", "--data-dir"]).arg(&data_dir).output().unwrap();
+    println!("{}", String::from_utf8_lossy(&inspected.stdout));
+    assert!(inspected.status.success());
     let process = Process::start(&data_dir);
     let mut sleeper = process.resume(Way::Plain, "sleeper", asleep);
     let expected: Vec<String> = acknowledged.into_iter().chain([5000]).map(|n| format!("owed/a {}", message(n))).collect();
     assert!(sleeper.expect(expected.len()) == expected, "all that was acknowledged comes, in its order, and nothing else before its end");
     sleeper.expect_nothing();
-    drop(process);
-    let inspected = Command::new(env!("CARGO_BIN_EXE_candor-broker")).args(["inspect", "--data-dir"]).arg(&data_dir).output().unwrap();
-    println!("{}", String::from_utf8_lossy(&inspected.stdout));
-    assert!(inspected.status.success());
 }
 
 #[test]
