@@ -16,7 +16,7 @@ use house::Mutant;
 use std::ops::Range;
 
 /// The seeds of an ordinary run.
-const SEEDS: Range<u64> = 0..60;
+const SEEDS: Range<u64> = 0..48;
 /// How many seeds a mutant may survive.
 const MUTANT_SEEDS: Range<u64> = 0..40;
 

@@ -128,3 +128,32 @@ fn fate(message: &InFlight, held: &Held) -> Result<Option<Fate>, Refusal> {
         (_, None) => Fate::Settled(Outcome::accepted()),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::dictionary::Dictionary;
+    use crate::packet::Message;
+    use crate::session::outbound::{Delivery, Restored};
+
+    #[test]
+    fn a_repetition_that_never_arrived_keeps_its_identifier_since_what_it_repeats_may_have_arrived() {
+        let delivery =
+            Delivery { message: Message::publish("a", "x").unwrap(), qos: Qos::ExactlyOnce, retain: false, hop: Dictionary::EMPTY };
+        let id = PacketId::new(7).unwrap();
+        let restored = Restored { id, token: 1, delivery: delivery.clone(), received: false, number: None };
+        let mut outbound = Outbound::restore([restored], None).unwrap();
+        outbound.set_window(10);
+        outbound.begin_count(true);
+        // The first connection of the count: it is repeated and counted, a new one goes behind it, and neither arrives.
+        assert_eq!(outbound.resend().map(|(id, dup, message)| (id, dup, message.number)), Some((id, true, Some(1))));
+        outbound.start(delivery, 2);
+        outbound.disconnect();
+        outbound.reconcile(&Held { mark: crate::session::Mark([0; 8]), received: 0, unfinished: Default::default() }).unwrap();
+        let mut again = Vec::new();
+        while let Some((id, dup, message)) = outbound.resend() {
+            again.push((id.value(), dup, message.token, message.number));
+        }
+        assert_eq!(again, [(7, true, 1, Some(1)), (9, false, 2, Some(2))]);
+    }
+}
