@@ -110,7 +110,7 @@ pub enum Pushed {
 /// What comes out of a queue.
 #[derive(Debug)]
 pub enum Popped {
-    Message(Box<Waiting>),
+    Message(Waiting),
     /// The next message is in the store: fetch it, and then ask again.
     Stored,
 }
@@ -331,6 +331,11 @@ impl Queue {
 
     /// The next message that has not expired.
     pub fn pop(&mut self, unix_ms: u64) -> Option<Popped> {
+        self.pop_if(unix_ms, |_| true)
+    }
+
+    /// As [`Queue::pop`], but a message at hand stays where it is unless one of its QoS is wanted.
+    pub fn pop_if(&mut self, unix_ms: u64, wants: impl Fn(Qos) -> bool) -> Option<Popped> {
         loop {
             let next = self.waiting.front()?;
             if next.is_expired(unix_ms) {
@@ -342,8 +347,11 @@ impl Queue {
             if matches!(next.body, Body::Stored(_)) {
                 return Some(Popped::Stored);
             }
+            if !wants(next.qos) {
+                return None;
+            }
             let Entry { body: Body::Here(envelope), qos, retain, redelivery_count, message } = self.pop_front()? else { return None };
-            return Some(Popped::Message(Box::new(Waiting { envelope: *envelope, qos, retain, redelivery_count, message })));
+            return Some(Popped::Message(Waiting { envelope: *envelope, qos, retain, redelivery_count, message }));
         }
     }
 

@@ -2,7 +2,7 @@
 //! kernel has none, and sees the connection to its end.
 
 use super::{Core, READ_BYTES, SharedCore, Socket};
-use crate::shard::{ConnectionKey, ListenerSettings, Peer};
+use crate::shard::{Connection, ConnectionKey, ListenerSettings, Peer};
 use crate::transport::{Progress, Transport};
 use bytes::{Buf, BytesMut};
 use std::future::poll_fn;
@@ -24,7 +24,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 
 /// How the reading part of a connection's life ended.
 enum End {
-    /// The peer is gone, or the transport failed.
+    /// The peer is gone, or has said that it goes; or the transport failed.
     Gone,
     /// This end closes: everything owed has been handed to the transport.
     Closing,
@@ -103,7 +103,9 @@ impl Core {
             return Poll::Ready(End::Gone);
         }
         if socket.is_finished {
-            return Poll::Ready(End::Closing);
+            // Who has said goodbye waits for no word of this end: there is nothing to linger for, and everything was written.
+            let has_left = socket.transport.is_plain() && self.shard.connection(key).is_some_and(Connection::has_peer_left);
+            return Poll::Ready(if has_left { End::Gone } else { End::Closing });
         }
         if socket.is_blocked && socket.write.as_ref().poll_write_ready(cx).is_ready() {
             socket.is_blocked = false;

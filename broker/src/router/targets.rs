@@ -56,6 +56,12 @@ impl Targets {
         self.branches.visited
     }
 
+    /// Whether this is the answer to the question who gets a message to `topic`, at the time when it was asked.
+    #[inline]
+    pub fn is_about(&self, topic: &[u8]) -> bool {
+        self.topic == topic
+    }
+
     /// Whether this is the answer of a tree of this edition to the question who gets a message to `topic`.
     #[inline]
     pub(super) fn answers(&self, topic: &[u8], edition: u64) -> bool {

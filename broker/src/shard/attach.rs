@@ -251,7 +251,7 @@ impl Shard {
         }
         client.is_begun = client.number.is_some();
         let state = acceptance.state;
-        let parked = client.parked.take().filter(|_| state == SessionState::Resumed);
+        let parked = client.parked.take().filter(|_| state == SessionState::Resumed).map(|parked| *parked);
         connection.session.accept(acceptance, parked, self.now.ms);
         let terms = connection.session.terms();
         tracing::debug!(client = %client.id, principal = %client.principal, dialect = %terms.dialect, state = ?state, "connected");

@@ -37,7 +37,7 @@ pub struct Client {
     pub is_restored: bool,
     pub connection: Option<ConnectionKey>,
     /// What waits for the next connection; there when there is none, or when the one that is there was not accepted yet.
-    pub parked: Option<Parked>,
+    pub parked: Option<Box<Parked>>,
     pub queue: Queue,
     /// What the limit of memory counts for the queue.
     pub counted_bytes: usize,
@@ -106,6 +106,11 @@ impl Client {
     /// How many of its messages wait in memory, before the others wait in the store.
     pub fn near(&self) -> usize {
         if self.connection.is_some() { NEAR } else { 0 }
+    }
+
+    /// Whether something waits that could go, or be told, when there is room on its connection.
+    pub fn has_more(&self) -> bool {
+        !(self.queue.is_empty() && self.replays.is_empty() && self.queue.gap.is_empty())
     }
 
     /// Whether a delivery of this QoS may leave before those that wait for their receipt.

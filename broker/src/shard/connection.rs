@@ -65,6 +65,8 @@ pub struct Connection {
     pub(super) is_touched: bool,
     /// Close it when everything is written.
     pub(super) is_closing: bool,
+    /// The peer sent DISCONNECT.
+    pub(super) has_peer_left: bool,
     pub(super) generation: u64,
     /// The deadline that is in the timers.
     pub(super) timer_ms: u64,
@@ -83,6 +85,11 @@ impl Connection {
 
     pub fn is_closing(&self) -> bool {
         self.is_closing
+    }
+
+    /// Whether the connection ends because its peer said so.
+    pub fn has_peer_left(&self) -> bool {
+        self.has_peer_left
     }
 }
 
@@ -103,13 +110,14 @@ impl Shard {
             held,
             counted_bytes: 0,
             client: None,
-            client_id: Arc::from(""),
+            client_id: Arc::default(),
             is_id_assigned: false,
             connect: None,
-            principal: Arc::from(""),
+            principal: Arc::default(),
             subject: None,
             is_touched: false,
             is_closing: false,
+            has_peer_left: false,
             generation,
             timer_ms: u64::MAX,
         });
@@ -173,14 +181,12 @@ impl Shard {
                 }
                 return;
             }
-            match Frame::split(&mut whole, limit) {
-                Ok(Some(frame)) => {
-                    self.counts.packets_received += 1;
-                    connection.session.receive(&frame, self.now.ms);
-                    self.act(key);
-                }
-                Ok(None) | Err(_) => break,
+            if !connection.session.take_ack(&mut whole, self.now.ms) {
+                let Ok(Some(frame)) = Frame::split(&mut whole, limit) else { break };
+                connection.session.take(frame, self.now.ms);
             }
+            self.counts.packets_received += 1;
+            self.act(key);
         }
         if let (Err(error), Some(connection)) = (rest, self.connections.get_mut(key)) {
             connection.session.malformed(error);
@@ -215,7 +221,9 @@ impl Shard {
         connection.is_touched = false;
         connection.session.sent(self.now.ms);
         let (client, is_empty) = (connection.client, connection.out.is_empty());
-        if let (Some(slot), true) = (client, is_empty) {
+        if let (Some(slot), true) = (client, is_empty)
+            && self.clients.get(slot).is_some_and(|client| client.has_more())
+        {
             self.pump(slot);
         }
         self.count_buffers(key);

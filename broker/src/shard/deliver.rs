@@ -20,6 +20,8 @@ pub(super) struct FrameCache {
     hop: Option<Dictionary>,
     /// The critical key of the message map, once somebody asked.
     critical: Option<Option<i64>>,
+    /// The message in memory of its own.
+    compact: Option<Message>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,7 @@ impl FrameCache {
         self.frames.clear();
         self.hop = None;
         self.critical = None;
+        self.compact = None;
     }
 
     fn frame(&mut self, form: Form, message: &Message, hop: &Dictionary) -> &PublishFrame {
@@ -95,20 +98,15 @@ impl Shard {
             return self.withhold(slot, envelope.message.topic_str(), key, target.message);
         }
         let mut hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
-        // A message that is kept until it is acknowledged must not keep the buffer alive that it was read into.
-        let compact;
-        let message = if qos == Qos::AtMostOnce {
-            &envelope.message
-        } else {
-            compact = envelope.message.compact();
-            &compact
-        };
+        let message = &envelope.message;
         let token = token_of(kept.map(|kept| kept.message));
-        let mut admitted = connection.session.admit(message, qos, retain, &hop, token);
+        let compact = &mut self.frames.compact;
+        let mut own = || own_copy(compact, message, is_shared);
+        let mut admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
         let mut is_shared = is_shared && message.payload().len() < SHARE_FROM;
         if admitted == Admitted::TooLarge {
             (hop, is_shared) = (without_stamps(&hop), false);
-            admitted = connection.session.admit(message, qos, retain, &hop, token);
+            admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
         }
         match admitted {
             Admitted::Now(id) => {
@@ -124,7 +122,9 @@ impl Shard {
                     false => write_one(&mut connection.out, form, false, id, message, &hop),
                 }
                 self.counts.publish_sent += 1;
-                self.touch(key);
+                if !std::mem::replace(&mut connection.is_touched, true) {
+                    self.effects.touched.push(key);
+                }
             }
             Admitted::Later => self.queue(target, envelope),
             Admitted::TooLarge => self.too_large(slot, envelope.message.topic_str(), envelope.len(), target.message),
@@ -188,19 +188,16 @@ impl Shard {
             if is_paused || !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
                 return;
             }
-            let waiting = match client.queue.pop(self.now.unix_ms) {
-                Some(Popped::Message(waiting)) => *waiting,
+            let (has_credit, unsent) = (connection.session.credit() > 0, client.unsent);
+            let wants = |qos| (has_credit || qos == Qos::AtMostOnce) && (unsent == 0 || qos == Qos::ExactlyOnce);
+            let waiting = match client.queue.pop_if(self.now.unix_ms, wants) {
+                Some(Popped::Message(waiting)) => waiting,
                 Some(Popped::Stored) => {
                     self.fetch(slot);
                     break;
                 }
                 None => break,
             };
-            let has_credit = waiting.qos == Qos::AtMostOnce || connection.session.credit() > 0;
-            if !has_credit || !client.may_follow(waiting.qos) {
-                client.queue.push_front(waiting);
-                break;
-            }
             let terms = connection.session.terms();
             let form = Form { dialect: terms.dialect, qos: waiting.qos, retain: waiting.retain, experiments: terms.experiments != 0 };
             if let (false, Some(key)) = (form.dialect.is_extended(), waiting.envelope.critical_key()) {
@@ -247,6 +244,12 @@ impl Shard {
             self.continue_replay(slot);
         }
     }
+}
+
+/// A message that is kept until it is acknowledged must not keep the buffer alive that it was read into. Several receivers share
+/// one copy.
+fn own_copy(compact: &mut Option<Message>, message: &Message, is_shared: bool) -> Message {
+    if is_shared { compact.get_or_insert_with(|| message.compact()).clone() } else { message.compact() }
 }
 
 /// The keys of the next hop, computed once for all receivers of the same form.

@@ -76,11 +76,11 @@ pub use sys::SysSettings;
 use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::Out;
-use crate::router::{Picks, Targets};
 use crate::store::{Batch, Keeper, MessageNumber};
 use candor_protocol::packet::{Connect, Refusal};
 use deliver::FrameCache;
 use keeping::Then;
+use shared::Matches;
 use slab::Slab;
 use slots::Slots;
 use std::collections::{HashMap, VecDeque};
@@ -146,8 +146,8 @@ pub struct Shard {
     random: Random,
     now: Now,
     effects: Effects,
-    targets: Targets,
-    picks: Picks,
+    /// Not there while a message is routed.
+    matches: Option<Box<Matches>>,
     frames: FrameCache,
     /// Clients that have more retained messages to get than one turn hands out.
     more: Vec<u32>,
@@ -208,8 +208,7 @@ impl Shard {
             random: Random::new(seed),
             now: Now::default(),
             effects: Effects { crossings, ..Effects::default() },
-            targets: Targets::new(),
-            picks: Picks::new(),
+            matches: None,
             frames: FrameCache::default(),
             more: Vec::new(),
             keeper,

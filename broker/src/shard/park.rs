@@ -15,6 +15,7 @@ impl Shard {
     pub(super) fn session_closed(&mut self, key: ConnectionKey, cause: Cause, will: Option<Box<Will>>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_closing = true;
+        connection.has_peer_left = matches!(cause, Cause::PeerLeft { .. });
         connection.held = BytesMut::new();
         let client = connection.client.take();
         let terms = connection.session.terms();
@@ -48,7 +49,7 @@ impl Shard {
         client.unsent = 0;
         // Where the connection was not accepted yet, the session stays what it was before.
         if client.parked.is_none() {
-            client.parked = Some(parked);
+            client.parked = Some(Box::new(parked));
             client.expiry_s = agreed_expiry_s;
         }
         let (expiry_s, id) = (client.expiry_s, Arc::clone(&client.id));

@@ -7,7 +7,7 @@ use crate::message::{Envelope, Stamps};
 use crate::router::Subscriber;
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::publish::MessageOnly;
-use candor_protocol::packet::{Durability, Kind, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
+use candor_protocol::packet::{Durability, Kind, Message, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Outcome, Ticket};
 use std::sync::Arc;
 
@@ -19,20 +19,25 @@ impl Shard {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(slot) = connection.client else { return };
         self.counts.publish_received += 1;
-        let routed = self.check_publish(key, slot, &publish).and_then(|()| {
-            let envelope = self.envelope(slot, &publish);
-            let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
-            self.route(envelope, Some(slot), taken)
-        });
-        match (routed, ticket.zip(self.life(slot))) {
-            (Ok(routed), Some((ticket, of))) => self.settle_later(routed, of, ticket),
-            (Ok(_), None) => {}
-            (Err(refusal), _) => {
-                let outcome = self.refuse_publish(key, &publish, refusal);
-                if let (Some(ticket), Some(outcome), Some(connection)) = (ticket, outcome, self.connections.get_mut(key)) {
-                    connection.session.settle(ticket, outcome);
+        if let Err(refusal) = self.check_publish(key, slot, &publish) {
+            return self.answer_refused(key, ticket, &publish, refusal);
+        }
+        let envelope = self.envelope(slot, &publish.dictionary, publish.message, publish.qos, publish.retain);
+        let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
+        match self.route_for(&envelope, Some(slot), taken) {
+            Ok(routed) => {
+                if let Some((ticket, of)) = ticket.zip(self.life(slot)) {
+                    self.settle_later(routed, of, ticket);
                 }
             }
+            Err(refusal) => self.answer_refused(key, ticket, &Publish { message: envelope.message, ..publish }, refusal),
+        }
+    }
+
+    fn answer_refused(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: &Publish, refusal: Refusal) {
+        let outcome = self.refuse_publish(key, publish, refusal);
+        if let (Some(ticket), Some(outcome), Some(connection)) = (ticket, outcome, self.connections.get_mut(key)) {
+            connection.session.settle(ticket, outcome);
         }
     }
 
@@ -68,7 +73,7 @@ impl Shard {
             let problem = Problem::titled("this server keeps no retained messages").field("retain").retry(Retry::Never);
             return Err(Refusal::new(Reason::RETAIN_NOT_SUPPORTED, problem));
         }
-        if has_hop_keys(publish) {
+        if has_hop_keys(&publish.dictionary) {
             let minimum = publish.dictionary.value(property::MINIMUM_DURABILITY);
             if let Some(minimum) = minimum.filter(|minimum| *minimum > profile.durability as u64) {
                 let problem = Problem::titled("the server cannot keep the message as durably as it must be")
@@ -135,16 +140,18 @@ impl Shard {
         Some(Outcome::refused(disclosed))
     }
 
-    fn envelope(&self, slot: u32, publish: &Publish) -> Envelope {
+    fn envelope(&self, slot: u32, dictionary: &Dictionary, message: Message, qos: Qos, retain: bool) -> Envelope {
         let (mut expires_at_ms, mut hop) = (None, Dictionary::EMPTY);
-        if has_hop_keys(publish) {
-            let expiry_s = publish.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
+        if has_hop_keys(dictionary) {
+            let expiry_s = dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
             expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
-            hop = experiment_keys(&publish.dictionary);
+            hop = experiment_keys(dictionary);
         }
-        let stamps = self.stamps(self.clients.get(slot).map(|client| Arc::clone(&client.principal)));
-        let mut envelope =
-            Envelope { message: publish.message.clone(), qos: publish.qos, retain: publish.retain, expires_at_ms, stamps, hop };
+        let stamps = match self.settings.stamps {
+            Some(_) => self.stamps(self.clients.get(slot).map(|client| Arc::clone(&client.principal))),
+            None => None,
+        };
+        let mut envelope = Envelope { message, qos, retain, expires_at_ms, stamps, hop };
         if let Some(deadline) = self.settings.experiments.deadline(&envelope) {
             envelope.expires_at_ms = Some(envelope.expires_at_ms.map_or(deadline, |at_ms| at_ms.min(deadline)));
         }
@@ -164,8 +171,8 @@ impl Shard {
 }
 
 /// Whether the dictionary holds keys that concern this hop.
-fn has_hop_keys(publish: &Publish) -> bool {
-    !publish.dictionary.is_empty() && !MessageOnly::is(&publish.dictionary)
+fn has_hop_keys(dictionary: &Dictionary) -> bool {
+    !dictionary.is_empty() && !MessageOnly::is(dictionary)
 }
 
 /// The keys of experiments, which travel on where they are in force; everything else concerned this hop alone.

@@ -195,7 +195,7 @@ impl Shard {
             number: Some(number),
             is_begun: true,
             is_restored: true,
-            parked: Some(parked),
+            parked: Some(Box::new(parked)),
             queue,
             subscriptions: session.subscriptions.iter().map(|(filter, subscription)| (filter.clone(), *subscription)).collect(),
             expiry_s: session.expiry_s,

@@ -2,6 +2,7 @@
 
 use super::keeping::{HeldBack, Then, not_kept};
 use super::roll::Room;
+use super::shared::Matches;
 use super::{Crossing, CrossingTarget, RetainedMessage, Shard, Shared};
 use crate::message::Envelope;
 use crate::router::{Pick, Picks, Retained, Subscriber, Target, Targets};
@@ -71,40 +72,56 @@ impl Matched<'_> {
 }
 
 impl Shard {
+    /// As [`Shard::route_for`], for a message that nobody has to be told of.
+    pub(super) fn route(&mut self, envelope: Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
+        self.route_for(&envelope, from, taken)
+    }
+
     /// Keeps a message where it has to be, stores it if it is to be retained, and hands it to all who get it, or holds it back
     /// until it may be. `from`: the publisher's session; `taken`: its QoS 2 identifier.
     ///
     /// # Errors
     /// It has to be kept, and cannot be: nobody gets it, and nothing was changed.
-    pub(super) fn route(&mut self, envelope: Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
-        let shared = Arc::clone(&self.shared);
+    pub(super) fn route_for(&mut self, envelope: &Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
+        // Taken out for the time that the shard itself is changed; what stands there meanwhile is empty and never asked.
+        let mut matches = self.matches.take().unwrap_or_default();
+        let routed = self.route_to(envelope, from, taken, &mut matches);
+        self.matches = Some(matches);
+        routed
+    }
+
+    fn route_to(
+        &mut self,
+        envelope: &Envelope,
+        from: Option<u32>,
+        taken: Option<PacketId>,
+        matches: &mut Matches,
+    ) -> Result<Routed, Refusal> {
+        let shared = envelope.retain.then(|| Arc::clone(&self.shared));
         // Held from the match to the change: who subscribes meanwhile finds the message in one of the two.
-        let mut retained = envelope.retain.then(|| shared.retained_mut());
-        let (mut targets, mut picks) = (std::mem::take(&mut self.targets), std::mem::take(&mut self.picks));
-        shared.router().matching(envelope.message.topic(), &mut targets, &mut picks);
+        let mut retained = shared.as_ref().map(|shared| shared.retained_mut());
+        self.shared.matching(envelope.message.topic(), matches);
         let from_subscriber = from.map(|slot| self.subscriber(slot));
-        let matched = Matched { envelope: &envelope, from: from_subscriber, targets: &targets, picks: &picks };
-        let taken = from.and_then(|slot| self.clients.get(slot)?.number).zip(taken);
-        let routed = self.check_room(&matched, from.is_some(), taken.is_some()).map(|full| {
+        let matched = Matched { envelope, from: from_subscriber, targets: &matches.targets, picks: &matches.picks };
+        let taken = taken.and_then(|id| Some((self.clients.get(from?)?.number?, id)));
+        self.check_room(&matched, from.is_some(), taken.is_some()).map(|full| {
             let is_cleared = envelope.message.payload().is_empty();
             // What the broker says of itself is true of this process alone.
             let keeps = self.keeper.keeps() && !envelope.message.topic().starts_with(b"$SYS/");
-            let number = (keeps && envelope.retain && !is_cleared).then(|| shared.next_message());
-            let version = retained.as_deref_mut().map(|retained| retain(retained, &shared, &envelope, number));
+            let number = (keeps && envelope.retain && !is_cleared).then(|| self.shared.next_message());
+            let version = retained.as_deref_mut().map(|retained| retain(retained, &self.shared, envelope, number));
             drop(retained);
             let numbers = self.keep_all(&matched, number, version.filter(|_| keeps), taken);
             let must_wait = numbers.is_kept && envelope.qos == Qos::ExactlyOnce;
             let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
             let handed = if must_wait || must_follow {
                 let by_shard = self.collect(&matched, &numbers);
-                self.hold_back(&envelope, from, by_shard)
+                self.hold_back(envelope, from, by_shard)
             } else {
                 self.hand_on_all(&matched, &numbers)
             };
             Routed { reached: handed + usize::from(envelope.retain && !is_cleared), is_kept: numbers.is_kept, full }
-        });
-        (self.targets, self.picks) = (targets, picks);
-        routed
+        })
     }
 
     /// Whether a message can be taken where it has to be kept: all or nothing. The result is the sessions whose queues its

@@ -5,13 +5,21 @@ use super::memory::Memory;
 use super::roll::Roll;
 use super::sys::Numbers;
 use crate::message::Envelope;
-use crate::router::{Retained, Router, Subscriber, Topical};
+use crate::router::{Picks, Retained, Router, Subscriber, Targets, Topical};
 use crate::store::state::State;
 use crate::store::{MessageNumber, SessionNumber};
 use candor_protocol::packet::Durability;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Who gets a message: the last answer, and of which edition of the router it is.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    pub targets: Targets,
+    pub picks: Picks,
+    edition: Option<u64>,
+}
 
 /// A retained message.
 #[derive(Debug, Clone)]
@@ -37,6 +45,8 @@ pub struct Shared {
     /// Of the engine, where there is one.
     durability: Durability,
     router: RwLock<Router>,
+    /// Another after every change of the router.
+    router_edition: AtomicU64,
     retained: RwLock<Retained<RetainedMessage>>,
     /// Connections that have a session, of all shards.
     pub(super) connections: AtomicUsize,
@@ -74,7 +84,23 @@ impl Shared {
     }
 
     pub fn router_mut(&self) -> RwLockWriteGuard<'_, Router> {
-        self.router.write().unwrap_or_else(PoisonError::into_inner)
+        let router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock and before the change: who still sees the old number comes before it, who sees the new one waits for it.
+        self.router_edition.fetch_add(1, Ordering::Release);
+        router
+    }
+
+    /// Finds who gets a message to this topic name. While no subscription changes, the answer to the same question needs no lock;
+    /// but one of a group is picked anew for each message.
+    pub(super) fn matching(&self, topic: &[u8], matches: &mut Matches) {
+        let is_answer = matches.edition == Some(self.router_edition.load(Ordering::Acquire));
+        if is_answer && matches.picks.is_empty() && matches.targets.is_about(topic) {
+            return;
+        }
+        let router = self.router();
+        // No writer is there now, so this is the edition that is read.
+        matches.edition = Some(self.router_edition.load(Ordering::Acquire));
+        router.matching(topic, &mut matches.targets, &mut matches.picks);
     }
 
     pub fn retained(&self) -> RwLockReadGuard<'_, Retained<RetainedMessage>> {

@@ -102,6 +102,11 @@ impl Frame {
         out.put_slice(&self.body);
     }
 
+    /// The same frame in memory of its own: for keeping longer than the buffer it was read into.
+    pub fn compact(&self) -> Self {
+        Self { first: self.first, body: Bytes::copy_from_slice(&self.body) }
+    }
+
     /// The length of the whole packet.
     pub fn total(&self) -> usize {
         1 + varint_len(self.body.len() as u32) + self.body.len()

@@ -10,7 +10,7 @@ use crate::codec::frame::Frame;
 use crate::packet::Packet;
 use crate::packet::ack::{Ack, Disconnect, Notice, Ping};
 use crate::packet::connect::{ConnAck, Connect, Will};
-use crate::packet::id::Qos;
+use crate::packet::id::{PacketId, Qos};
 use crate::packet::kind::Kind;
 use crate::packet::message::Message;
 use crate::packet::property;
@@ -19,6 +19,7 @@ use crate::packet::reason::Reason;
 use crate::packet::subscribe::{RequestedFilter, SubAck, Subscribe, SubscribeItem, UnsubAck, Unsubscribe};
 use crate::packet::topic::{InvalidTopic, TopicFilter, TopicName, check_name};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// Why the first packet is not a CONNECT that can be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, 
     let mut reader = Reader::new(body);
     let parts = Parts { dialect, kind, limits };
     let packet = match kind {
-        Kind::Publish => return publish(frame, reader, &parts).map(Packet::Publish),
+        Kind::Publish => return publish(frame.first, body, &parts).map(|parts| Packet::Publish(parts.with_body(body.clone()))),
         Kind::Connect => {
             // A second CONNECT is judged by the session; whether it is well formed is judged here.
             return match raise_connect(frame, limits) {
@@ -105,6 +106,15 @@ pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, 
     };
     reader.end()?;
     Ok(packet)
+}
+
+/// As [`raise`], for a frame that is a PUBLISH and of no more use: the message takes over its memory.
+///
+/// # Errors
+/// As [`raise`].
+pub fn raise_publish(dialect: Dialect, frame: Frame, limits: Limits) -> Result<Publish, Malformed> {
+    let parts = Parts { dialect, kind: Kind::Publish, limits };
+    Ok(publish(frame.first, &frame.body, &parts)?.with_body(frame.body))
 }
 
 /// What the dialect adds to one packet.
@@ -219,13 +229,33 @@ fn connack(reader: &mut Reader<'_>, parts: &Parts) -> Result<ConnAck, Malformed>
     Ok(ConnAck { session_present: flags == 1 && !reason.is_error(), reason, dictionary: parts.dictionary(reader)? })
 }
 
-fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publish, Malformed> {
-    let flags = frame.first & 0x0F;
-    let qos = Qos::new(flags >> 1 & 0x03).ok_or(Malformed::QosThree)?;
-    let dup = flags & 0x08 != 0;
+/// A PUBLISH whose message is still in the body of its frame.
+struct PublishParts {
+    dup: bool,
+    qos: Qos,
+    retain: bool,
+    id: Option<PacketId>,
+    topic: Range<usize>,
+    map: Range<usize>,
+    payload_at: usize,
+    dictionary: Dictionary,
+}
+
+impl PublishParts {
+    fn with_body(self, body: Bytes) -> Publish {
+        let Self { dup, qos, retain, id, topic, map, payload_at, dictionary } = self;
+        Publish { dup, qos, retain, id, message: Message::of_body(body, topic, map, payload_at), dictionary }
+    }
+}
+
+#[inline]
+fn publish(first: u8, body: &Bytes, parts: &Parts) -> Result<PublishParts, Malformed> {
+    let qos = Qos::new(first >> 1 & 0x03).ok_or(Malformed::QosThree)?;
+    let dup = first & 0x08 != 0;
     if dup && qos == Qos::AtMostOnce {
         return Err(Malformed::DupOnQosZero);
     }
+    let mut reader = Reader::new(body);
     let topic_len = usize::from(reader.u16()?);
     let topic_at = reader.offset();
     check_name(reader.raw(topic_len)?)?;
@@ -235,17 +265,16 @@ fn publish(frame: &Frame, mut reader: Reader<'_>, parts: &Parts) -> Result<Publi
         let raw = parts.dictionary_bytes(&mut reader)?;
         if !raw.is_empty() {
             let at = reader.offset() - raw.len();
-            dictionary = Dictionary::parse(frame.body.slice(at..reader.offset()), parts.limits)?;
+            dictionary = Dictionary::parse(body.slice(at..reader.offset()), parts.limits)?;
             map = message_map(&dictionary, parts.limits)?.map_or(0..0, |inner| at + inner.start..at + inner.end);
         }
     }
-    let payload_at = reader.offset();
-    let message = Message::of_body(frame.body.clone(), topic_at..topic_at + topic_len, map, payload_at);
-    Ok(Publish { dup, qos, retain: flags & 0x01 != 0, id, message, dictionary })
+    let (topic, payload_at) = (topic_at..topic_at + topic_len, reader.offset());
+    Ok(PublishParts { dup, qos, retain: first & 0x01 != 0, id, topic, map, payload_at, dictionary })
 }
 
 /// Where the message map stands inside the dictionary of a PUBLISH. It is the first key if it is there at all.
-fn message_map(dictionary: &Dictionary, limits: Limits) -> Result<Option<std::ops::Range<usize>>, Malformed> {
+fn message_map(dictionary: &Dictionary, limits: Limits) -> Result<Option<Range<usize>>, Malformed> {
     // The heads of the dictionary, of the key (one byte), and of the byte string.
     let whole = dictionary.as_bytes();
     let key_at = if whole.is_empty() { return Ok(None) } else { head_len(whole, 0) };

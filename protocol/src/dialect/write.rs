@@ -146,7 +146,11 @@ fn put_reason_packet(kind: Kind, fields: &[u8], reason: Reason, dictionary: &Dic
 
 fn ack(extended: bool, kind: Kind, packet: &Ack, out: &mut BytesMut) {
     let id = packet.id.value().to_be_bytes();
-    if extended {
+    if packet.reason == Reason::SUCCESS && packet.dictionary.is_empty() {
+        // Almost every acknowledgement, the same in every dialect.
+        let first = (kind as u8) << 4 | kind.fixed_flags().unwrap_or(0);
+        out.put_slice(&[first, 2, id[0], id[1]]);
+    } else if extended {
         put_reason_packet(kind, &id, packet.reason, &packet.dictionary, out);
     } else {
         // PUBREL and PUBCOMP end their exchange whatever their reason, so a plain peer gets the plain one.

@@ -2,7 +2,7 @@
 
 use super::topic::{InvalidTopic, TopicName};
 use crate::codec::dictionary::Dictionary;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -31,12 +31,12 @@ impl Message {
     }
 
     fn assemble(topic: &[u8], map: &[u8], payload: &[u8]) -> Self {
-        let mut body = BytesMut::with_capacity(topic.len() + map.len() + payload.len());
-        body.put_slice(topic);
-        body.put_slice(map);
-        body.put_slice(payload);
+        let mut body = Vec::with_capacity(topic.len() + map.len() + payload.len());
+        body.extend_from_slice(topic);
+        body.extend_from_slice(map);
+        body.extend_from_slice(payload);
         let (map_at, payload_at) = (topic.len() as u32, (topic.len() + map.len()) as u32);
-        Self { body: body.freeze(), topic_at: 0, topic_len: topic.len() as u16, map_at, map_len: map.len() as u32, payload_at }
+        Self { body: body.into(), topic_at: 0, topic_len: topic.len() as u16, map_at, map_len: map.len() as u32, payload_at }
     }
 
     /// Takes the ranges of a body that was checked: the topic name is valid, the map is empty or a checked map.

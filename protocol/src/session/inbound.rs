@@ -249,7 +249,16 @@ impl Inbound {
     }
 
     /// Settles a message; `answer` is called for each acknowledgement that may leave now.
-    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, in_order: bool, answer: impl FnMut(&Pending, Outcome)) {
+    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, in_order: bool, mut answer: impl FnMut(&Pending, Outcome)) {
+        let is_next = |pending: &Pending| pending.ticket == ticket && pending.is_here && pending.state == PendingState::Open;
+        // Almost always: there is none before it, and its answer leaves whatever the order.
+        if self.pending.front().is_some_and(is_next)
+            && let Some(pending) = self.pending.pop_front()
+        {
+            self.commit(pending.id, pending.qos, pending.number, outcome.reason);
+            answer(&pending, outcome);
+            return self.answer_following(answer);
+        }
         let Some(pending) = self.find(ticket).and_then(|at| self.pending.get_mut(at)) else { return };
         if pending.state != PendingState::Open {
             return;
@@ -275,6 +284,11 @@ impl Inbound {
         if !in_order {
             self.answer_at(at, &mut answer);
         }
+        self.answer_following(answer);
+    }
+
+    /// Answers what was settled and has none before it that waits.
+    fn answer_following(&mut self, mut answer: impl FnMut(&Pending, Outcome)) {
         // What nobody has repeated yet holds up nothing: a peer that has given it up will not.
         let mut at = 0;
         while let Some(pending) = self.pending.get(at) {

@@ -18,6 +18,7 @@
 //! | --- | --- |
 //! | from the first byte to an open connection, server and client | [`opening`] |
 //! | packets of an open connection | [`open`] |
+//! | the shortest way of the packets that almost all traffic is made of | `direct` |
 //! | messages from the peer: tickets, QoS 2 identifiers | [`inbound`] |
 //! | messages to the peer: identifiers, window, retransmission | [`outbound`] |
 //! | keep alive and other deadlines | [`clock`] |
@@ -26,6 +27,7 @@
 //! | what outlives a connection | [`Parked`] |
 
 pub mod clock;
+mod direct;
 pub mod held;
 pub mod inbound;
 pub mod open;
@@ -275,7 +277,12 @@ impl Session {
 
     /// The next thing the session wants; `None`: nothing until something goes in.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.trial.is_some() && self.outputs.capacity() > 0 {
+            // A connection that does nothing after its opening holds no memory for what it might say.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// Encodes a packet that [`Session::poll`] gave.
@@ -294,6 +301,19 @@ impl Session {
 
     /// As [`Session::deliver`], for an owner that keeps the message: nothing is cloned at QoS 0 or when it cannot go.
     pub fn admit(&mut self, message: &Message, qos: Qos, retain: bool, hop: &Dictionary, token: Token) -> Admitted {
+        self.admit_as(message, qos, retain, hop, token, || message.clone())
+    }
+
+    /// As [`Session::admit`]; `own` gives the message as the session keeps it, and is called only if it does.
+    pub fn admit_as(
+        &mut self,
+        message: &Message,
+        qos: Qos,
+        retain: bool,
+        hop: &Dictionary,
+        token: Token,
+        own: impl FnOnce() -> Message,
+    ) -> Admitted {
         if !self.is_ready() {
             return Admitted::Later;
         }
@@ -307,7 +327,7 @@ impl Session {
             return Admitted::Later;
         }
         self.uncounted_if_plain();
-        let delivery = Delivery { message: message.clone(), qos, retain, hop: hop.clone() };
+        let delivery = Delivery { message: own(), qos, retain, hop: hop.clone() };
         Admitted::Now(Some(self.outbound.start(delivery, token)))
     }
 
@@ -353,13 +373,21 @@ impl Session {
 
     /// Sends the acknowledgements that `settle` says may leave.
     fn answer_messages(&mut self, settle: impl FnOnce(&mut Inbound, bool, &mut dyn FnMut(&inbound::Pending, Outcome))) {
-        let mut answers: Vec<Packet> = Vec::new();
+        let (is_ordinary, dialect, role) = (self.is_ordinary(), self.terms.dialect, self.role());
+        let outputs = &mut self.outputs;
+        let mut others: Vec<Packet> = Vec::new();
         settle(&mut self.inbound, self.terms.acks_in_order, &mut |pending, outcome| {
             let ack = outcome.to_ack(pending.id, &pending.asked);
-            answers.push(if pending.qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) });
+            let packet = if pending.qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) };
+            // What `send` would come to.
+            if is_ordinary && others.is_empty() && write::fate(dialect, role, &packet) == Lowered::Frame {
+                outputs.push_back(Output::Send(packet));
+            } else {
+                others.push(packet);
+            }
         });
         if self.is_open() {
-            answers.into_iter().for_each(|packet| self.send(packet));
+            others.into_iter().for_each(|packet| self.send(packet));
         }
     }
 

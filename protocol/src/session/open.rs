@@ -52,15 +52,20 @@ impl Session {
         }
     }
 
+    /// Judges the keys of a packet.
+    pub(super) fn check_dictionary(&self, kind: Kind, dictionary: &Dictionary) -> Result<(), Refusal> {
+        if dictionary.is_empty() || kind == Kind::Publish && MessageOnly::is(dictionary) {
+            return Ok(());
+        }
+        let registry = self.registry();
+        check_keys(kind, self.role().other(), dictionary, &|number| registry.key(self.terms.experiments, number))?;
+        check_tag(dictionary)
+    }
+
     /// Judges the keys of a packet, then shows it to the experiments in force.
     fn check(&mut self, packet: &mut Packet) -> Result<(), Refusal> {
         let experiments = self.terms.experiments;
-        let is_message_only = packet.kind() == Kind::Publish && MessageOnly::is(packet.dictionary());
-        if !packet.dictionary().is_empty() && !is_message_only {
-            let registry = self.registry();
-            check_keys(packet.kind(), self.role().other(), packet.dictionary(), &|number| registry.key(experiments, number))?;
-            check_tag(packet.dictionary())?;
-        }
+        self.check_dictionary(packet.kind(), packet.dictionary())?;
         if experiments != 0 {
             let registry = self.registry().clone();
             let context = Context { role: self.role(), terms: &self.terms };
@@ -77,7 +82,7 @@ impl Session {
 
     /// Answers a packet that was refused before anybody looked at what it wants: with its acknowledgement where it has
     /// one, with a notice where it has none and the connection can go on, else with a close.
-    fn refuse_packet(&mut self, packet: Packet, refusal: Refusal) {
+    pub(super) fn refuse_packet(&mut self, packet: Packet, refusal: Refusal) {
         let disclosed = self.disclosed(&refusal);
         self.outputs.push_back(Output::Refused { kind: packet.kind(), refusal });
         let refusal = disclosed;
@@ -108,7 +113,7 @@ impl Session {
         }
     }
 
-    fn receive_publish(&mut self, publish: Publish) {
+    pub(super) fn receive_publish(&mut self, publish: Publish) {
         let Some(id) = publish.id else {
             self.outputs.push_back(Output::Message { ticket: None, publish });
             return;
@@ -130,7 +135,7 @@ impl Session {
     }
 
     /// PUBACK or PUBCOMP: the end of a delivery.
-    fn receive_final(&mut self, ack: &Ack, qos: Qos) {
+    pub(super) fn receive_final(&mut self, ack: &Ack, qos: Qos) {
         let Some(message) = self.outbound.get(ack.id) else { return };
         let is_due = match qos {
             Qos::AtLeastOnce => message.stage != Stage::Waiting(Again::New),
@@ -155,7 +160,7 @@ impl Session {
         self.send_again();
     }
 
-    fn receive_pubrec(&mut self, ack: &Ack) {
+    pub(super) fn receive_pubrec(&mut self, ack: &Ack) {
         let Some(message) = self.outbound.get_mut(ack.id).filter(|message| message.delivery.qos == Qos::ExactlyOnce) else {
             // The peer waits for a PUBREL, or it would ask for ever.
             let unknown = Ack::new(ack.id, Reason::PACKET_IDENTIFIER_NOT_FOUND, Dictionary::EMPTY);
@@ -187,7 +192,7 @@ impl Session {
         }
     }
 
-    fn receive_pubrel(&mut self, ack: &Ack) {
+    pub(super) fn receive_pubrel(&mut self, ack: &Ack) {
         if self.inbound.release(ack.id) {
             self.outputs.push_back(Output::Record(Record::Released(ack.id)));
         } else {

@@ -81,8 +81,9 @@ pub(super) enum Opening {
 /// What is left of a negotiation on a plain connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Trial {
-    /// Server: the next packet may be an offer. `hold_until_ms` while deliveries wait for it.
-    MayOffer { connect: Box<Connect>, frame: Frame, acceptance: Acceptance, session_present: bool, hold_until_ms: Option<u64> },
+    /// Server: the next packet may be an offer. `hold_until_ms` while deliveries wait for it. An idle connection stays here: of
+    /// CONNECT it keeps the frame alone.
+    MayOffer { frame: Frame, acceptance: Acceptance, session_present: bool, hold_until_ms: Option<u64> },
     /// Server: the accept was sent; the next packet but for one PINGREQ may be its confirm. Until then nothing leaves but
     /// PINGRESP, whose bytes are the same in both dialects: the client reads everything behind the accept as extended.
     AwaitConfirm { terms: Box<Terms>, dictionary: Dictionary, session_present: bool, confirm: Bytes, pinged: bool },
@@ -135,7 +136,7 @@ impl Session {
         let Side::Server(policy) = &self.side else { return };
         let checked = check_keys(Kind::Connect, Role::Client, &connect.dictionary, &|_| None).and_then(|()| policy.check(&connect));
         let connect = Box::new(connect);
-        self.phase = Phase::Opening(Box::new(Opening::Deciding { connect: connect.clone(), frame: frame.clone() }));
+        self.phase = Phase::Opening(Box::new(Opening::Deciding { connect: connect.clone(), frame: frame.compact() }));
         match checked {
             Ok(()) => self.outputs.push_back(Output::Connect(connect)),
             Err(refusal) => {
@@ -211,7 +212,7 @@ impl Session {
         self.outputs.extend(outputs);
         if connect.dialect == Dialect::V311 && policy.extended == super::Extended::On {
             let hold_until_ms = was_extended.then_some(now_ms + HOLD_MS);
-            self.trial = Some(Box::new(Trial::MayOffer { connect, frame, acceptance, session_present, hold_until_ms }));
+            self.trial = Some(Box::new(Trial::MayOffer { frame, acceptance, session_present, hold_until_ms }));
         }
         self.send_again();
     }
@@ -378,8 +379,9 @@ impl Session {
     pub(super) fn receive_in_trial(&mut self, packet: Packet, frame: &Frame) -> Option<Packet> {
         let trial = *self.trial.take()?;
         match (trial, packet) {
-            (Trial::MayOffer { connect, frame: connect_frame, acceptance, session_present, .. }, Packet::Unsubscribe(packet)) => {
-                let Some(offer) = Offer::of_packet(&packet, &connect.client_id, self.limits()) else {
+            (Trial::MayOffer { frame: connect_frame, acceptance, session_present, .. }, Packet::Unsubscribe(packet)) => {
+                let offer_of = |connect: Connect| Some((Offer::of_packet(&packet, &connect.client_id, self.limits())?, connect));
+                let Some((offer, connect)) = read::raise_connect(&connect_frame, self.limits()).ok().and_then(offer_of) else {
                     self.send_again();
                     return Some(Packet::Unsubscribe(packet));
                 };

@@ -58,6 +58,10 @@ impl Outcome {
     }
 
     pub(super) fn to_ack(&self, id: PacketId, asked: &Asked) -> Ack {
+        let says_receipt = asked.receipt && self.receipt.is_some();
+        if self.problem.is_none() && self.delay_ms.is_none() && !says_receipt && !self.reason.is_error() {
+            return Ack::new(id, self.reason, Dictionary::EMPTY);
+        }
         let mut map = MapBuilder::new();
         if let Some(problem) = &self.problem {
             map.set(property::PROBLEM, &problem.to_dictionary());
@@ -74,6 +78,9 @@ impl Outcome {
 
     pub(super) fn of_ack(ack: &Ack) -> Self {
         let dictionary = &ack.dictionary;
+        if ack.reason == Reason::SUCCESS && dictionary.is_empty() {
+            return Self::accepted();
+        }
         Self {
             reason: ack.reason.known_or_class(),
             problem: dictionary.value(property::PROBLEM).map(|map: Dictionary| Box::new(Problem::of_dictionary(&map))),
