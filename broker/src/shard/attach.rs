@@ -192,10 +192,12 @@ impl Shard {
         }
         // The takeover may have ended the session.
         let existing = self.directory.get(&id).copied();
+        let mut has_ended = false;
         let (slot, state) = match existing {
             Some(slot) if !connect.clean_session => (slot, SessionState::Resumed),
             existing => {
                 if let Some(slot) = existing {
+                    has_ended = self.clients.get(slot).is_some_and(|client| client.number.is_some());
                     self.end_session(slot, SessionState::New);
                 }
                 let state = if connect.clean_session { SessionState::New } else { self.ended.take(&id) };
@@ -230,7 +232,8 @@ impl Shard {
         let is_armed = self.keep_will(slot, connect);
         let Some(of) = self.life(slot) else { return };
         let then = Then::Accept(Box::new(Accept { key, generation, of, acceptance }));
-        if is_attached || is_armed { self.keeper.then(then) } else { self.keeper.now(then) }
+        // A client that was told of a clean start must not find the old session after a crash.
+        if is_attached || is_armed || has_ended { self.keeper.then(then) } else { self.keeper.now(then) }
     }
 
     /// The session is kept: its client may know.

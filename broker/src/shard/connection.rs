@@ -72,10 +72,14 @@ pub struct Connection {
     pub(super) timer_ms: u64,
 }
 
+/// With so many bytes unread, which are more than deliveries alone come to, nothing more is taken from a client.
+const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
+
 impl Connection {
     /// Whether the driver should read on.
     pub fn wants_bytes(&self) -> bool {
-        !self.is_closing && self.session.wants_frames()
+        // Who asks and does not read the answers is not asked for more.
+        !self.is_closing && self.session.wants_frames() && self.out.len() < ANSWERS_BYTES_MAX
     }
 
     /// The identifier of its session, once CONNECT has come.

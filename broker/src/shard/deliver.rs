@@ -157,7 +157,11 @@ impl Shard {
         let message = Kept::of(client.number, target).map(|kept| kept.message);
         // What is left to the store at once need not be copied out of the buffer that it was read into.
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
-        let envelope = if is_left { envelope.clone() } else { envelope.compact() };
+        let mut envelope = if is_left { envelope.clone() } else { envelope.compact() };
+        if self.settings.message_expiry_max_s != u32::MAX {
+            let at_ms = self.now.unix_ms.saturating_add(1000 * u64::from(self.settings.message_expiry_max_s));
+            envelope.expires_at_ms = Some(envelope.expires_at_ms.map_or(at_ms, |own_ms| own_ms.min(at_ms)));
+        }
         let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };
         // What is left to the store takes no memory but for a reference.
         if self.account.is_full && !is_left {

@@ -120,6 +120,9 @@ impl Shard {
             }
             // A shared subscription gets no retained messages: they would go to every member that joins.
             if wants_retained && filter.group().is_none() {
+                if subscribed == Subscribed::Replaced {
+                    client.replays.retain(|replay| replay.filter != *filter);
+                }
                 client.replays.push_back(Replay { filter: filter.clone(), subscription, after: None });
             }
         }
