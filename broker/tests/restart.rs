@@ -407,3 +407,28 @@ fn a_will_keeps_the_keys_of_its_message_over_a_restart() {
     assert!(left.is_some_and(|left| (900..=1000).contains(&left)), "{left:?}");
     assert_eq!(keys.value(PRIORITY), Some(7));
 }
+
+#[test]
+fn a_retained_message_that_could_not_be_kept_is_taken_back() {
+    for way in Way::ALL {
+        let store = TestStore::default();
+        let broker = start(&store, 3);
+        let mut publisher = broker.connect(way, "publisher");
+        publisher.retain("kept/old", "old");
+        store.fail(true);
+        for (topic, qos) in [("kept/old", Qos::AtLeastOnce), ("kept/new", Qos::ExactlyOnce)] {
+            let mut publisher = broker.connect(way, topic);
+            let token = publisher.start_publish(topic, "refused", qos, true);
+            if way.is_extended() {
+                assert_eq!(publisher.outcome(token).reason, Reason::STORAGE_FAILED, "{way:?}");
+            } else {
+                publisher.expect_close();
+            }
+        }
+        let mut subscriber = broker.connect(way, "subscriber");
+        subscriber.subscribe("kept/#", Qos::ExactlyOnce);
+        assert_eq!(subscriber.expect(1), ["kept/old old"], "{way:?}");
+        subscriber.expect_nothing();
+        store.fail(false);
+    }
+}

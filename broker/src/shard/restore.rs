@@ -63,7 +63,7 @@ pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -
     for (number, _) in state.retained.values() {
         let Some(number) = *number else { continue };
         if let Some(envelope) = engine.read(number)? {
-            shared.retained_mut().set(RetainedMessage { envelope, message: Some(number) });
+            shared.retained_mut().set(RetainedMessage::new(envelope, Some(number)));
         }
     }
     let mut sessions: Vec<_> = state.sessions.into_iter().collect();
