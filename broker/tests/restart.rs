@@ -408,3 +408,65 @@ fn a_will_keeps_the_keys_of_its_message_over_a_restart() {
     assert!(left.is_some_and(|left| (900..=1000).contains(&left)), "{left:?}");
     assert_eq!(keys.value(PRIORITY), Some(7));
 }
+
+#[test]
+fn a_retained_message_that_could_not_be_kept_is_taken_back() {
+    for way in Way::ALL {
+        let store = TestStore::default();
+        let broker = start(&store, 3);
+        let mut publisher = broker.connect(way, "publisher");
+        publisher.retain("kept/old", "old");
+        store.fail(true);
+        for (topic, qos) in [("kept/old", Qos::AtLeastOnce), ("kept/new", Qos::ExactlyOnce)] {
+            let mut publisher = broker.connect(way, topic);
+            let token = publisher.start_publish(topic, "refused", qos, true);
+            if way.is_extended() {
+                assert_eq!(publisher.outcome(token).reason, Reason::STORAGE_FAILED, "{way:?}");
+            } else {
+                publisher.expect_close();
+            }
+        }
+        let mut subscriber = broker.connect(way, "subscriber");
+        subscriber.subscribe("kept/#", Qos::ExactlyOnce);
+        assert_eq!(subscriber.expect(1), ["kept/old old"], "{way:?}");
+        subscriber.expect_nothing();
+        store.fail(false);
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_after_a_restart_is_told_what_happened_before() {
+    let named = |way: Way, name: &str| support::named(way.settings("client"), name);
+    over_a_restart(|store, way, [before, after]| {
+        let broker = start(store, before);
+        let mut client = broker.connect_with(named(way, "somebody"));
+        for topic in ["deny/a", "deny/a", "deny/b"] {
+            client.publish(topic, "x", Qos::AtMostOnce);
+        }
+        client.leave();
+        broker.stop();
+        let broker = start(store, after);
+        let mut client = broker.connect_with(named(way, "somebody"));
+        client.publish("deny/b", "x", Qos::AtMostOnce);
+        client.subscribe("$feedback/publish", Qos::AtLeastOnce);
+        client.until(|client| client.messages.len() == 2);
+        let told: Vec<_> = client.messages.iter().map(|publish| serde_json::from_slice(publish.message.payload()).unwrap()).collect();
+        let told = told.iter().map(|told: &serde_json::Value| (told["topic"].as_str().unwrap(), told["count"].as_u64().unwrap()));
+        assert_eq!(told.collect::<Vec<_>>(), [("deny/a", 2), ("deny/b", 2)], "{way:?}");
+        client.leave();
+        broker.stop();
+        assert!(store.look(|state| state.verdicts.values().map(std::collections::VecDeque::len).eq([2])));
+        // Nobody else is told, and of somebody without a name nothing is kept.
+        let broker = start(store, before);
+        let mut other = broker.connect_with(named(way, "mallory"));
+        other.publish("allowed", "x", Qos::AtMostOnce);
+        other.subscribe("$feedback/#", Qos::AtMostOnce);
+        other.expect_nothing();
+        other.leave();
+        let mut nobody = broker.connect(way, "nobody");
+        nobody.publish("deny/a", "x", Qos::AtMostOnce);
+        nobody.leave();
+        broker.stop();
+        assert!(store.look(|state| state.verdicts.len() == 1));
+    });
+}

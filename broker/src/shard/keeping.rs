@@ -1,6 +1,6 @@
 //! What waits for a receipt, and what follows when it has come. Nothing else in a shard acknowledges anything.
 
-use super::{ConnectionKey, CrossingTarget, Shard};
+use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
 use crate::message::Envelope;
 use crate::router::Subscription;
 use crate::store::{MessageNumber, Reached, Receipt, Record};
@@ -27,6 +27,8 @@ pub(super) enum Then {
     Publish { slot: u32, generation: u64, id: PacketId },
     /// A message that is delivered only when it is as durable as promised, or that must not overtake one.
     Deliver(Box<HeldBack>),
+    /// A message that is retained.
+    Retained(Box<RetainedMessage>),
     /// Nothing: a session that its client knows of already begins, or is held differently.
     Attached { of: Life },
     /// SUBACK or UNSUBACK, and what follows it.
@@ -132,6 +134,7 @@ impl Shard {
         match then {
             Then::Settle { of, ticket, is_matched } => self.settle(of, ticket, is_matched, reached),
             Then::Deliver(held) => self.hand_out(*held, reached.is_some()),
+            Then::Retained(message) => self.shared.retained_answered(*message, reached.is_some()),
             Then::Answer(answer) => self.send_answer(*answer, reached.is_some()),
             Then::Accept(accept) => self.accept(*accept, reached.is_some()),
             Then::Attached { of } => self.attached(of, reached.is_some()),

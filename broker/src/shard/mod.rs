@@ -138,6 +138,8 @@ pub struct Shard {
     /// Identifiers whose session ended lately for a reason that its client may ask for.
     ended: attach::Ended,
     ledger: Ledger,
+    is_ledger_due: bool,
+    ledger_kept_ms: u64,
     quarantine: Quarantine,
     account: memory::Account,
     counts: sys::Counts,
@@ -193,7 +195,9 @@ impl Shard {
         };
         let mut shard = Self {
             index,
-            ledger: Ledger::new(settings.ledger),
+            ledger: if keeper.can_fetch() { Ledger::kept(settings.ledger) } else { Ledger::new(settings.ledger) },
+            is_ledger_due: false,
+            ledger_kept_ms: 0,
             quarantine: Quarantine::new(settings.quarantine),
             account: shared.memory.account(),
             counts: sys::Counts::default(),
@@ -269,6 +273,7 @@ impl Shard {
             self.act(key);
             self.touch(key);
         }
+        self.keep_ledger();
     }
 
     /// Whether the driver has something to do.

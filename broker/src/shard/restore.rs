@@ -6,6 +6,7 @@ use super::shared::RetainedMessage;
 use super::timers::Timer;
 use super::{Rights, Settings, Shard, Shared};
 use crate::experiment::QueueExtensions;
+use crate::feedback::{Page, Verdict};
 use crate::message::Envelope;
 use crate::queue::{Gap, Queue, Reference, Stored, Waiting};
 use crate::store::record::Whose;
@@ -15,7 +16,7 @@ use candor_protocol::codec::dictionary::MapBuilder;
 use candor_protocol::packet::{Qos, Reason, Refusal, TopicFilter, property};
 use candor_protocol::session::outbound::Restored;
 use candor_protocol::session::{Delivery, Parked, SessionState};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// What one shard takes up.
@@ -25,6 +26,7 @@ pub struct Legacy {
     messages: HashMap<MessageNumber, Found>,
     ended: Vec<(Arc<str>, SessionState)>,
     wills: Vec<(Whose, Envelope)>,
+    verdicts: Vec<(Whose, VecDeque<Arc<[u8]>>)>,
 }
 
 /// What the store has of a message that is owed.
@@ -63,7 +65,7 @@ pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -
     for (number, _) in state.retained.values() {
         let Some(number) = *number else { continue };
         if let Some(envelope) = engine.read(number)? {
-            shared.retained_mut().set(RetainedMessage { envelope, message: Some(number) });
+            shared.retained_mut().set(RetainedMessage::new(envelope, Some(number)));
         }
     }
     let mut sessions: Vec<_> = state.sessions.into_iter().collect();
@@ -84,6 +86,11 @@ pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -
         let legacy = legacies.get_mut(usize::from(home(&client_id, shards)));
         if let (Some(legacy), Some(envelope)) = (legacy, engine.read(number)?) {
             legacy.wills.push((whose, envelope));
+        }
+    }
+    for (whose, verdicts) in state.verdicts {
+        if let Some(legacy) = legacies.get_mut(usize::from(home(&whose.client_id, shards))) {
+            legacy.verdicts.push((whose, verdicts));
         }
     }
     Ok(legacies)
@@ -128,6 +135,11 @@ impl Shard {
             self.restore_session(number, session, &legacy.messages);
         }
         legacy.messages = HashMap::new();
+        for (whose, verdicts) in std::mem::take(&mut legacy.verdicts) {
+            if let Some(page) = Page::of(&whose.principal, &whose.client_id) {
+                self.ledger.restore(page, verdicts.iter().filter_map(|verdict| Verdict::of_bytes(verdict)));
+            }
+        }
     }
 
     fn restore_session(&mut self, number: SessionNumber, session: KeptSession, messages: &HashMap<MessageNumber, Found>) {

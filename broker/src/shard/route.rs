@@ -170,6 +170,9 @@ impl Shard {
             });
             numbers.is_kept = true;
         }
+        if number.is_some() {
+            self.keeper.then(Then::Retained(Box::new(RetainedMessage::new(matched.envelope.compact(), number))));
+        }
         if let Some((session, id)) = taken {
             self.keeper.keep(Record::Taken { session, id });
             numbers.is_kept = true;
@@ -306,7 +309,7 @@ fn retain(retained: &mut Retained<RetainedMessage>, shared: &Shared, envelope: &
     if envelope.message.payload().is_empty() {
         retained.remove(envelope.message.topic());
     } else {
-        retained.set(RetainedMessage { envelope: envelope.compact(), message });
+        Shared::retain(retained, envelope.compact(), message);
     }
     shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
     shared.next_version()

@@ -2,6 +2,7 @@
 
 use super::client::Replay;
 use super::keeping::{Answer, Then};
+use super::timers::Timer;
 use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
 use crate::message::Envelope;
 use crate::router::{Subscribed, Subscription};
@@ -223,29 +224,42 @@ impl Shard {
         }
         let Some(mut replay) = client.replays.pop_front() else { return };
         let granted = replay.subscription.qos;
-        let mut slice = Vec::new();
+        let (mut slice, mut must_wait) = (Vec::<RetainedMessage>::new(), false);
         // A slice ends with its messages or with its work: only the store knows whether more is left.
         let next = {
             let retained = self.shared.retained();
             let next = retained.matching(replay.filter.pattern().as_bytes(), replay.after.as_deref(), SLICE, |message| {
+                must_wait = message.must_wait();
+                if must_wait {
+                    return ControlFlow::Break(());
+                }
                 slice.push(message.clone());
                 ControlFlow::Continue(())
             });
             next.map(<[u8]>::to_vec)
         };
-        if next.is_some() {
+        if must_wait {
+            // It goes on in front of the one that it waits for, and looks again in a moment.
+            if let Some(last) = slice.last() {
+                replay.after = Some(last.envelope.message.topic().to_vec());
+            }
+            client.replays.push_front(replay);
+            self.timers.at(self.now.ms + 1, Timer::Pump(slot, client.generation));
+        } else if next.is_some() {
             replay.after = next;
             client.replays.push_front(replay);
         }
         let unix_ms = self.now.unix_ms;
-        for RetainedMessage { envelope, message } in slice.into_iter().filter(|message| !message.envelope.is_expired(unix_ms)) {
+        for RetainedMessage { envelope, message, .. } in slice.into_iter().filter(|message| !message.envelope.is_expired(unix_ms)) {
             let qos = envelope.qos.min(granted);
             let message = self.keep_retained(slot, &envelope, message, qos);
             self.frames.start();
             // Retained messages that do not fit the window wait with the others; there is at most a slice of them.
             self.deliver(&CrossingTarget { slot, qos, retain: true, message }, &envelope, false);
         }
-        self.continue_replay(slot);
+        if !must_wait {
+            self.continue_replay(slot);
+        }
     }
 
     /// A session that is kept is owed a retained message too: under the number that it has, or another if the session holds it
