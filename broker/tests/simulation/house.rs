@@ -143,7 +143,8 @@ impl House {
         let mut options = Options::default();
         options.segment_bytes = 4096;
         let mut engine = Embedded::open(disk.files(), options)?;
-        let settings = Arc::new(Settings { shards: SHARDS, storage: candor_broker::shard::Storage::Engine(Arc::new(Nothing)), ..Settings::default() });
+        let settings =
+            Arc::new(Settings { shards: SHARDS, storage: candor_broker::shard::Storage::Engine(Arc::new(Nothing)), ..Settings::default() });
         let mut shared = Shared::new(SHARDS);
         let mut legacies = if mutant == Mutant::ForgetsTakenIdentifiers {
             let mut state = engine.state().clone();
@@ -168,7 +169,17 @@ impl House {
             authenticate: Arc::new(Anybody),
         };
         let inboxes = (0..SHARDS).map(|_| VecDeque::new()).collect();
-        Ok(Self { shards, engine, inboxes, orders: VecDeque::new(), listener: Arc::new(listener), has_failed: false, mutant, next_shard: 0, is_loud: false })
+        Ok(Self {
+            shards,
+            engine,
+            inboxes,
+            orders: VecDeque::new(),
+            listener: Arc::new(listener),
+            has_failed: false,
+            mutant,
+            next_shard: 0,
+            is_loud: false,
+        })
     }
 
     pub fn accept(&mut self, now: Now) -> Link {

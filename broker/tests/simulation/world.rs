@@ -342,7 +342,8 @@ impl World {
             }
         }
         self.ledger.close();
-        let unsettled: Vec<_> = self.actors.iter().filter(|actor| actor.in_flight() > 0 || !actor.is_open).map(|actor| &actor.name).collect();
+        let unsettled: Vec<_> =
+            self.actors.iter().filter(|actor| actor.in_flight() > 0 || !actor.is_open).map(|actor| &actor.name).collect();
         if unsettled.is_empty() { Ok(()) } else { Err(format!("not settled in the end: {unsettled:?}")) }
     }
 

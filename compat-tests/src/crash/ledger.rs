@@ -254,7 +254,10 @@ impl Ledger {
         for (reader, book) in &self.readers {
             let owed = self.sent.iter().filter(|(_, sent)| sent.fate == Fate::Acknowledged && book.wants(&sent.topic));
             for (name, sent) in owed.filter(|(name, _)| !book.arrived.contains_key(*name)) {
-                missing.push(format!("{reader}: {} \"{} {}\" (QoS {}) was acknowledged and did not come", sent.topic, name.0, name.1, sent.qos));
+                missing.push(format!(
+                    "{reader}: {} \"{} {}\" (QoS {}) was acknowledged and did not come",
+                    sent.topic, name.0, name.1, sent.qos
+                ));
             }
         }
         missing

@@ -184,7 +184,14 @@ impl Outbound {
     pub fn start(&mut self, delivery: Delivery, token: Token) -> PacketId {
         self.open += 1;
         let number = self.count();
-        self.push(Slot::Message(InFlight { token, stage: Stage::Published, number, is_older: false, delivery: Box::new(delivery), committed: None }))
+        self.push(Slot::Message(InFlight {
+            token,
+            stage: Stage::Published,
+            number,
+            is_older: false,
+            delivery: Box::new(delivery),
+            committed: None,
+        }))
     }
 
     fn count(&mut self) -> Option<u64> {
