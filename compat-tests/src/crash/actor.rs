@@ -115,7 +115,7 @@ impl Actor {
     /// Gives it a will, whose payload names it and its number 0.
     pub fn with_will(mut self, topic: &str, ledger: &mut Ledger) -> Self {
         ledger.sent(&self.name, 0, topic, 2, false);
-        if let Some(message) = Message::publish(topic, format!("{} 0", self.name)).ok() {
+        if let Ok(message) = Message::publish(topic, format!("{} 0", self.name)) {
             self.settings.connect.will = Some(Will { message, qos: Qos::ExactlyOnce, retain: false, dictionary: Dictionary::EMPTY });
         }
         self

@@ -223,7 +223,7 @@ impl Run {
             roll_back(&self.scratch.path().join("data"), &self.scratch.path().join("before"))?;
         }
         self.start_broker()?;
-        if n % LOOK_EVERY == 0 { self.look_at_retained() } else { Ok(()) }
+        if n.is_multiple_of(LOOK_EVERY) { self.look_at_retained() } else { Ok(()) }
     }
 
     /// A newcomer asks for the retained messages while nobody publishes.
