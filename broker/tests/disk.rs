@@ -177,7 +177,8 @@ fn segments(data_dir: &Path) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn a_segment_that_was_flipped_cut_or_written_by_a_newer_broker_refuses_the_start_by_name() {
-    let wrongs: [(&str, fn(&mut Vec<u8>)); 3] = [
+    type Wrong = fn(&mut Vec<u8>);
+    let wrongs: [(&str, Wrong); 3] = [
         ("damaged at byte", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 0x10;

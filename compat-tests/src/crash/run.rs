@@ -110,6 +110,8 @@ impl Run {
         let mut command = Command::new(program);
         command.args(["--listen", &format!("mqtt://{}", self.address), "--threads", &self.plan.threads.to_string(), "--data-dir"]);
         command.arg(self.scratch.path().join("data"));
+        // What a full queue drops is declared, and is not what is looked for here.
+        command.args(["--queue-length-max", "10000000", "--queue-bytes-max", "1GiB"]);
         let process = Process::spawn("candor-broker", &mut command, Box::new(|_| false))?;
         let url = process.log().wait_for("the broker listens", PATIENCE, |lines| {
             lines.iter().find_map(|line| line.strip_prefix("listening mqtt://")).map(str::to_owned)
@@ -253,7 +255,9 @@ impl Run {
     fn come_to_rest(&mut self) -> Checked {
         let deadline = Instant::now() + self.patience();
         loop {
-            self.pump(u64::MAX);
+            if self.pump(u64::MAX) && Instant::now() < deadline {
+                continue;
+            }
             let is_settled = self.online.iter().all(|online| online.actor.is_open && online.actor.in_flight() == 0);
             if (is_settled && self.ledger.missing().is_empty()) || Instant::now() > deadline {
                 break;
