@@ -66,7 +66,9 @@ impl Envelope {
 
     /// The same message in memory of its own: for keeping longer than the buffer it was read into.
     pub fn compact(&self) -> Self {
-        Self { message: self.message.compact(), ..self.clone() }
+        let Self { message, qos, retain, expires_at_ms, stamps, hop } = self;
+        let (message, stamps, hop) = (message.compact(), stamps.clone(), hop.clone());
+        Self { message, qos: *qos, retain: *retain, expires_at_ms: *expires_at_ms, stamps, hop }
     }
 
     /// The critical key of the message map, if it has one: it binds every recipient, and a plain one would not see it.

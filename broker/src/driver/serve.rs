@@ -66,10 +66,14 @@ async fn serve(core: SharedCore, key: ConnectionKey, mut read: OwnedReadHalf) {
         End::Moved => return core.borrow_mut().pack(key, read),
         End::Gone => {}
         // The other end reads why before the connection goes: a close with unread input would erase it.
-        End::Closing => drop(tokio::time::timeout(LINGER, linger(&core, key, &mut read)).await),
+        // Boxed, so that no task that lives on has room for its end.
+        End::Closing => drop(Box::pin(tokio::time::timeout(LINGER, linger(&core, key, &mut read))).await),
     }
     let mut core = core.borrow_mut();
-    core.remove_socket(key);
+    // The close that follows ends both sides: a call that ends this one first would say nothing more.
+    if let Some(socket) = core.remove_socket(key) {
+        socket.write.forget();
+    }
     core.open_turn().lost(key);
     core.wake_turn();
 }

@@ -164,8 +164,16 @@ impl Shard {
         }
     }
 
-    /// Takes whole frames off the front of `bytes` as long as they are wanted.
+    /// Takes whole frames off the front of `bytes` as long as they are wanted. What waits for the window of this connection goes on
+    /// once for all of them, not for each acknowledgement.
     fn read_frames(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
+        let before = self.reading.replace(key);
+        self.read_wanted(key, bytes);
+        self.reading = before;
+        self.after(key, false);
+    }
+
+    fn read_wanted(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let limit = connection.session.receive_size_max();
         let (len, rest) = whole_frames(bytes, limit);
@@ -281,6 +289,9 @@ impl Shard {
     ///
     /// After a confirm this comes behind everything that the session has said: what it sends again goes before what waits.
     fn after(&mut self, key: ConnectionKey, opened: bool) {
+        if self.reading == Some(key) && !opened {
+            return;
+        }
         let Some(connection) = self.connections.get(key) else { return };
         if let Some(slot) = connection.client
             && (opened || self.clients.get(slot).is_some_and(|client| !client.queue.is_empty()))

@@ -9,7 +9,7 @@ use crate::store::{MessageNumber, Record, SessionNumber};
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::Dialect;
-use candor_protocol::dialect::write::{PublishFrame, message_head};
+use candor_protocol::dialect::write::{PublishFrame, message_head, publish_as_read};
 use candor_protocol::packet::{Message, PacketId, Qos, property};
 use candor_protocol::session::{Admitted, Delivery};
 
@@ -282,9 +282,13 @@ fn without_stamps(hop: &Dictionary) -> Dictionary {
 pub(super) fn write_one(out: &mut Out, form: Form, dup: bool, id: Option<PacketId>, message: &Message, hop: &Dictionary) {
     let first = 0x30 | u8::from(dup) << 3 | (form.qos as u8) << 1 | u8::from(form.retain);
     let tail = out.tail();
+    let is_small = message.payload().len() < SHARE_FROM;
+    if id.is_none() && !dup && is_small && hop.is_empty() && publish_as_read(form.dialect, form.retain, message, tail) {
+        return;
+    }
     // The head is written first: it makes room for the whole packet only if the payload follows in place.
     message_head(form.dialect, first, id, message, hop, tail);
-    if message.payload().len() < SHARE_FROM {
+    if is_small {
         tail.put_slice(message.payload());
     } else {
         out.share(message.payload_bytes());

@@ -155,6 +155,8 @@ pub struct Shard {
     more: Vec<u32>,
     keeper: Keeper<Then>,
     is_releasing: bool,
+    /// The connection whose bytes are being read.
+    reading: Option<ConnectionKey>,
     /// Steps that could not be kept, and are when anything can.
     stalled: Vec<Then>,
     /// Acknowledgements that wait for room in queues.
@@ -217,6 +219,7 @@ impl Shard {
             more: Vec::new(),
             keeper,
             is_releasing: false,
+            reading: None,
             stalled: Vec::new(),
             held: Vec::new(),
             has_room: false,

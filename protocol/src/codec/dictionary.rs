@@ -101,6 +101,11 @@ impl Dictionary {
         Ok(Self(bytes))
     }
 
+    /// Bytes that were checked where they stand.
+    pub(crate) fn of_checked_bytes(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// Bytes that are in the deterministic form by how they were made.
     pub(crate) fn of_checked(bytes: Vec<u8>) -> Self {
         Self(bytes.into())

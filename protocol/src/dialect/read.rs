@@ -14,7 +14,7 @@ use crate::packet::id::{PacketId, Qos};
 use crate::packet::kind::Kind;
 use crate::packet::message::Message;
 use crate::packet::property;
-use crate::packet::publish::Publish;
+use crate::packet::publish::{MessageOnly, Publish};
 use crate::packet::reason::Reason;
 use crate::packet::subscribe::{RequestedFilter, SubAck, Subscribe, SubscribeItem, UnsubAck, Unsubscribe};
 use crate::packet::topic::{InvalidTopic, TopicFilter, TopicName, check_name};
@@ -265,8 +265,15 @@ fn publish(first: u8, body: &Bytes, parts: &Parts) -> Result<PublishParts, Malfo
         let raw = parts.dictionary_bytes(&mut reader)?;
         if !raw.is_empty() {
             let at = reader.offset() - raw.len();
-            dictionary = Dictionary::parse(body.slice(at..reader.offset()), parts.limits)?;
-            map = message_map(&dictionary, parts.limits)?.map_or(0..0, |inner| at + inner.start..at + inner.end);
+            let whole = body.slice(at..reader.offset());
+            if let Some(map_at) = MessageOnly::map_at(raw) {
+                // Almost every dictionary: what stands around the message map is right, so the map alone is looked through.
+                crate::codec::dictionary::check(raw.get(map_at..).unwrap_or_default(), parts.limits)?;
+                (dictionary, map) = (Dictionary::of_checked_bytes(whole), at + map_at..reader.offset());
+            } else {
+                dictionary = Dictionary::parse(whole, parts.limits)?;
+                map = message_map(&dictionary, parts.limits)?.map_or(0..0, |inner| at + inner.start..at + inner.end);
+            }
         }
     }
     let (topic, payload_at) = (topic_at..topic_at + topic_len, reader.offset());

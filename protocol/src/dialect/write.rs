@@ -276,6 +276,14 @@ fn publish_fields(first: u8, id: Option<PacketId>, message: &Message, dictionary
     })
 }
 
+/// Writes a PUBLISH at QoS 0 without a dictionary as it was read, in one piece; `false`: its message was not read from such a one.
+pub fn publish_as_read(dialect: Dialect, retain: bool, message: &Message, out: &mut BytesMut) -> bool {
+    let Some(body) = message.read_body(dialect.is_extended()) else { return false };
+    put_header(out, publish_first(false, Qos::AtMostOnce, retain), body.len());
+    out.put_slice(body);
+    true
+}
+
 /// As [`publish_head`], for a message and the keys of this hop; nothing is allocated for a message that has no such keys.
 pub fn message_head(
     dialect: Dialect,
@@ -349,6 +357,34 @@ mod tests {
         let suback = SubAck { id: PacketId::MIN, reasons, dictionary: Dictionary::EMPTY };
         let bytes = to_bytes(Dialect::V311, Role::Server, &Packet::SubAck(Box::new(suback))).unwrap();
         assert_eq!(&bytes[..], [0x90, 10, 0, 1, 0x00, 0x01, 0x02, 0x00, 0x00, 0x80, 0x80, 0x80]);
+    }
+
+    #[test]
+    fn what_is_written_as_it_was_read_is_what_would_be_written_anew() {
+        let limits = crate::codec::dictionary::Limits::default();
+        for (read_in, written_in) in [
+            (Dialect::V311, Dialect::V311),
+            (Dialect::Extended, Dialect::Extended),
+            (Dialect::V311, Dialect::Extended),
+            (Dialect::Extended, Dialect::V311),
+        ] {
+            for qos in Qos::ALL {
+                for payload in [&b""[..], b"\0", b"\0payload"] {
+                    let made = Message::publish("a/topic", payload).unwrap();
+                    let id = (qos != Qos::AtMostOnce).then_some(PacketId::MIN);
+                    let sent = Packet::Publish(Publish::new(made.clone(), qos, false, id, &Dictionary::EMPTY));
+                    let mut bytes = to_bytes(read_in, Role::Client, &sent).unwrap();
+                    let frame = crate::codec::frame::Frame::split(&mut bytes, u32::MAX).unwrap().unwrap();
+                    let message = super::super::read::raise_publish(read_in, frame, limits).unwrap().message;
+                    let (mut as_read, mut anew) = (BytesMut::new(), BytesMut::new());
+                    let is_written = publish_as_read(written_in, true, &message, &mut as_read);
+                    message_head(written_in, 0x31, None, &made, &Dictionary::EMPTY, &mut anew);
+                    anew.put_slice(payload);
+                    assert!(!is_written || as_read == anew, "{read_in} {written_in} {qos:?} {as_read:?} {anew:?}");
+                    assert!(is_written || qos != Qos::AtMostOnce || read_in != written_in);
+                }
+            }
+        }
     }
 
     #[test]

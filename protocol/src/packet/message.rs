@@ -84,6 +84,17 @@ impl Message {
         self.body.slice(self.payload_at as usize..)
     }
 
+    /// The whole body of a PUBLISH at QoS 0 with an empty dictionary, if it stands in the message's memory as it was read.
+    pub(crate) fn read_body(&self, is_extended: bool) -> Option<&[u8]> {
+        let topic_end = 2 + u32::from(self.topic_len);
+        let is_as_read = match is_extended {
+            false => self.payload_at == topic_end,
+            // Between topic and payload stands the length of the dictionary alone.
+            true => self.payload_at == topic_end + 1 && self.body.get(topic_end as usize) == Some(&0),
+        };
+        (self.topic_at == 2 && self.map_len == 0 && is_as_read).then_some(&self.body[..])
+    }
+
     /// The message in memory of its own: for messages that are kept longer than the buffer they were read into.
     pub fn compact(&self) -> Self {
         Self::assemble(self.topic(), self.map(), self.payload())

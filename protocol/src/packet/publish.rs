@@ -87,6 +87,18 @@ impl MessageOnly {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Where the message map begins in bytes that are a dictionary of nothing else, in its shortest form; `None`: they are not, or
+    /// not seen to be. What is inside is not looked at.
+    pub fn map_at(raw: &[u8]) -> Option<usize> {
+        let (at, len) = match raw.strip_prefix(&MESSAGE_ONLY)? {
+            [head @ 0x40..=0x57, ..] => (3, usize::from(head & 0x1F)),
+            [0x58, len @ 24..=255, ..] => (4, usize::from(*len)),
+            [0x59, high @ 1..=255, low, ..] => (5, usize::from(u16::from_be_bytes([*high, *low]))),
+            _ => return None,
+        };
+        (raw.len() == at + len).then_some(at)
+    }
+
     /// Whether a checked dictionary holds the message map and nothing else: nothing in it concerns this hop.
     pub fn is(dictionary: &Dictionary) -> bool {
         matches!(dictionary.as_bytes().get(..3), Some([map, key, value]) if [*map, *key] == MESSAGE_ONLY && value >> 5 == 2)
@@ -108,6 +120,9 @@ mod tests {
             let made = dictionary_of(&message, &Dictionary::EMPTY);
             assert_eq!(made, built, "{len}");
             assert!(MessageOnly::is(&made));
+            let at = made.as_bytes().len() - message.map().len();
+            assert_eq!(MessageOnly::map_at(made.as_bytes()), Some(at).filter(|at| *at < 7), "{len}");
+            assert_eq!(MessageOnly::map_at(&made.as_bytes()[..made.as_bytes().len() - 1]), None);
             assert_eq!(Dictionary::parse(made.as_bytes().clone(), Limits { len_max: u32::MAX, depth_max: 8 }), Ok(made));
         }
         let more = MapBuilder::new().set(super::super::property::MESSAGE_EXPIRY_INTERVAL, &1).finish();

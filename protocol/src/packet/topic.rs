@@ -70,8 +70,7 @@ impl std::error::Error for InvalidTopic {}
 /// The first rule of section 4.7 that is broken.
 pub fn check_name(name: &[u8]) -> Result<(), InvalidTopic> {
     // Almost every name is ASCII without anything to object to, and that can be seen of many bytes at a time.
-    let is_plain = |b: u8| b.is_ascii() & (b != 0) & (b != b'+') & (b != b'#');
-    if !name.is_empty() && name.len() <= TOPIC_LEN_MAX && name.iter().fold(true, |plain, &b| plain & is_plain(b)) {
+    if !name.is_empty() && name.len() <= TOPIC_LEN_MAX && is_plain(name) {
         return Ok(());
     }
     check_common(name)?;
@@ -79,6 +78,28 @@ pub fn check_name(name: &[u8]) -> Result<(), InvalidTopic> {
         return Err(InvalidTopic::WildcardInName);
     }
     Ok(())
+}
+
+/// Whether all bytes are ASCII, and none is U+0000, `+` or `#`.
+fn is_plain(name: &[u8]) -> bool {
+    let (words, rest) = name.as_chunks::<8>();
+    let found = words.iter().fold(0, |found, word| found | objections(*word));
+    let last = match (rest, name.last_chunk::<8>()) {
+        ([], _) => return found == 0,
+        (_, Some(last)) => *last,
+        _ => std::array::from_fn(|at| rest.get(at).copied().unwrap_or(b'/')),
+    };
+    found | objections(last) == 0
+}
+
+/// The highest bit of each byte that is no ASCII, U+0000, `+` or `#`; 0 exactly if there is none.
+fn objections(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_le_bytes(word);
+    // A byte that is 0 borrows from its highest bit, which it has not.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    word & HIGH | zeros(word) | zeros(word ^ (ONES * u64::from(b'+'))) | zeros(word ^ (ONES * u64::from(b'#')))
 }
 
 fn check_common(text: &[u8]) -> Result<(), InvalidTopic> {
@@ -283,6 +304,20 @@ impl fmt::Display for TopicFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_objection_is_found_at_every_place() {
+        for len in 1..=26 {
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut name = vec![b'a'; len];
+                    name[at] = byte;
+                    let expected = byte.is_ascii() && ![0, b'+', b'#'].contains(&byte);
+                    assert_eq!(is_plain(&name), expected, "{byte:#x} at {at} of {len}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_name_obeys_section_4_7() {
