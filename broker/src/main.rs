@@ -57,6 +57,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Warnings, each on a line of its own; nothing where there are none.
+fn say(warnings: &dyn std::fmt::Display) {
+    let text = warnings.to_string();
+    if !text.is_empty() {
+        eprintln!("{text}");
+    }
+}
+
 fn fail(status: u8, what: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("candor-broker: {what}");
     ExitCode::from(status)
@@ -76,7 +84,7 @@ fn log(loaded: &Loaded) -> Result<(), String> {
 fn check_all(loaded: &Loaded) -> ExitCode {
     let report = match auth::check(loaded) {
         Ok((report, warnings)) => {
-            eprint!("{warnings}");
+            say(&warnings);
             report
         }
         Err(found) => return fail(USAGE, &found),
@@ -92,7 +100,7 @@ fn check_all(loaded: &Loaded) -> ExitCode {
 
 fn setup(loaded: &Loaded) -> Result<(Setup, Reload), StartError> {
     let (access, warnings) = Access::load(&loaded.config.access, None).map_err(|found| StartError(found.to_string()))?;
-    eprint!("{warnings}");
+    say(&warnings);
     let access = Arc::new(Current::new(access));
     let door =
         |listener: &Listener| -> Arc<dyn Authenticate> { Arc::new(Door { access: Arc::clone(&access), anonymous: listener.anonymous }) };
@@ -102,7 +110,7 @@ fn setup(loaded: &Loaded) -> Result<(Setup, Reload), StartError> {
 }
 
 fn serve(loaded: &Loaded) -> ExitCode {
-    eprint!("{}", loaded.warnings);
+    say(&loaded.warnings);
     if let Err(error) = log(loaded) {
         return fail(USAGE, &error);
     }
