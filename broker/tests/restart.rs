@@ -1,4 +1,5 @@
 //! What a broker owes outlives it: the same store under the next one, in one process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
