@@ -31,7 +31,7 @@ fn fill(publisher: &mut Client, topic: &str) -> Refusal {
 fn absent(broker: &TestBroker, way: Way) -> Parked {
     let mut subscriber = Client::resume(&broker.address, stored_everywhere(way, "absent"), Parked::default());
     subscriber.subscribe("kept/#", Qos::AtLeastOnce);
-    subscriber.drop_connection()
+    subscriber.lose_connection()
 }
 
 #[test]
