@@ -14,6 +14,10 @@ test:
 deny:
     cargo deny check licenses bans sources
 
+# Instructions of what a message costs, held against broker/counts/counts.toml; `just counts --accept` renews the table.
+counts *flags:
+    cargo run -p candor-counts -- {{flags}}
+
 # The large worlds of the model checker, with their figures.
 model:
     cargo test --profile bench-quick -p candor-protocol --test model -- --ignored --nocapture --test-threads 1

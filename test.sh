@@ -7,7 +7,7 @@ if [ -x compat-tests/setup.sh ]; then
   compat-tests/setup.sh
 fi
 cargo fmt --all --check
-cargo clippy --workspace --lib --bins --quiet -- -D warnings
+cargo clippy --workspace --all-targets --quiet -- -D warnings
 cargo test --workspace --quiet --doc
 cargo build --workspace --bins --quiet
 cargo test --workspace --lib --bins --tests "$@"

@@ -61,7 +61,7 @@ impl Broker {
         let mut engine = open(&settings.storage)?;
         check_promises(&setup.listeners, engine.as_deref())?;
         let mut legacies = match &mut engine {
-            Some(engine) => restore::read(&mut **engine, settings.shards, &mut shared).map_err(io::Error::other)?,
+            Some(engine) => restore::read(&mut **engine, &settings, &mut shared).map_err(io::Error::other)?,
             None => (0..shards).map(|_| Legacy::default()).collect(),
         };
         let shared = Arc::new(shared);
@@ -153,10 +153,17 @@ fn random_seed() -> io::Result<u64> {
     getrandom::u64().map_err(|error| io::Error::other(format!("the system gives no random numbers: {error}")))
 }
 
-/// Binds a listener once for every shard, so that each accepts its own connections.
+/// Binds a listener once for every shard, so that each accepts its own connections; but first for nobody else, since the kernel
+/// would share a port with another process that binds it so too, and each would serve a part of the clients.
 fn bind_for_all(listener: &ListenerSetup, sockets: &mut [Vec<(TcpListener, Listener)>], urls: &mut Vec<String>) -> io::Result<()> {
-    let options = BindOptions { reuse_port: sockets.len() > 1, ..listener.bind.clone() };
     let mut url = listener.url.clone();
+    if sockets.len() > 1 {
+        let alone = bind(&url, &BindOptions { reuse_port: false, ..listener.bind.clone() })?;
+        if let Some(first) = alone.first() {
+            url.port = first.local_addr()?.port();
+        }
+    }
+    let options = BindOptions { reuse_port: sockets.len() > 1, ..listener.bind.clone() };
     for (index, shard) in sockets.iter_mut().enumerate() {
         let bound = bind(&url, &options)?;
         if let (0, Some(first)) = (index, bound.first()) {

@@ -3,6 +3,7 @@
 
 use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
+use crate::shard::roll::Room;
 use crate::store::MessageNumber;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use std::collections::VecDeque;
@@ -25,6 +26,34 @@ pub struct Waiting {
     pub redelivery_count: u32,
     /// The number under which it is kept for the session.
     pub message: Option<MessageNumber>,
+}
+
+/// What a queue has to know of a message that only the store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// As [`Envelope::len`].
+    len: usize,
+    /// Milliseconds since 1970.
+    expires_at_ms: Option<u64>,
+    /// What the experiments in force make of it.
+    rank: u64,
+}
+
+impl Reference {
+    pub fn of(envelope: &Envelope, extensions: &QueueExtensions) -> Self {
+        Self { len: envelope.len(), expires_at_ms: envelope.expires_at_ms, rank: extensions.rank(envelope) }
+    }
+}
+
+/// A message that waits in the store, with the form it will be delivered in.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored {
+    pub reference: Reference,
+    pub qos: Qos,
+    pub retain: bool,
+    /// How many times it was handed out before.
+    pub redelivery_count: u32,
+    pub message: MessageNumber,
 }
 
 /// What was dropped since the subscriber was last told.
@@ -99,7 +128,7 @@ struct Entry {
 #[derive(Debug)]
 enum Body {
     Here(Box<Envelope>),
-    Stored { len: usize, expires_at_ms: Option<u64>, rank: u64 },
+    Stored(Reference),
 }
 
 impl Entry {
@@ -111,30 +140,44 @@ impl Entry {
     fn len(&self) -> usize {
         match &self.body {
             Body::Here(envelope) => envelope.len(),
-            Body::Stored { len, .. } => *len,
+            Body::Stored(reference) => reference.len,
+        }
+    }
+
+    /// The bytes of it that are in memory.
+    fn near_bytes(&self) -> usize {
+        match &self.body {
+            Body::Here(envelope) => envelope.len(),
+            Body::Stored(_) => size_of::<Self>(),
         }
     }
 
     fn is_expired(&self, unix_ms: u64) -> bool {
         match &self.body {
             Body::Here(envelope) => envelope.is_expired(unix_ms),
-            Body::Stored { expires_at_ms, .. } => expires_at_ms.is_some_and(|at| unix_ms >= at),
+            Body::Stored(reference) => reference.expires_at_ms.is_some_and(|at| unix_ms >= at),
         }
     }
 
     fn rank(&self, extensions: &QueueExtensions) -> u64 {
         match &self.body {
             Body::Here(envelope) => extensions.rank(envelope),
-            Body::Stored { rank, .. } => *rank,
+            Body::Stored(reference) => reference.rank,
         }
     }
 
     /// Leaves the message to the store, if the store has it.
     fn unload(&mut self, extensions: &QueueExtensions) {
         if let (Body::Here(envelope), Some(_)) = (&self.body, self.message) {
-            let rank = extensions.rank(envelope);
-            self.body = Body::Stored { len: envelope.len(), expires_at_ms: envelope.expires_at_ms, rank };
+            self.body = Body::Stored(Reference::of(envelope, extensions));
         }
+    }
+}
+
+impl From<Stored> for Entry {
+    fn from(stored: Stored) -> Self {
+        let Stored { reference, qos, retain, redelivery_count, message } = stored;
+        Self { body: Body::Stored(reference), qos, retain, redelivery_count, message: Some(message) }
     }
 }
 
@@ -142,6 +185,7 @@ impl Entry {
 pub struct Queue {
     waiting: VecDeque<Entry>,
     bytes: usize,
+    near_bytes: usize,
     limits: QueueLimits,
     /// What was dropped and has not been told.
     pub gap: Gap,
@@ -151,7 +195,7 @@ pub struct Queue {
 
 impl Queue {
     pub fn new(limits: QueueLimits) -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, limits, gap: Gap::default(), dropped: Vec::new() }
+        Self { waiting: VecDeque::new(), bytes: 0, near_bytes: 0, limits, gap: Gap::default(), dropped: Vec::new() }
     }
 
     /// What was dropped of what is kept, since this was last asked.
@@ -167,13 +211,30 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    /// The bytes of all that waits, wherever it does.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether it holds as much as it should: publishers are refused, or wait, where that is the policy.
-    pub fn is_full(&self) -> bool {
-        self.waiting.len() >= self.limits.len_max || self.bytes >= self.limits.bytes_max
+    /// What of it is in memory: messages, and references to those that only the store holds.
+    pub fn near_bytes(&self) -> usize {
+        self.near_bytes
+    }
+
+    /// How many of the messages are in memory.
+    pub fn bodies(&self) -> usize {
+        self.waiting.iter().filter(|entry| matches!(entry.body, Body::Here(_))).count()
+    }
+
+    /// How full it is, for publishers that learn of it. The last quarter of what it can take is for what is under way.
+    pub fn room(&self) -> Room {
+        let QueueLimits { len_max, bytes_max, .. } = self.limits;
+        let is_at = |len: usize, bytes: usize| self.waiting.len() >= len || self.bytes >= bytes;
+        match () {
+            () if is_at(len_max.saturating_add(len_max / 2), bytes_max.saturating_add(bytes_max / 2)) => Room::Over,
+            () if is_at(len_max, bytes_max) => Room::Full,
+            () => Room::Free,
+        }
     }
 
     /// How far over its limits a queue may go. Where publishers learn of a full queue, what they had sent before they did is under
@@ -187,20 +248,33 @@ impl Queue {
 
     /// Puts a message behind the others, or where the experiments in force rank it.
     pub fn push(&mut self, waiting: Waiting, extensions: &QueueExtensions) -> Pushed {
-        let len = waiting.envelope.len();
-        // Nobody waits for QoS 0, so nothing of it is excused.
-        let slack = if waiting.qos == Qos::AtMostOnce { 1 } else { self.slack() };
-        let (len_max, bytes_max) = (self.limits.len_max.saturating_mul(slack), self.limits.bytes_max.saturating_mul(slack));
         let is_admitted =
             extensions.is_empty() || extensions.admit(&waiting.envelope, QueueView { len: self.len(), bytes: self.bytes }).is_ok();
-        if len > self.limits.bytes_max || self.limits.len_max == 0 || !is_admitted {
+        if !is_admitted {
             self.overflow(waiting.message);
+            return Pushed::DroppedNewest;
+        }
+        self.push_entry(Entry::new(waiting), extensions)
+    }
+
+    /// As [`Queue::push`], for a message that only the store holds, and that was admitted before.
+    pub fn push_stored(&mut self, stored: Stored, extensions: &QueueExtensions) -> Pushed {
+        self.push_entry(stored.into(), extensions)
+    }
+
+    fn push_entry(&mut self, entry: Entry, extensions: &QueueExtensions) -> Pushed {
+        let len = entry.len();
+        // Nobody waits for QoS 0, so nothing of it is excused.
+        let slack = if entry.qos == Qos::AtMostOnce { 1 } else { self.slack() };
+        let (len_max, bytes_max) = (self.limits.len_max.saturating_mul(slack), self.limits.bytes_max.saturating_mul(slack));
+        if len > self.limits.bytes_max || self.limits.len_max == 0 {
+            self.overflow(entry.message);
             return Pushed::DroppedNewest;
         }
         let mut pushed = Pushed::Kept;
         while self.waiting.len() >= len_max || self.bytes + len > bytes_max {
             if self.limits.overflow != Overflow::DropOldest {
-                self.overflow(waiting.message);
+                self.overflow(entry.message);
                 return Pushed::DroppedNewest;
             }
             let oldest = self.pop_front();
@@ -208,7 +282,7 @@ impl Queue {
             pushed = Pushed::DroppedOldest;
         }
         self.bytes += len;
-        let entry = Entry::new(waiting);
+        self.near_bytes += entry.near_bytes();
         if extensions.is_empty() {
             self.waiting.push_back(entry);
         } else {
@@ -231,8 +305,10 @@ impl Queue {
 
     /// Puts a message that was taken out back to the front.
     pub fn push_front(&mut self, waiting: Waiting) {
-        self.bytes += waiting.envelope.len();
-        self.waiting.push_front(Entry::new(waiting));
+        let entry = Entry::new(waiting);
+        self.bytes += entry.len();
+        self.near_bytes += entry.near_bytes();
+        self.waiting.push_front(entry);
     }
 
     /// Leaves all but the first `near` messages to the store, as far as it has them. Called after each push it does little: what is
@@ -242,7 +318,11 @@ impl Queue {
         while at > near {
             at -= 1;
             match self.waiting.get_mut(at) {
-                Some(entry) if matches!(entry.body, Body::Here(_)) && entry.message.is_some() => entry.unload(extensions),
+                Some(entry) if matches!(entry.body, Body::Here(_)) && entry.message.is_some() => {
+                    self.near_bytes -= entry.near_bytes();
+                    entry.unload(extensions);
+                    self.near_bytes += entry.near_bytes();
+                }
                 _ if extensions.is_empty() => break,
                 _ => {}
             }
@@ -264,7 +344,7 @@ impl Queue {
                 self.dropped.extend(message.map(|message| (message, Reason::MESSAGE_EXPIRED)));
                 continue;
             }
-            if matches!(next.body, Body::Stored { .. }) {
+            if matches!(next.body, Body::Stored(_)) {
                 return Some(Popped::Stored);
             }
             if !wants(next.qos) {
@@ -277,27 +357,39 @@ impl Queue {
 
     /// Which of the first `count` messages are only in the store.
     pub fn stored(&self, count: usize) -> Vec<MessageNumber> {
-        let stored = self.waiting.iter().take(count).filter(|entry| matches!(entry.body, Body::Stored { .. }));
+        let stored = self.waiting.iter().take(count).filter(|entry| matches!(entry.body, Body::Stored(_)));
         stored.filter_map(|entry| entry.message).collect()
     }
 
     /// A message came from the store; `None`: it was never taken, or cannot be read, and nobody is owed it. Tells whether it was
     /// waited for.
     pub fn load(&mut self, message: MessageNumber, envelope: Option<Envelope>) -> bool {
-        let is_it = |entry: &Entry| entry.message == Some(message) && matches!(entry.body, Body::Stored { .. });
+        let is_it = |entry: &Entry| entry.message == Some(message) && matches!(entry.body, Body::Stored(_));
         let Some(at) = self.waiting.iter().position(is_it) else { return false };
         match (envelope, self.waiting.get_mut(at)) {
-            (Some(envelope), Some(entry)) => entry.body = Body::Here(Box::new(envelope)),
+            (Some(envelope), Some(entry)) => {
+                self.near_bytes -= entry.near_bytes();
+                entry.body = Body::Here(Box::new(envelope));
+                self.near_bytes += entry.near_bytes();
+            }
             _ => {
-                self.bytes -= self.waiting.remove(at).map_or(0, |entry| entry.len());
+                if let Some(lost) = self.waiting.remove(at) {
+                    self.forget(&lost);
+                }
             }
         }
         true
     }
 
+    /// An entry was taken out.
+    fn forget(&mut self, entry: &Entry) {
+        self.bytes -= entry.len();
+        self.near_bytes -= entry.near_bytes();
+    }
+
     fn pop_front(&mut self) -> Option<Entry> {
         let entry = self.waiting.pop_front()?;
-        self.bytes -= entry.len();
+        self.forget(&entry);
         if self.waiting.is_empty() && self.waiting.capacity() > 64 {
             // An empty queue holds no memory.
             self.waiting = VecDeque::new();
@@ -389,6 +481,7 @@ mod tests {
         let bytes = queue.bytes();
         queue.unload(1, &none);
         assert_eq!((queue.len(), queue.bytes(), queue.stored(10)), (5, bytes, vec![MessageNumber(4), MessageNumber(5)]));
+        assert_eq!((queue.bodies(), queue.near_bytes()), (3, bytes - 2 * (bytes / 5) + 2 * size_of::<Entry>()));
         assert!(matches!(queue.pop(0), Some(Popped::Message(waiting)) if waiting.message == Some(MessageNumber(1))));
         for n in [2, 3] {
             assert!(matches!(queue.pop(0), Some(Popped::Message(_))), "{n}");
@@ -397,7 +490,7 @@ mod tests {
         assert!(matches!(queue.pop(2000), Some(Popped::Stored)));
         assert_eq!((queue.gap.expired, queue.take_dropped()), (1, vec![(MessageNumber(4), Reason::MESSAGE_EXPIRED)]));
         assert!(queue.load(MessageNumber(5), Some(waiting("5", None).envelope)) && !queue.load(MessageNumber(4), None));
-        assert_eq!((drain(&mut queue, 0), queue.bytes()), (vec!["5".to_owned()], 0));
+        assert_eq!((drain(&mut queue, 0), queue.bytes(), queue.near_bytes()), (vec!["5".to_owned()], 0, 0));
     }
 
     #[test]
@@ -415,10 +508,11 @@ mod tests {
         let none = QueueExtensions::default();
         for overflow in [Overflow::RefusePublisher, Overflow::HoldBack] {
             let mut queue = queue(overflow);
-            let pushed: Vec<_> = (0..7).map(|n| (queue.push(waiting(&n.to_string(), None), &none), queue.is_full())).collect();
+            let pushed: Vec<_> = (0..7).map(|n| (queue.push(waiting(&n.to_string(), None), &none), queue.room())).collect();
             assert!(pushed[..6].iter().all(|(pushed, _)| *pushed == Pushed::Kept), "{pushed:?}");
             assert_eq!(pushed[6].0, Pushed::DroppedNewest);
-            assert_eq!(pushed.iter().position(|(_, is_full)| *is_full), Some(2));
+            let rooms: Vec<_> = pushed[..5].iter().map(|(_, room)| *room).collect();
+            assert_eq!(rooms, [Room::Free, Room::Free, Room::Full, Room::Over, Room::Over]);
             let mut zero = waiting("0", None);
             zero.qos = Qos::AtMostOnce;
             assert_eq!(queue.push(zero, &none), Pushed::DroppedNewest);

@@ -95,7 +95,7 @@ fn storage(storage: &crate::config::Storage) -> Storage {
         Durability::None | Durability::Memory => Storage::Memory,
         Durability::Disk | Durability::Quorum => {
             let path = storage.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
-            Storage::Engine(Arc::new(DataDir { path }))
+            Storage::Engine(Arc::new(DataDir { path, salvage: storage.salvage }))
         }
     }
 }

@@ -1,4 +1,5 @@
 //! What a shard says before, and what after, the receipt of what it keeps. Driven by hand, turn by turn.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -122,9 +123,13 @@ impl Bench {
     }
 
     fn publish(&mut self, key: ConnectionKey, topic: &str, qos: Qos, n: u16) {
+        self.publish_or_retain(key, topic, qos, n, false);
+    }
+
+    fn publish_or_retain(&mut self, key: ConnectionKey, topic: &str, qos: Qos, n: u16, retain: bool) {
         let id = (qos != Qos::AtMostOnce).then(|| id(n));
         let message = Message::publish(topic, n.to_string()).unwrap();
-        self.send(key, &Packet::Publish(Publish { dup: false, qos, retain: false, id, message, dictionary: Default::default() }));
+        self.send(key, &Packet::Publish(Publish { dup: false, qos, retain, id, message, dictionary: Default::default() }));
     }
 }
 
@@ -137,10 +142,12 @@ fn kinds(packets: &[Packet]) -> Vec<Kind> {
 }
 
 fn payloads(packets: &[Packet]) -> Vec<&str> {
-    let payload = |packet| match packet {
-        &Packet::Publish(ref publish) => std::str::from_utf8(publish.message.payload()).unwrap(),
-        other => panic!("{other:?}"),
-    };
+    fn payload(packet: &Packet) -> &str {
+        match packet {
+            Packet::Publish(publish) => std::str::from_utf8(publish.message.payload()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
     packets.iter().map(payload).collect()
 }
 
@@ -178,6 +185,31 @@ fn a_message_of_qos_2_is_delivered_when_it_is_kept_and_nothing_overtakes_it() {
     }
     turns.retain(|payloads| !payloads.is_empty());
     assert_eq!(turns, ["1 2 3", "4"]);
+}
+
+#[test]
+fn a_retained_message_of_qos_2_is_shown_to_nobody_before_it_is_kept() {
+    let mut bench = Bench::new();
+    let publisher = bench.connect("publisher", true);
+    bench.written(publisher);
+    for (topic, qos, n) in [("r/a", Qos::AtLeastOnce, 1), ("r/b", Qos::ExactlyOnce, 2), ("r/c", Qos::AtLeastOnce, 3)] {
+        bench.publish_or_retain(publisher, topic, qos, n, true);
+    }
+    // It was not there when they were published: they are retained messages to it.
+    let subscribers = [Qos::AtMostOnce, Qos::ExactlyOnce].map(|qos| bench.transient(&format!("{qos:?}"), qos));
+    let mut turns = vec![Vec::new(); 2];
+    for _ in 0..2 * LATE {
+        for (key, turns) in subscribers.iter().zip(&mut turns) {
+            turns.push(payloads(&bench.written(*key)).join(" "));
+        }
+        bench.turn();
+    }
+    for mut turns in turns {
+        let at = turns.iter().position(|payloads| payloads.contains('2'));
+        assert!(at.is_some_and(|at| at >= LATE as usize), "{turns:?}");
+        turns.retain(|payloads| !payloads.is_empty());
+        assert_eq!(turns, ["1", "2 3"]);
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 
 mod support;
 
-use candor_broker::shard::Settings;
-use candor_protocol::packet::{Qos, Reason, Refusal};
+use candor_broker::shard::{Settings, Shared, Storage, restore};
+use candor_protocol::packet::{Durability, Qos, Reason, Refusal};
 use candor_protocol::session::{Cause, Parked};
 use candor_protocol::sim::Way;
+use support::store::TestStore;
 use support::{Client, TestBroker, policy, stored_everywhere};
 
 const LIMIT: usize = 100_000;
@@ -97,4 +98,58 @@ fn incomplete_packets_count() {
     // The broker hears of the end when it does: until then the answer stays.
     let freed = (0..100_000).any(|_| publisher.publish("a", "x", Qos::AtLeastOnce).unwrap().refusal().is_none());
     assert!(freed);
+}
+
+fn with_store(store: &TestStore, shards: u16) -> (Settings, TestBroker) {
+    let mut policy = policy();
+    (policy.profile.durability, policy.profile.session_durability) = (Durability::Disk, Durability::Disk);
+    let settings = Settings { shards, memory_limit: LIMIT, storage: store.storage(), ..Settings::default() };
+    (settings.clone(), TestBroker::with(settings, policy, false))
+}
+
+/// How many messages a broker that began now would have in memory.
+fn bodies_at_start(settings: &Settings) -> (usize, usize) {
+    let Storage::Engine(engine) = &settings.storage else { panic!("there is no engine") };
+    let mut engine = engine.open().unwrap();
+    let mut shared = Shared::new(settings.shards);
+    let legacies = restore::read(&mut *engine, settings, &mut shared).unwrap();
+    (legacies.iter().map(restore::Legacy::bodies).sum(), engine.usage().messages as usize)
+}
+
+#[test]
+fn what_stands_in_the_store_takes_no_memory_before_a_restart_or_behind_it() {
+    const COUNT: usize = 300;
+    for shards in [1, 3] {
+        for way in Way::ALL {
+            let store = TestStore::default();
+            let (settings, broker) = with_store(&store, shards);
+            let mut receiver = Client::resume(&broker.address, stored_everywhere(way, "absent"), Parked::default());
+            receiver.subscribe("kept/#", Qos::AtLeastOnce);
+            receiver.settles = None;
+            let mut publisher = broker.connect(way, "publisher");
+            let payload = "x".repeat(1000);
+            for _ in 0..3 {
+                publisher.publish("kept/a", &payload, Qos::AtLeastOnce);
+            }
+            receiver.until(|client| client.messages.len() == 3);
+            let parked = receiver.lose_connection();
+            // Three times the limit, and nobody is refused.
+            for n in 0..COUNT {
+                let outcome = publisher.publish("kept/a", &payload, Qos::AtLeastOnce).unwrap();
+                assert_eq!(outcome.refusal(), None, "{way:?} {n}");
+            }
+            publisher.leave();
+            broker.stop();
+            assert_eq!(bodies_at_start(&settings), (3, COUNT + 3), "only what is in flight is read");
+            let (_, broker) = with_store(&store, shards);
+            let mut publisher = broker.connect(way, "publisher");
+            assert_eq!(publisher.publish("kept/a", "again", Qos::AtLeastOnce).unwrap().refusal(), None);
+            let mut back = Client::resume(&broker.address, stored_everywhere(way, "absent"), parked);
+            // What was in flight is sent again.
+            let messages = back.expect(3 + COUNT + 1);
+            assert_eq!(messages.last().map(String::as_str), Some("kept/a again"), "{way:?}");
+            back.expect_nothing();
+            broker.stop();
+        }
+    }
 }

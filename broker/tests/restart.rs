@@ -1,11 +1,12 @@
 //! What a broker owes outlives it: the same store under the next one, in one process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::{Durability, Message, Profile, Qos, Reason, TopicName, property};
-use candor_protocol::session::{Parked, ServerPolicy, SessionState};
+use candor_protocol::packet::{Durability, Message, Profile, Qos, Reason, TopicFilter, TopicName, property};
+use candor_protocol::session::{Answer, Parked, ServerPolicy, SessionState};
 use candor_protocol::sim::Way;
 use support::store::TestStore;
 use support::{Client, TestBroker, stored_everywhere, with_will};
@@ -296,6 +297,9 @@ fn while_the_store_keeps_nothing_what_has_to_be_kept_is_refused_and_the_rest_goe
         transient.subscribe("free", Qos::ExactlyOnce);
         publisher.publish("free", "x", Qos::ExactlyOnce);
         assert_eq!(transient.expect(1), ["free x"]);
+        let mut newcomer = broker.connect(Way::Offer, "newcomer");
+        newcomer.until(|client| !client.notices.is_empty());
+        assert_eq!(promised(&newcomer, 0), Durability::None, "who comes now is told too");
         let mut refused = Client::resume(&broker.address, stored_everywhere(way, "new"), Parked::default());
         refused.until(|client| client.closed.is_some());
         store.fail(false);
@@ -328,4 +332,141 @@ fn a_message_map_and_an_expiry_survive_a_restart() {
     assert_eq!(sleeper.messages[0].message, message);
     let left = sleeper.messages[0].dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
     assert!(left.is_some_and(|left| (900..=1000).contains(&left)), "{left:?}");
+}
+
+#[test]
+fn a_subscription_that_could_not_be_replaced_is_what_it_was() {
+    for way in Way::ALL {
+        let store = TestStore::default();
+        let broker = start(&store, 3);
+        let mut subscriber = broker.connect_with(stored_everywhere(way, "subscriber"));
+        subscriber.subscribe("options", Qos::AtLeastOnce);
+        store.fail(true);
+        for (filter, qos) in [("options", Qos::ExactlyOnce), ("options", Qos::AtMostOnce), ("new", Qos::AtLeastOnce)] {
+            match subscriber.subscribe_all(&[TopicFilter::new(filter).unwrap()], qos, Dictionary::EMPTY) {
+                Answer::Subscribed(answer) => assert!(answer.reasons[0].is_error(), "{way:?} {filter} {qos:?}: {answer:?}"),
+                // 3.1 has no word for a refusal.
+                other => {
+                    assert!(matches!(other, Answer::Lost), "{way:?} {other:?}");
+                    break;
+                }
+            }
+        }
+        store.fail(false);
+        let mut publisher = broker.connect(Way::Extended, "publisher");
+        while publisher.publish("options", "x", Qos::ExactlyOnce).unwrap().refusal().is_some() {}
+        assert_eq!(publisher.publish("new", "x", Qos::AtLeastOnce).unwrap().reason, Reason::NO_MATCHING_SUBSCRIBERS);
+        if subscriber.closed.is_some() {
+            subscriber = Client::resume(&broker.address, stored_everywhere(way, "subscriber"), subscriber.drop_connection());
+        }
+        subscriber.until(|client| !client.messages.is_empty());
+        assert_eq!(subscriber.messages[0].qos, Qos::AtLeastOnce, "{way:?}");
+        // It can be replaced again.
+        assert_eq!(subscriber.subscribe("options", Qos::ExactlyOnce), Reason(2));
+        publisher.publish("options", "y", Qos::ExactlyOnce);
+        subscriber.until(|client| client.messages.len() == 2);
+        assert_eq!(subscriber.messages[1].qos, Qos::ExactlyOnce, "{way:?}");
+        assert!(store.look(|state| state.sessions.values().all(|session| session.subscriptions.len() == 1)));
+    }
+}
+
+#[test]
+fn a_will_keeps_the_keys_of_its_message_over_a_restart() {
+    use candor_protocol::extension::priority::{PRIORITY, with_priority};
+    let store = TestStore::default();
+    let (registry, experiments) = candor_broker::experiment::switched_on(&["x-priority".to_owned()]).unwrap();
+    let start = |store: &TestStore| {
+        let mut policy = durable();
+        policy.registry = registry.clone();
+        let settings = Settings { shards: 3, storage: store.storage(), experiments: experiments.clone(), ..Settings::default() };
+        TestBroker::with(settings, policy, false)
+    };
+    let settings = |id: &str| {
+        let mut settings = stored_everywhere(Way::Extended, id);
+        settings.registry = registry.clone();
+        let mut map = MapBuilder::new();
+        map.merge(&settings.connect.dictionary).set(property::EXTENSIONS, &registry.names());
+        settings.connect.dictionary = map.finish();
+        settings
+    };
+    let broker = start(&store);
+    let mut watcher = broker.connect_with(settings("watcher"));
+    watcher.subscribe("will", Qos::AtLeastOnce);
+    let parked = watcher.lose_connection();
+    let mut lost = with_will(settings("lost"), "will", false);
+    let map = Dictionary::with(property::MESSAGE_EXPIRY_INTERVAL, &1000);
+    lost.connect.will.as_mut().unwrap().dictionary = with_priority(&map, 7);
+    let lost = broker.connect_with(lost);
+    let left_behind = store.snapshot();
+    lost.leave();
+    broker.stop();
+    let broker = start(&left_behind);
+    let mut watcher = Client::resume(&broker.address, settings("watcher"), parked);
+    watcher.until(|client| !client.messages.is_empty());
+    let keys = &watcher.messages[0].dictionary;
+    let left = keys.value(property::MESSAGE_EXPIRY_INTERVAL);
+    assert!(left.is_some_and(|left| (900..=1000).contains(&left)), "{left:?}");
+    assert_eq!(keys.value(PRIORITY), Some(7));
+}
+
+#[test]
+fn a_retained_message_that_could_not_be_kept_is_taken_back() {
+    for way in Way::ALL {
+        let store = TestStore::default();
+        let broker = start(&store, 3);
+        let mut publisher = broker.connect(way, "publisher");
+        publisher.retain("kept/old", "old");
+        store.fail(true);
+        for (topic, qos) in [("kept/old", Qos::AtLeastOnce), ("kept/new", Qos::ExactlyOnce)] {
+            let mut publisher = broker.connect(way, topic);
+            let token = publisher.start_publish(topic, "refused", qos, true);
+            if way.is_extended() {
+                assert_eq!(publisher.outcome(token).reason, Reason::STORAGE_FAILED, "{way:?}");
+            } else {
+                publisher.expect_close();
+            }
+        }
+        let mut subscriber = broker.connect(way, "subscriber");
+        subscriber.subscribe("kept/#", Qos::ExactlyOnce);
+        assert_eq!(subscriber.expect(1), ["kept/old old"], "{way:?}");
+        subscriber.expect_nothing();
+        store.fail(false);
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_after_a_restart_is_told_what_happened_before() {
+    let named = |way: Way, name: &str| support::named(way.settings("client"), name);
+    over_a_restart(|store, way, [before, after]| {
+        let broker = start(store, before);
+        let mut client = broker.connect_with(named(way, "somebody"));
+        for topic in ["deny/a", "deny/a", "deny/b"] {
+            client.publish(topic, "x", Qos::AtMostOnce);
+        }
+        client.leave();
+        broker.stop();
+        let broker = start(store, after);
+        let mut client = broker.connect_with(named(way, "somebody"));
+        client.publish("deny/b", "x", Qos::AtMostOnce);
+        client.subscribe("$feedback/publish", Qos::AtLeastOnce);
+        client.until(|client| client.messages.len() == 2);
+        let told: Vec<_> = client.messages.iter().map(|publish| serde_json::from_slice(publish.message.payload()).unwrap()).collect();
+        let told = told.iter().map(|told: &serde_json::Value| (told["topic"].as_str().unwrap(), told["count"].as_u64().unwrap()));
+        assert_eq!(told.collect::<Vec<_>>(), [("deny/a", 2), ("deny/b", 2)], "{way:?}");
+        client.leave();
+        broker.stop();
+        assert!(store.look(|state| state.verdicts.values().map(std::collections::VecDeque::len).eq([2])));
+        // Nobody else is told, and of somebody without a name nothing is kept.
+        let broker = start(store, before);
+        let mut other = broker.connect_with(named(way, "mallory"));
+        other.publish("allowed", "x", Qos::AtMostOnce);
+        other.subscribe("$feedback/#", Qos::AtMostOnce);
+        other.expect_nothing();
+        other.leave();
+        let mut nobody = broker.connect(way, "nobody");
+        nobody.publish("deny/a", "x", Qos::AtMostOnce);
+        nobody.leave();
+        broker.stop();
+        assert!(store.look(|state| state.verdicts.len() == 1));
+    });
 }

@@ -16,6 +16,7 @@
 //! A case ends in an [`outcome::Outcome`]; [`run`] holds it against the known gaps of `peers.toml`.
 pub mod case;
 pub mod client;
+pub mod crash;
 pub mod outcome;
 pub mod peer;
 pub mod proxy;

@@ -3,6 +3,7 @@
 use candor_compat::case::coverage::Coverage;
 use candor_compat::case::ours::{COMMAND, NEGOTIATION, OURS};
 use candor_compat::client;
+use candor_compat::crash::Plan;
 use candor_compat::outcome::{Checked, Stop};
 use candor_compat::peer::{Broker, Peers, Unavailable};
 use candor_compat::report::{self, Format};
@@ -46,6 +47,16 @@ enum Command {
     Cases,
     /// Say which statements of MQTT 3.1.1 are covered by tests, and why the others are not.
     Statements,
+    /// Kill our broker again and again while clients use it, and say what was lost. Fails if anything was.
+    Crash {
+        #[arg(long, default_value_t = 200)]
+        kills: u64,
+        /// What everything random follows from; without it, the time.
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(long, default_value_t = 3)]
+        threads: u16,
+    },
 }
 
 fn main() -> ExitCode {
@@ -54,6 +65,7 @@ fn main() -> ExitCode {
         Command::Peers => list_peers(),
         Command::Cases => list_cases(),
         Command::Statements => statements(),
+        Command::Crash { kills, seed, threads } => crash(kills, seed, threads),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -151,6 +163,16 @@ fn list_cases() -> Checked<bool> {
         writeln!(out, "client  {} [{}]", statement.name, statement.ids.join(", "))?;
     }
     Ok(true)
+}
+
+/// Whether nothing was lost.
+fn crash(kills: u64, seed: Option<u64>, threads: u16) -> Checked<bool> {
+    let of_time = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_millis() as u64);
+    let plan = Plan { seed: seed.unwrap_or_else(of_time), kills, threads, rolls_back: false };
+    writeln!(std::io::stdout(), "candor-compat crash --kills {kills} --threads {threads} --seed {}", plan.seed)?;
+    let ledger = candor_compat::crash::run(&plan)?;
+    write!(std::io::stdout(), "{}", candor_compat::crash::run::report(&plan, &ledger))?;
+    Ok(ledger.counts.is_clean())
 }
 
 /// Whether every statement is covered, or has a reason why not.

@@ -213,7 +213,7 @@ fn a_check_tells_what_would_be_served_and_where_each_value_stands() {
     let folder = dir.display().to_string();
     insta::assert_snapshot!(report.replace(&folder, "DIR"), @r#"
     listener mqtts://0.0.0.0:8883  anonymous always, extended on, disclosure full, TLS 1.3 with a development certificate in DIR/tls
-    durability memory
+    durability disk
     rules_file = rules.toml  (DIR/candor.toml:1:14)
     queue_length_max = 7  (--queue-length-max)
     users: no password file

@@ -74,6 +74,8 @@ pub struct Storage {
     pub durability: Durability,
     /// `None`: the folder `candor-data` where the process began, if anything is kept on disk.
     pub data_dir: Option<PathBuf>,
+    /// Start although files are damaged, with what can be read.
+    pub salvage: bool,
 }
 
 /// What bounds everything that clients can make grow.

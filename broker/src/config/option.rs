@@ -277,6 +277,16 @@ pub static OPTIONS: &[OptionInfo] = &[
         "The folder for everything that is kept on disk.",
     ),
     row(
+        "salvage",
+        STORAGE,
+        Switch { set: |d, on| d.config.storage.salvage = on },
+        Text("false"),
+        "Starts although files in data_dir are damaged: keeps what can be read, puts the damaged files aside as NAME.damaged, and tells \
+         those who were owed what is lost.",
+    )
+    .why("Whoever has a copy of the folder restores it instead; a start that loses something is asked for.")
+    .scope(Scope::CommandLine),
+    row(
         "packet_size_max",
         CONNECTIONS,
         Bytes { min: KIB, max: PACKET_SIZE_MAX as u64, set: |d, n| d.config.limits.packet_size_max = narrow(n) },
@@ -450,7 +460,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         QUARANTINE,
         Number { min: 0, max: 1000, set: |d, n| d.config.quarantine.refusals = narrow(n) },
         Text("3"),
-        "How often a client must be refused the same thing within the window to be kept out for a time; 0: never.",
+        "How often a plain client, never an extended one, must be refused the same thing within the window to be kept out for a time; 0: never.",
     )
     .why("Once is a mistake and twice a retry; the third time a program does not read the answer."),
     row(

@@ -209,7 +209,14 @@ impl Core {
     /// Writes as much as the kernel takes. The connection's task waits for room if there is more.
     pub(super) fn flush(&mut self, key: ConnectionKey) {
         let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return };
-        if socket.is_blocked || socket.is_broken {
+        if socket.is_broken {
+            return;
+        }
+        if socket.is_blocked {
+            // A connection that is to be closed gets its time to take what is owed, and no more, although nobody reads at its other end.
+            if self.shard.connection(key).is_none_or(Connection::is_closing) && !std::mem::replace(&mut socket.is_finished, true) {
+                socket.waker.iter().for_each(std::task::Waker::wake_by_ref);
+            }
             return;
         }
         let outcome = if socket.transport.is_plain() { self.flush_plain(key) } else { self.flush_layered(key) };
@@ -226,6 +233,7 @@ impl Core {
             }
             Ok(false) => {
                 socket.is_blocked = true;
+                socket.is_finished |= self.shard.connection(key).is_none_or(Connection::is_closing);
                 if let Some(waker) = &socket.waker {
                     waker.wake_by_ref();
                 }

@@ -1,6 +1,7 @@
 //! The last verdicts on each client, kept over its reconnects, bounded in clients and in verdicts of each.
 
 use super::Verdict;
+use crate::store::record::Whose;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -29,6 +30,11 @@ impl Page {
     pub fn of(principal: &Arc<str>, client_id: &Arc<str>) -> Option<Self> {
         (!principal.is_empty()).then(|| Self { principal: Arc::clone(principal), client_id: Arc::clone(client_id) })
     }
+
+    /// As the store names it.
+    pub fn whose(&self) -> Whose {
+        Whose { principal: Arc::clone(&self.principal), client_id: Arc::clone(&self.client_id) }
+    }
 }
 
 /// The verdicts of one shard's clients. At the limit the client that was written about longest ago is forgotten.
@@ -38,17 +44,92 @@ pub struct Ledger {
     pages: HashMap<Page, Written, foldhash::fast::RandomState>,
     /// Counts the writings, so that the oldest page can be found.
     clock: u64,
+    /// Whether a store has its pages too.
+    is_kept: bool,
+    /// Pages that the store does not have as they are, each once.
+    unkept: VecDeque<Page>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Written {
     verdicts: VecDeque<Verdict>,
     at: u64,
+    /// How many at the front the store has as they are.
+    kept: usize,
+    /// It has the next one with a lower count.
+    is_repeated: bool,
+    is_unkept: bool,
+}
+
+/// A verdict that the store does not have as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unkept {
+    pub page: Page,
+    pub verdict: Verdict,
+    /// The store has it with a lower count.
+    pub again: bool,
+}
+
+impl Written {
+    fn write(&mut self, verdict: Verdict, verdicts_max: usize) {
+        if let Some(last) = self.verdicts.back_mut()
+            && (last.packet, &last.refusal, &last.topic) == (verdict.packet, &verdict.refusal, &verdict.topic)
+        {
+            last.count += verdict.count;
+            last.unix_ms = verdict.unix_ms;
+            if self.kept == self.verdicts.len() {
+                (self.kept, self.is_repeated) = (self.kept - 1, true);
+            }
+            return;
+        }
+        if self.verdicts.len() == verdicts_max {
+            self.verdicts.pop_front();
+            // Where the store has none of the others, it forgets its last one behind as many.
+            self.is_repeated &= self.kept > 0;
+            self.kept = self.kept.saturating_sub(1);
+        }
+        self.verdicts.push_back(verdict);
+    }
 }
 
 impl Ledger {
     pub fn new(limits: LedgerLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// One whose pages a store has too: see [`Ledger::take_unkept`].
+    pub fn kept(limits: LedgerLimits) -> Self {
+        Self { is_kept: true, ..Self::new(limits) }
+    }
+
+    /// Takes up a page of an earlier process, oldest verdict first.
+    pub fn restore(&mut self, page: Page, verdicts: impl Iterator<Item = Verdict>) {
+        self.clock += 1;
+        if !self.pages.contains_key(&page) && self.pages.len() >= self.limits.clients_max {
+            self.forget_oldest();
+        }
+        let verdicts: VecDeque<Verdict> = verdicts.take(self.limits.verdicts_max).collect();
+        self.pages.insert(page, Written { at: self.clock, kept: verdicts.len(), verdicts, ..Written::default() });
+    }
+
+    pub fn has_unkept(&self) -> bool {
+        !self.unkept.is_empty()
+    }
+
+    /// What the store does not have: whole pages, until it is `count` verdicts.
+    pub fn take_unkept(&mut self, count: usize) -> Vec<Unkept> {
+        let mut taken = Vec::new();
+        while taken.len() < count
+            && let Some(page) = self.unkept.pop_front()
+        {
+            let Some(written) = self.pages.get_mut(&page) else { continue };
+            for verdict in written.verdicts.iter().skip(written.kept) {
+                let again = std::mem::take(&mut written.is_repeated);
+                taken.push(Unkept { page: page.clone(), verdict: verdict.clone(), again });
+            }
+            (written.kept, written.is_repeated, written.is_unkept) = (written.verdicts.len(), false, false);
+        }
+        taken
     }
 
     /// Writes a verdict down. One that repeats the last of its client but for the time only raises the count.
@@ -57,19 +138,15 @@ impl Ledger {
         if !self.pages.contains_key(&page) && self.pages.len() >= self.limits.clients_max {
             self.forget_oldest();
         }
-        let page = self.pages.entry(page).or_insert_with(|| Written { verdicts: VecDeque::new(), at: 0 });
+        let name = self.is_kept.then(|| page.clone());
+        let page = self.pages.entry(page).or_default();
         page.at = self.clock;
-        if let Some(last) = page.verdicts.back_mut()
-            && (last.packet, &last.refusal, &last.topic) == (verdict.packet, &verdict.refusal, &verdict.topic)
+        if let Some(name) = name
+            && !std::mem::replace(&mut page.is_unkept, true)
         {
-            last.count += verdict.count;
-            last.unix_ms = verdict.unix_ms;
-            return;
+            self.unkept.push_back(name);
         }
-        if page.verdicts.len() == self.limits.verdicts_max {
-            page.verdicts.pop_front();
-        }
-        page.verdicts.push_back(verdict);
+        page.write(verdict, self.limits.verdicts_max);
     }
 
     fn forget_oldest(&mut self) {
@@ -79,6 +156,8 @@ impl Ledger {
         let (_, median, _) = written.select_nth_unstable(middle);
         let median = *median;
         self.pages.retain(|_, page| page.at > median);
+        let pages = &self.pages;
+        self.unkept.retain(|page| pages.contains_key(page));
     }
 
     /// The verdicts on a client, oldest first.
@@ -121,6 +200,27 @@ mod tests {
         }
         let read: Vec<_> = ledger.read(&page("c")).map(|v| (v.unix_ms, v.topic.clone().unwrap(), v.count)).collect();
         assert_eq!(read, [(3, "b".into(), 1), (4, "c".into(), 1)]);
+    }
+
+    #[test]
+    fn the_store_is_told_what_is_new_and_what_was_said_again() {
+        let mut ledger = Ledger::kept(LedgerLimits { clients_max: 10, verdicts_max: 3 });
+        let take = |ledger: &mut Ledger| -> Vec<_> {
+            ledger.take_unkept(100).into_iter().map(|unkept| (unkept.verdict.topic.unwrap(), unkept.verdict.count, unkept.again)).collect()
+        };
+        let write = |ledger: &mut Ledger, topics: &[&str]| topics.iter().for_each(|topic| ledger.write(page("c"), verdict(1, topic)));
+        write(&mut ledger, &["a", "b", "b"]);
+        assert_eq!(take(&mut ledger), [("a".into(), 1, false), ("b".into(), 2, false)]);
+        assert!(!ledger.has_unkept());
+        write(&mut ledger, &["b", "c"]);
+        assert_eq!(take(&mut ledger), [("b".into(), 3, true), ("c".into(), 1, false)]);
+        // What was said again is gone before the store was told.
+        write(&mut ledger, &["c", "d", "e", "f"]);
+        assert_eq!(take(&mut ledger), [("d".into(), 1, false), ("e".into(), 1, false), ("f".into(), 1, false)]);
+        let mut next = Ledger::kept(LedgerLimits::default());
+        next.restore(page("c"), ledger.read(&page("c")).cloned());
+        write(&mut next, &["f"]);
+        assert_eq!(take(&mut next), [("f".into(), 2, true)]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! One refusal or loss.
 
-use candor_protocol::packet::{Kind, Reason, Refusal, Retry};
+use bytes::Bytes;
+use candor_protocol::codec::dictionary::{Dictionary, Limits, MapBuilder};
+use candor_protocol::packet::property::Key;
+use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
 use serde_json::{Map, Value, json};
 
 /// One refusal or loss, about one client's traffic.
@@ -17,7 +20,43 @@ pub struct Verdict {
     pub count: u64,
 }
 
+const AT: Key<u64> = Key::new("at", 0);
+const PACKET: Key<u64> = Key::new("packet", 1);
+const REASON: Key<u64> = Key::new("reason", 2);
+const PROBLEM: Key<Dictionary> = Key::new("problem", 3);
+const TOPIC: Key<String> = Key::new("topic", 4);
+const COUNT: Key<u64> = Key::new("count", 5);
+
+/// What was read back was checked by the store.
+const LIMITS: Limits = Limits { len_max: u32::MAX, depth_max: u8::MAX };
+
 impl Verdict {
+    /// The form in which a store keeps it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut map = MapBuilder::new();
+        map.set(AT, &self.unix_ms).set(PACKET, &(self.packet as u64)).set(REASON, &u64::from(self.refusal.reason.0));
+        if !self.refusal.problem.is_empty() {
+            map.set(PROBLEM, &self.refusal.problem.to_dictionary());
+        }
+        map.set_some(TOPIC, self.topic.as_ref()).set(COUNT, &self.count);
+        map.finish().as_bytes().to_vec()
+    }
+
+    /// `None`: the bytes are no verdict.
+    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let map = Dictionary::parse(Bytes::copy_from_slice(bytes), LIMITS).ok()?;
+        let packet = map.value(PACKET)?;
+        let reason = Reason(u8::try_from(map.value(REASON)?).ok()?);
+        let problem = map.value(PROBLEM).map(|problem| Problem::of_dictionary(&problem)).unwrap_or_default();
+        Some(Self {
+            unix_ms: map.value(AT)?,
+            packet: Kind::ALL.into_iter().find(|kind| *kind as u64 == packet)?,
+            refusal: Refusal::new(reason, problem),
+            topic: map.value(TOPIC),
+            count: map.value(COUNT)?,
+        })
+    }
+
     pub fn new(unix_ms: u64, packet: Kind, refusal: Refusal, topic: Option<&str>) -> Self {
         Self { unix_ms, packet, refusal, topic: topic.map(str::to_owned), count: 1 }
     }
@@ -68,5 +107,21 @@ impl Verdict {
             map.insert("retry".into(), value);
         }
         Value::Object(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_survives_the_store() {
+        let problem = Problem::titled("no").rule("rules:1").limit(1, 2).retry(Retry::Never);
+        for (problem, topic) in [(problem, Some("a/b")), (Problem::default(), None)] {
+            let mut verdict = Verdict::new(1_700_000_000_000, Kind::Subscribe, Refusal::new(Reason::NOT_AUTHORIZED, problem), topic);
+            verdict.count = 300;
+            assert_eq!(Verdict::of_bytes(&verdict.to_bytes()), Some(verdict));
+        }
+        assert_eq!(Verdict::of_bytes(b"nonsense"), None);
     }
 }

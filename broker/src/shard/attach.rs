@@ -3,15 +3,11 @@
 use super::client::Client;
 use super::connection::{ListenerSettings, Peer};
 use super::keeping::{Accept, Life, Then, not_kept};
-use super::timers::Timer;
 use super::{ConnectionKey, Rights, Shard};
-use crate::message::Envelope;
-use crate::store::record::Whose;
-use crate::store::{Record, SessionNumber};
+use crate::store::Record;
 use bytes::{Bytes, BytesMut};
-use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Connect, Kind, Problem, Reason, Refusal, Retry, Will, property};
-use candor_protocol::session::{Acceptance, Cause, Session, SessionState};
+use candor_protocol::packet::{Connect, Kind, Problem, Reason, Refusal, Retry, property};
+use candor_protocol::session::{Acceptance, Session, SessionState};
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -196,10 +192,12 @@ impl Shard {
         }
         // The takeover may have ended the session.
         let existing = self.directory.get(&id).copied();
+        let mut has_ended = false;
         let (slot, state) = match existing {
             Some(slot) if !connect.clean_session => (slot, SessionState::Resumed),
             existing => {
                 if let Some(slot) = existing {
+                    has_ended = self.clients.get(slot).is_some_and(|client| client.number.is_some());
                     self.end_session(slot, SessionState::New);
                 }
                 let state = if connect.clean_session { SessionState::New } else { self.ended.take(&id) };
@@ -234,7 +232,8 @@ impl Shard {
         let is_armed = self.keep_will(slot, connect);
         let Some(of) = self.life(slot) else { return };
         let then = Then::Accept(Box::new(Accept { key, generation, of, acceptance }));
-        if is_attached || is_armed { self.keeper.then(then) } else { self.keeper.now(then) }
+        // A client that was told of a clean start must not find the old session after a crash.
+        if is_attached || is_armed || has_ended { self.keeper.then(then) } else { self.keeper.now(then) }
     }
 
     /// The session is kept: its client may know.
@@ -263,6 +262,7 @@ impl Shard {
         self.set_available(slot, true);
         // The deadline of an open connection may be earlier than that of the opening.
         self.schedule(key);
+        self.tell_lost_guarantee(key);
         self.drain(key);
         self.pump(slot);
         self.read_held(key);
@@ -288,218 +288,5 @@ impl Shard {
             connection.session.refuse_connection(refusal);
         }
         self.act(old);
-    }
-
-    /// A session's connection ended: keep the session, or end it, and publish its will.
-    pub(super) fn session_closed(&mut self, key: ConnectionKey, cause: Cause, will: Option<Box<Will>>) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.is_closing = true;
-        connection.has_peer_left = matches!(cause, Cause::PeerLeft { .. });
-        connection.held = BytesMut::new();
-        let client = connection.client.take();
-        let terms = connection.session.terms();
-        let (agreed_expiry_s, was_extended) = (terms.session_expiry_s, terms.dialect.is_extended());
-        let parked = connection.session.take_parked();
-        tracing::debug!(client = %connection.client_id, peer = %connection.peer.address, cause = ?cause, "disconnected");
-        let malformed = match &cause {
-            Cause::Malformed(error) => Some((error.reason(), error.to_string())),
-            Cause::Refused(refusal) if refusal.reason == Reason::PROTOCOL_ERROR => Some((refusal.reason, refusal.to_string())),
-            _ => None,
-        };
-        if let Some((reason, title)) = malformed {
-            let refusal = Refusal::new(reason, Problem::titled(title).retry(Retry::Never));
-            self.count_refusal(key, Kind::Disconnect, &refusal, None);
-            if let Some(slot) = client {
-                let verdict = crate::feedback::Verdict::new(self.now.unix_ms, Kind::Disconnect, refusal, None);
-                self.verdict(slot, verdict);
-            } else {
-                self.verdict_on_connection(key, Kind::Connect, &refusal, None);
-            }
-        }
-        self.touch(key);
-        let Some(slot) = client else { return };
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        let Some(client) = self.clients.get_mut(slot) else { return };
-        let (rights, principal) = (Arc::clone(&client.rights), Arc::clone(&client.principal));
-        client.connection = None;
-        client.replays.clear();
-        // Feedback is a view of a connection; the ledger keeps what happens meanwhile.
-        client.feedback.clear();
-        client.unsent = 0;
-        // Where the connection was not accepted yet, the session stays what it was before.
-        if client.parked.is_none() {
-            client.parked = Some(Box::new(parked));
-            client.expiry_s = agreed_expiry_s;
-        }
-        let (expiry_s, id) = (client.expiry_s, Arc::clone(&client.id));
-        if std::mem::take(&mut client.has_will) {
-            self.keeper.keep(Record::WillDisarmed { client_id: id });
-        }
-        if expiry_s == 0 {
-            self.end_session(slot, SessionState::New);
-        } else {
-            self.set_available(slot, false);
-            self.keep_session(slot, expiry_s, was_extended);
-            self.unload(slot);
-            self.note_room(slot);
-        }
-        if let Some(will) = will {
-            self.publish_will(&will, &*rights, principal);
-        }
-    }
-
-    fn keep_session(&mut self, slot: u32, expiry_s: u32, was_extended: bool) {
-        let Some(client) = self.clients.get_mut(slot) else { return };
-        if let Some(session) = client.number {
-            let expires_at_ms = (expiry_s != u32::MAX).then(|| self.now.unix_ms.saturating_add(1000 * u64::from(expiry_s)));
-            self.keeper.keep(Record::SessionParked { session, expires_at_ms, was_extended });
-        }
-        if expiry_s != u32::MAX {
-            let at_ms = self.now.ms.saturating_add(1000 * u64::from(expiry_s));
-            client.expires_at_ms = Some(at_ms);
-            self.timers.at(at_ms, Timer::Session(slot, client.generation));
-        }
-    }
-
-    pub(super) fn session_due(&mut self, slot: u32, generation: u64) {
-        let Some(client) = self.clients.get(slot) else { return };
-        if client.generation != generation || client.expires_at_ms.is_none_or(|at_ms| at_ms > self.now.ms) {
-            return;
-        }
-        let id = Arc::clone(&client.id);
-        tracing::info!(client = %id, waiting = client.queue.len(), "session expired");
-        self.end_session(slot, SessionState::Expired);
-        self.ended.note(id, SessionState::Expired);
-    }
-
-    /// Forgets a session and everything that was kept for it.
-    fn end_session(&mut self, slot: u32, why: SessionState) {
-        let Some(client) = self.clients.remove(slot, self.now.ms) else { return };
-        self.account.release(client.counted_bytes);
-        self.directory.remove(&client.id);
-        if let Some(session) = client.number {
-            self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
-        }
-        if let Some(roll) = self.shared.roll(self.index) {
-            self.has_room |= roll.is_full(slot);
-            roll.clear(slot);
-        }
-        if client.subscriptions.is_empty() {
-            return;
-        }
-        let subscriber = self.subscriber(slot);
-        let shared = Arc::clone(&self.shared);
-        let mut router = shared.router_mut();
-        client.subscriptions.keys().for_each(|filter| {
-            router.unsubscribe(filter, subscriber);
-        });
-    }
-
-    /// Tells shared groups whether a member can be handed messages at once.
-    pub(super) fn set_available(&mut self, slot: u32, available: bool) {
-        let subscriber = self.subscriber(slot);
-        let Some(client) = self.clients.get(slot) else { return };
-        if client.subscriptions.keys().any(|filter| filter.group().is_some()) {
-            let router = self.shared.router();
-            for filter in client.subscriptions.keys().filter(|filter| filter.group().is_some()) {
-                router.shared.set_available(filter, subscriber, available);
-            }
-        }
-    }
-
-    /// The will's rights were checked when it was armed; they are checked again, since rules may have changed.
-    fn publish_will(&mut self, will: &Will, rights: &dyn Rights, principal: Arc<str>) {
-        if let Err(refusal) = rights.will(will.message.topic(), will.qos, will.retain) {
-            tracing::warn!(topic = will.message.topic_str(), refusal = %refusal, "will withheld");
-            return;
-        }
-        let expiry_s = will.dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
-        let expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
-        let envelope = Envelope { expires_at_ms, ..self.will_envelope(will, principal) };
-        // A will has no publisher to be refused.
-        let _ = self.route(envelope, None, None);
-    }
-
-    fn will_envelope(&self, will: &Will, principal: Arc<str>) -> Envelope {
-        Envelope {
-            message: will.message.clone(),
-            qos: will.qos,
-            retain: will.retain,
-            expires_at_ms: None,
-            stamps: self.stamps(Some(principal)),
-            hop: Dictionary::EMPTY,
-        }
-    }
-
-    /// Keeps that a connection holds a session; a session that is to outlive its connection gets its number here. Tells whether
-    /// anything was kept.
-    pub(super) fn keep_attached(&mut self, slot: u32, expiry_s: u32) -> bool {
-        let Some(client) = self.clients.get_mut(slot).filter(|_| self.keeper.keeps()) else { return false };
-        let session = match client.number {
-            Some(session) => session,
-            None if expiry_s == 0 => return false,
-            None => {
-                let session = self.shared.next_session();
-                client.number = Some(session);
-                if let Some(roll) = self.shared.roll(self.index) {
-                    roll.set_session(slot, Some(session));
-                }
-                self.keep_begun(slot, session);
-                session
-            }
-        };
-        self.keeper.keep(Record::SessionAttached { session, expiry_s });
-        true
-    }
-
-    fn keep_begun(&mut self, slot: u32, session: SessionNumber) {
-        let Some(client) = self.clients.get(slot) else { return };
-        let (client_id, principal, incarnation) = (Arc::clone(&client.id), Arc::clone(&client.principal), client.incarnation);
-        self.keeper.keep(Record::SessionBegun { session, client_id, principal, incarnation });
-        for (filter, subscription) in &client.subscriptions {
-            self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription: *subscription });
-        }
-    }
-
-    /// A session that its client knows of already was attached, or begun, in the store, or was not.
-    pub(super) fn attached(&mut self, of: Life, is_kept: bool) {
-        let Some(client) = self.clients.get_mut(of.slot).filter(|client| client.incarnation == of.life) else { return };
-        client.is_begun |= is_kept;
-        if is_kept {
-            return;
-        }
-        if !client.is_begun {
-            // Nobody may believe that something is kept for it: until it can begin anew, it is as one that is not kept.
-            client.number = None;
-            if let Some(roll) = self.shared.roll(self.index) {
-                roll.set_session(of.slot, None);
-            }
-        }
-        self.stalled.push(Then::Attached { of });
-    }
-
-    /// The store keeps again.
-    pub(super) fn attach_again(&mut self, of: Life) {
-        let Some(client) = self.clients.get(of.slot).filter(|client| client.incarnation == of.life) else { return };
-        let (expiry_s, was_extended) = (client.expiry_s, client.parked.as_ref().map(|parked| parked.was_extended));
-        if self.keep_attached(of.slot, expiry_s) {
-            self.keeper.then(Then::Attached { of });
-        }
-        if let Some(was_extended) = was_extended {
-            self.keep_session(of.slot, expiry_s, was_extended);
-        }
-    }
-
-    /// Keeps the will of a connection that begins, so that it is published should the process end before the connection does.
-    fn keep_will(&mut self, slot: u32, connect: &Connect) -> bool {
-        let Some(will) = connect.will.as_ref().filter(|_| self.keeper.keeps()) else { return false };
-        let Some(client) = self.clients.get_mut(slot) else { return false };
-        client.has_will = true;
-        let whose = Whose { principal: Arc::clone(&client.principal), client_id: Arc::clone(&client.id) };
-        let envelope = self.will_envelope(will, Arc::clone(&whose.principal)).compact();
-        let message = self.shared.next_message();
-        self.keeper.keep(Record::Message { message, envelope, owed: Vec::new() });
-        self.keeper.keep(Record::WillArmed { whose, message });
-        true
     }
 }

@@ -42,6 +42,8 @@ pub struct Client {
     /// What the limit of memory counts for the queue.
     pub counted_bytes: usize,
     pub subscriptions: HashMap<TopicFilter, Subscription, foldhash::fast::RandomState>,
+    /// Subscriptions whose receipt has not come: what each was when it was last kept, and how many receipts are to come.
+    pub unkept: HashMap<TopicFilter, (Option<Subscription>, u32)>,
     pub replays: VecDeque<Replay>,
     /// Filters under `$feedback/`, which no router knows.
     pub feedback: Vec<(TopicFilter, Qos)>,
@@ -81,6 +83,7 @@ impl Client {
             queue: Queue::new(limits),
             counted_bytes: 0,
             subscriptions: HashMap::default(),
+            unkept: HashMap::new(),
             replays: VecDeque::new(),
             feedback: Vec::new(),
             expiry_s: 0,

@@ -72,10 +72,14 @@ pub struct Connection {
     pub(super) timer_ms: u64,
 }
 
+/// With so many bytes unread, which are more than deliveries alone come to, nothing more is taken from a client.
+const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
+
 impl Connection {
     /// Whether the driver should read on.
     pub fn wants_bytes(&self) -> bool {
-        !self.is_closing && self.session.wants_frames()
+        // Who asks and does not read the answers is not asked for more.
+        !self.is_closing && self.session.wants_frames() && self.out.len() < ANSWERS_BYTES_MAX
     }
 
     /// The identifier of its session, once CONNECT has come.
@@ -310,6 +314,7 @@ impl Shard {
             if let (true, Some(of)) = (self.keep_attached(slot, expiry_s), self.life(slot)) {
                 self.keeper.then(Then::Attached { of });
             }
+            self.tell_lost_guarantee(key);
         }
     }
 
@@ -348,6 +353,7 @@ impl Shard {
                     }
                 }
                 Timer::Sys => self.sys_due(),
+                Timer::Ledger => self.keep_ledger(),
                 Timer::Session(slot, generation) => self.session_due(slot, generation),
                 Timer::Pump(slot, generation) => {
                     if self.clients.get(slot).is_some_and(|client| client.generation == generation) {

@@ -1,11 +1,8 @@
 //! A message to one client: now, or in its queue.
 
-use super::keeping::{Then, number_of, token_of};
-use super::publish::experiment_keys;
-use super::timers::Timer;
-use super::{ConnectionKey, CrossingTarget, Shard};
-use crate::feedback::Verdict;
-use crate::message::{Envelope, Stamps, critical_key};
+use super::keeping::{Then, token_of};
+use super::{CrossingTarget, Shard};
+use crate::message::Envelope;
 use crate::out::{Out, SHARE_FROM};
 use crate::queue::{Popped, Pushed, Waiting};
 use crate::store::{MessageNumber, Record, SessionNumber};
@@ -13,15 +10,8 @@ use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::write::{PublishFrame, message_head, publish_as_read};
-use candor_protocol::packet::{Kind, Message, PacketId, Problem, Qos, Reason, Refusal, Retry, property};
-use candor_protocol::session::{Admitted, Delivery, Outcome, Sending, Token};
-use std::sync::Arc;
-
-/// How long deliveries pause after a message was released for the first time; each time in a row doubles it.
-const RELEASE_PAUSE_MS: u64 = 100;
-const RELEASE_DOUBLINGS: u32 = 7;
-/// The longest delay that a client may ask for.
-const DELAY_MS_MAX: u64 = 3_600_000;
+use candor_protocol::packet::{Message, PacketId, Qos, property};
+use candor_protocol::session::{Admitted, Delivery};
 
 /// The forms of one message that were encoded already: once for each dialect, QoS and retain flag.
 #[derive(Debug, Default)]
@@ -35,11 +25,11 @@ pub(super) struct FrameCache {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Form {
-    dialect: Dialect,
-    qos: Qos,
-    retain: bool,
-    experiments: bool,
+pub(super) struct Form {
+    pub dialect: Dialect,
+    pub qos: Qos,
+    pub retain: bool,
+    pub experiments: bool,
 }
 
 impl FrameCache {
@@ -167,62 +157,24 @@ impl Shard {
         let message = Kept::of(client.number, target).map(|kept| kept.message);
         // What is left to the store at once need not be copied out of the buffer that it was read into.
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
-        let envelope = if is_left { envelope.clone() } else { envelope.compact() };
+        let mut envelope = if is_left { envelope.clone() } else { envelope.compact() };
+        if self.settings.message_expiry_max_s != u32::MAX {
+            let at_ms = self.now.unix_ms.saturating_add(1000 * u64::from(self.settings.message_expiry_max_s));
+            envelope.expires_at_ms = Some(envelope.expires_at_ms.map_or(at_ms, |own_ms| own_ms.min(at_ms)));
+        }
         let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };
-        if self.account.is_full {
+        // What is left to the store takes no memory but for a reference.
+        if self.account.is_full && !is_left {
             client.queue.refuse(&waiting);
             self.counts.publish_dropped += 1;
         } else {
             let pushed = client.queue.push(waiting, &self.settings.experiments);
             self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
         }
-        self.count_queue(target.slot);
         self.keep_dropped(target.slot);
         self.unload(target.slot);
+        self.count_queue(target.slot);
         self.note_room(target.slot);
-    }
-
-    /// What a queue has dropped is owed no more.
-    pub(super) fn keep_dropped(&mut self, slot: u32) {
-        let Some(client) = self.clients.get_mut(slot) else { return };
-        let Some(session) = client.number else { return };
-        for (message, reason) in client.queue.take_dropped() {
-            self.keeper.keep(Record::Dropped { session, message, reason });
-        }
-    }
-
-    /// A message that was taken out of the queue, or never came into it, is not delivered.
-    fn drop_kept(&mut self, slot: u32, message: Option<MessageNumber>, reason: Reason) {
-        if let (Some(session), Some(message)) = (self.clients.get(slot).and_then(|client| client.number), message) {
-            self.keeper.keep(Record::Dropped { session, message, reason });
-        }
-    }
-
-    /// A message with a key that binds its recipients is never handed stripped to one that cannot see the key.
-    fn withhold(&mut self, slot: u32, topic: &str, key: i64, message: Option<MessageNumber>) {
-        self.drop_kept(slot, message, Reason::CRITICAL_KEY_UNKNOWN);
-        let problem = Problem::titled("the message binds its recipients to a key that the plain dialect cannot show them");
-        let refusal = Refusal::new(Reason::CRITICAL_KEY_UNKNOWN, problem.field(format!("key {key}")).retry(Retry::Changed));
-        self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::Publish, refusal, Some(topic)));
-        if let Some(client) = self.clients.get_mut(slot) {
-            client.queue.gap.withheld += 1;
-        }
-        self.tell_gap(slot);
-    }
-
-    /// A message that a subscriber's maximum packet size keeps from it is a gap.
-    fn too_large(&mut self, slot: u32, topic: &str, len: usize, message: Option<MessageNumber>) {
-        self.drop_kept(slot, message, Reason::PACKET_TOO_LARGE);
-        let limit = self.clients.get(slot).and_then(|client| self.connections.get(client.connection?));
-        let limit = limit.map_or(0, |connection| connection.session.terms().send_size_max);
-        let problem =
-            Problem::titled("the message is larger than the subscriber takes").limit(u64::from(limit), len as u64).retry(Retry::Never);
-        let verdict = Verdict::new(self.now.unix_ms, Kind::Publish, Refusal::new(Reason::PACKET_TOO_LARGE, problem), Some(topic));
-        self.verdict(slot, verdict);
-        if let Some(client) = self.clients.get_mut(slot) {
-            client.queue.gap.too_large += 1;
-        }
-        self.tell_gap(slot);
     }
 
     /// Sends what waits for a session, as far as window and connection allow.
@@ -296,79 +248,6 @@ impl Shard {
             self.continue_replay(slot);
         }
     }
-
-    /// The subscriber settled a delivery. What it released comes again, after a pause that doubles; what it rejected does
-    /// not.
-    pub(super) fn settled(&mut self, key: ConnectionKey, token: Token, outcome: &Outcome, returned: Option<Box<Delivery>>) {
-        let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
-        let Some(client) = self.clients.get_mut(slot) else { return };
-        let kept = client.number.zip(number_of(token));
-        let (Some(refusal), Some(delivery)) = (outcome.refusal(), returned) else {
-            client.releases = 0;
-            if let Some((session, message)) = kept {
-                self.keeper.keep(Record::Settled { session, message });
-            }
-            return;
-        };
-        let delay_ms = match (outcome.reason, outcome.delay_ms) {
-            (Reason::RELEASED, _) => RELEASE_PAUSE_MS << client.releases.min(RELEASE_DOUBLINGS),
-            (Reason::MODIFIED, delay_ms) => delay_ms.unwrap_or(RELEASE_PAUSE_MS).min(DELAY_MS_MAX),
-            _ => {
-                if let Some((session, message)) = kept {
-                    self.keeper.keep(Record::Settled { session, message });
-                }
-                let verdict = Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, Some(delivery.message.topic_str()));
-                return self.verdict(slot, verdict);
-            }
-        };
-        client.releases += 1;
-        client.paused_until_ms = self.now.ms + delay_ms;
-        let redelivery_count = delivery.hop.value(property::REDELIVERY_COUNT).unwrap_or(0) as u32 + 1;
-        let expiry_s = delivery.hop.value(property::MESSAGE_EXPIRY_INTERVAL);
-        let envelope = Envelope {
-            message: delivery.message,
-            qos: delivery.qos,
-            retain: delivery.retain,
-            expires_at_ms: expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000))),
-            stamps: Stamps::of_hop(&delivery.hop).map(Arc::new),
-            hop: experiment_keys(&delivery.hop),
-        };
-        let message = kept.map(|(_, message)| message);
-        client.queue.push_front(Waiting { envelope, qos: delivery.qos, retain: delivery.retain, redelivery_count, message });
-        if let Some((session, message)) = kept {
-            self.keeper.keep(Record::Returned { session, message, redelivery_count });
-        }
-        self.timers.at(client.paused_until_ms, Timer::Pump(slot, client.generation));
-    }
-
-    /// Writes a message that a session sends again.
-    pub(super) fn resend(&mut self, key: ConnectionKey, sending: &Sending) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let terms = connection.session.terms();
-        let delivery = &sending.delivery;
-        let form = Form { dialect: terms.dialect, qos: delivery.qos, retain: delivery.retain, experiments: terms.experiments != 0 };
-        if let (false, Some(key_number), Some(id)) = (form.dialect.is_extended(), critical_key(&delivery.message), sending.id) {
-            let message = connection.session.in_flight().get(id).and_then(|sent| number_of(sent.token));
-            connection.session.withdraw(id);
-            let slot = connection.client;
-            return slot.into_iter().for_each(|slot| self.withhold(slot, delivery.message.topic_str(), key_number, message));
-        }
-        // What the client never got goes as new, under another identifier: that one has to be kept, as at the first sending.
-        if let (false, Some(id), Some(slot)) = (sending.dup, sending.id, connection.client)
-            && let Some(client) = self.clients.get_mut(slot)
-            && let Some(message) = connection.session.in_flight().get(id).and_then(|sent| number_of(sent.token))
-            && let Some(session) = client.number
-        {
-            self.keeper.keep(Record::Sent { session, message, id });
-            if delivery.qos == Qos::ExactlyOnce {
-                client.unsent += 1;
-                return self.keeper.then(Then::Publish { slot, generation: connection.generation, id });
-            }
-        }
-        let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
-        self.counts.publish_sent += 1;
-        write_one(&mut connection.out, form, sending.dup, sending.id, &delivery.message, &hop);
-    }
 }
 
 /// A message that is kept until it is acknowledged must not keep the buffer alive that it was read into. Several receivers share
@@ -400,7 +279,7 @@ fn without_stamps(hop: &Dictionary) -> Dictionary {
 }
 
 /// Writes a message for one receiver; a large payload is not copied.
-fn write_one(out: &mut Out, form: Form, dup: bool, id: Option<PacketId>, message: &Message, hop: &Dictionary) {
+pub(super) fn write_one(out: &mut Out, form: Form, dup: bool, id: Option<PacketId>, message: &Message, hop: &Dictionary) {
     let first = 0x30 | u8::from(dup) << 3 | (form.qos as u8) << 1 | u8::from(form.retain);
     let tail = out.tail();
     let is_small = message.payload().len() < SHARE_FROM;

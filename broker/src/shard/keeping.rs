@@ -1,7 +1,8 @@
 //! What waits for a receipt, and what follows when it has come. Nothing else in a shard acknowledges anything.
 
-use super::{ConnectionKey, CrossingTarget, Shard};
+use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
 use crate::message::Envelope;
+use crate::router::Subscription;
 use crate::store::{MessageNumber, Reached, Receipt, Record};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Reason, Refusal, Retry, TopicFilter, property};
@@ -26,6 +27,8 @@ pub(super) enum Then {
     Publish { slot: u32, generation: u64, id: PacketId },
     /// A message that is delivered only when it is as durable as promised, or that must not overtake one.
     Deliver(Box<HeldBack>),
+    /// A message that is retained.
+    Retained(Box<RetainedMessage>),
     /// Nothing: a session that its client knows of already begins, or is held differently.
     Attached { of: Life },
     /// SUBACK or UNSUBACK, and what follows it.
@@ -52,8 +55,8 @@ pub(super) struct Answer {
     pub packet: Packet,
     /// What the ledger knows is told behind it.
     pub listens: bool,
-    /// Subscriptions that are taken back if they cannot be kept.
-    pub added: Vec<TopicFilter>,
+    /// Subscriptions that are taken back, or are again what they were, if they cannot be kept.
+    pub changed: Vec<(TopicFilter, Subscription)>,
 }
 
 #[derive(Debug)]
@@ -92,18 +95,26 @@ impl Shard {
     fn tell_guarantee(&mut self, is_kept: bool) {
         let keys: Vec<ConnectionKey> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            if !connection.session.terms().dialect.is_extended() {
-                continue;
-            }
-            let mut profile = connection.listener.policy.profile.clone();
-            if !is_kept {
-                (profile.durability, profile.session_durability) = (Durability::None, Durability::None);
-            }
-            let dictionary = Dictionary::with(property::PROFILE, &profile.to_dictionary());
-            connection.session.answer(Packet::Notice(Notice { reason: Reason::PROFILE_CHANGED, dictionary }));
+            self.tell_profile(key, is_kept);
             self.drain(key);
         }
+    }
+
+    /// A connection became extended: it was told the profile that was configured.
+    pub(super) fn tell_lost_guarantee(&mut self, key: ConnectionKey) {
+        if self.keeper.failure().is_some() {
+            self.tell_profile(key, false);
+        }
+    }
+
+    fn tell_profile(&mut self, key: ConnectionKey, is_kept: bool) {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.session.terms().dialect.is_extended()) else { return };
+        let mut profile = connection.listener.policy.profile.clone();
+        if !is_kept {
+            (profile.durability, profile.session_durability) = (Durability::None, Durability::None);
+        }
+        let dictionary = Dictionary::with(property::PROFILE, &profile.to_dictionary());
+        connection.session.answer(Packet::Notice(Notice { reason: Reason::PROFILE_CHANGED, dictionary }));
     }
 
     /// Carries out what waits no more.
@@ -123,6 +134,7 @@ impl Shard {
         match then {
             Then::Settle { of, ticket, is_matched } => self.settle(of, ticket, is_matched, reached),
             Then::Deliver(held) => self.hand_out(*held, reached.is_some()),
+            Then::Retained(message) => self.shared.retained_answered(*message, reached.is_some()),
             Then::Answer(answer) => self.send_answer(*answer, reached.is_some()),
             Then::Accept(accept) => self.accept(*accept, reached.is_some()),
             Then::Attached { of } => self.attached(of, reached.is_some()),
@@ -227,13 +239,15 @@ impl Shard {
     }
 
     fn send_answer(&mut self, mut answer: Answer, is_kept: bool) {
+        if self.life(answer.of.slot) == Some(answer.of) {
+            for (filter, subscription) in &answer.changed {
+                self.subscription_answered(answer.of.slot, filter, *subscription, is_kept);
+            }
+        }
         let Some(connection) = self.connections.get_mut(answer.key).filter(|c| c.generation == answer.generation) else { return };
         if !is_kept {
             let refusal = connection.listener.disclosed(&not_kept());
             refuse_all(&mut answer.packet, &refusal);
-            for filter in &answer.added {
-                self.forget_subscription(answer.of.slot, filter);
-            }
         }
         let Some(connection) = self.connections.get_mut(answer.key) else { return };
         connection.session.answer(answer.packet);

@@ -2,7 +2,7 @@
 //!
 //! | counted | where it grows |
 //! | --- | --- |
-//! | messages that wait in queues, of connected and of absent sessions | [`Shard::queue`] |
+//! | messages that wait in queues, of connected and of absent sessions; of those that only the store holds, the references | [`Shard::queue`] |
 //! | retained messages | [`super::publish`] |
 //! | bytes of incomplete packets, and packets that wait to be read | [`Shard::receive`] |
 //! | bytes that the kernel did not take | [`Shard::flushed`] |
@@ -88,7 +88,7 @@ impl Shard {
     /// Counts a session's queue as it is now.
     pub(super) fn count_queue(&mut self, slot: u32) {
         if let Some(client) = self.clients.get_mut(slot) {
-            self.account.change(&mut client.counted_bytes, client.queue.bytes());
+            self.account.change(&mut client.counted_bytes, client.queue.near_bytes());
         }
     }
 

@@ -15,10 +15,15 @@
 //! | concern | where |
 //! | --- | --- |
 //! | a connection: what its session says | [`connection`] |
-//! | from CONNECT to a session, takeover, the end of a session | [`attach`] |
+//! | from CONNECT to a session, takeover | [`attach`] |
+//! | that a session is kept | [`begin`] |
+//! | the end of a connection, and of a session | [`park`] |
+//! | wills | [`wills`] |
 //! | a message from a client: whether it is taken | [`publish`] |
 //! | a message to all who get it, and to the store | [`route`] |
 //! | a message to one client: now, or in its queue | [`deliver`] |
+//! | what a subscriber settles, and what is sent again | [`settle`] |
+//! | what a subscriber does not get | [`losses`] |
 //! | messages that wait in the store | [`fetch`] |
 //! | what an earlier process owed | [`restore`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
@@ -34,12 +39,15 @@
 //! | deadlines | [`timers`] |
 
 pub mod attach;
+mod begin;
 pub mod client;
 pub mod connection;
 pub mod deliver;
 mod fetch;
 mod keeping;
+mod losses;
 pub mod memory;
+mod park;
 pub mod publish;
 pub mod quarantine;
 pub mod restore;
@@ -48,12 +56,14 @@ pub mod roll;
 mod room;
 mod route;
 pub mod settings;
+mod settle;
 pub mod shared;
 pub mod slots;
 pub mod subscribe;
 pub mod sys;
 pub mod timers;
 pub mod verdicts;
+mod wills;
 
 pub use attach::{Admission, Moved};
 pub use client::Client;
@@ -128,6 +138,8 @@ pub struct Shard {
     /// Identifiers whose session ended lately for a reason that its client may ask for.
     ended: attach::Ended,
     ledger: Ledger,
+    is_ledger_due: bool,
+    ledger_kept_ms: u64,
     quarantine: Quarantine,
     account: memory::Account,
     counts: sys::Counts,
@@ -185,7 +197,9 @@ impl Shard {
         };
         let mut shard = Self {
             index,
-            ledger: Ledger::new(settings.ledger),
+            ledger: if keeper.can_fetch() { Ledger::kept(settings.ledger) } else { Ledger::new(settings.ledger) },
+            is_ledger_due: false,
+            ledger_kept_ms: 0,
             quarantine: Quarantine::new(settings.quarantine),
             account: shared.memory.account(),
             counts: sys::Counts::default(),
@@ -262,6 +276,7 @@ impl Shard {
             self.act(key);
             self.touch(key);
         }
+        self.keep_ledger();
     }
 
     /// Whether the driver has something to do.

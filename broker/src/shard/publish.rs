@@ -4,7 +4,7 @@ use super::keeping::{Life, Then, not_kept};
 use super::route::Routed;
 use super::{ConnectionKey, Shard};
 use crate::message::{Envelope, Stamps};
-use crate::router::Subscriber;
+use crate::router::{Subscriber, Topical};
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::publish::MessageOnly;
 use candor_protocol::packet::{Durability, Kind, Message, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
@@ -101,18 +101,20 @@ impl Shard {
     /// Whether the store of retained messages has room for one more.
     fn check_retained(&self, publish: &Publish) -> Result<(), Refusal> {
         let retained = self.shared.retained();
-        if publish.message.payload().is_empty() || retained.get(publish.message.topic()).is_some() {
+        if publish.message.payload().is_empty() {
             return Ok(());
         }
+        let before = retained.get(publish.message.topic()).map(Topical::bytes);
         let full = |rule: &str, limit: usize, seen: usize| {
             let problem = Problem::titled("the store of retained messages is full").rule(rule).limit(limit as u64, seen as u64);
             Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.retry(Retry::Changed)))
         };
-        if retained.len() >= self.settings.retained_max {
+        if before.is_none() && retained.len() >= self.settings.retained_max {
             return full("retained_max", self.settings.retained_max, retained.len() + 1);
         }
-        let bytes = retained.bytes() + publish.message.len();
-        if bytes > self.settings.retained_bytes_max {
+        let bytes = (retained.bytes() + publish.message.len()).saturating_sub(before.unwrap_or(0));
+        // What gets smaller is taken even if a new limit is lower than what is there.
+        if before.is_none_or(|before| publish.message.len() > before) && bytes > self.settings.retained_bytes_max {
             return full("retained_bytes_max", self.settings.retained_bytes_max, bytes);
         }
         Ok(())

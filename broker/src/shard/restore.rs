@@ -4,9 +4,11 @@ use super::attach::home;
 use super::client::Client;
 use super::shared::RetainedMessage;
 use super::timers::Timer;
-use super::{Rights, Shard, Shared};
+use super::{Rights, Settings, Shard, Shared};
+use crate::experiment::QueueExtensions;
+use crate::feedback::{Page, Verdict};
 use crate::message::Envelope;
-use crate::queue::{Gap, Queue, Waiting};
+use crate::queue::{Gap, Queue, Reference, Stored, Waiting};
 use crate::store::record::Whose;
 use crate::store::state::{KeptSession, OwedMessage, Progress};
 use crate::store::{Engine, MessageNumber, Record, SessionNumber, StoreError};
@@ -14,16 +16,26 @@ use candor_protocol::codec::dictionary::MapBuilder;
 use candor_protocol::packet::{Qos, Reason, Refusal, TopicFilter, property};
 use candor_protocol::session::outbound::Restored;
 use candor_protocol::session::{Delivery, Parked, SessionState};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// What one shard takes up.
 #[derive(Debug, Default)]
 pub struct Legacy {
     sessions: Vec<(SessionNumber, KeptSession)>,
-    messages: HashMap<MessageNumber, Envelope>,
+    messages: HashMap<MessageNumber, Found>,
     ended: Vec<(Arc<str>, SessionState)>,
     wills: Vec<(Whose, Envelope)>,
+    verdicts: Vec<(Whose, VecDeque<Arc<[u8]>>)>,
+}
+
+/// What the store has of a message that is owed.
+#[derive(Debug)]
+enum Found {
+    /// It is in flight to somebody, who gets it again first of all.
+    Body(Envelope),
+    /// It waits, and goes on doing so in the store.
+    Reference(Reference),
 }
 
 /// A principal that has not come back since the process began: nobody knows its rights. Its subscriptions stay in force until it
@@ -45,14 +57,15 @@ impl Rights for Absent {
 ///
 /// # Errors
 /// A message that is owed cannot be read.
-pub fn read(engine: &mut dyn Engine, shards: u16, shared: &mut Shared) -> Result<Vec<Legacy>, StoreError> {
+pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -> Result<Vec<Legacy>, StoreError> {
+    let (shards, extensions) = (settings.shards, &settings.experiments);
     let state = engine.state().clone();
     shared.restore(engine.durability(), &state);
     let mut legacies: Vec<Legacy> = (0..shards.max(1)).map(|_| Legacy::default()).collect();
     for (number, _) in state.retained.values() {
         let Some(number) = *number else { continue };
         if let Some(envelope) = engine.read(number)? {
-            shared.retained_mut().set(RetainedMessage { envelope, message: Some(number) });
+            shared.retained_mut().set(RetainedMessage::new(envelope, Some(number)));
         }
     }
     let mut sessions: Vec<_> = state.sessions.into_iter().collect();
@@ -60,9 +73,7 @@ pub fn read(engine: &mut dyn Engine, shards: u16, shared: &mut Shared) -> Result
     for (number, session) in sessions {
         let Some(legacy) = legacies.get_mut(usize::from(home(&session.client_id, shards))) else { continue };
         for owed in &session.owed {
-            if let (false, Some(envelope)) = (legacy.messages.contains_key(&owed.message), engine.read(owed.message)?) {
-                legacy.messages.insert(owed.message, envelope);
-            }
+            legacy.read(engine, owed, extensions)?;
         }
         legacy.sessions.push((number, session));
     }
@@ -77,10 +88,38 @@ pub fn read(engine: &mut dyn Engine, shards: u16, shared: &mut Shared) -> Result
             legacy.wills.push((whose, envelope));
         }
     }
+    for (whose, verdicts) in state.verdicts {
+        if let Some(legacy) = legacies.get_mut(usize::from(home(&whose.client_id, shards))) {
+            legacy.verdicts.push((whose, verdicts));
+        }
+    }
     Ok(legacies)
 }
 
 impl Legacy {
+    /// Reads a message that is owed: one after the other, and of those that wait no body stays in memory.
+    fn read(&mut self, engine: &mut dyn Engine, owed: &OwedMessage, extensions: &QueueExtensions) -> Result<(), StoreError> {
+        let is_in_flight = owed.progress != Progress::Waiting;
+        match self.messages.get(&owed.message) {
+            Some(Found::Body(_)) => return Ok(()),
+            Some(Found::Reference(_)) if !is_in_flight => return Ok(()),
+            _ => {}
+        }
+        if let Some(envelope) = engine.read(owed.message)? {
+            let found = match is_in_flight {
+                true => Found::Body(envelope),
+                false => Found::Reference(Reference::of(&envelope, extensions)),
+            };
+            self.messages.insert(owed.message, found);
+        }
+        Ok(())
+    }
+
+    /// How many messages are in memory for it.
+    pub fn bodies(&self) -> usize {
+        self.messages.values().filter(|found| matches!(found, Found::Body(_))).count() + self.wills.len()
+    }
+
     pub fn sessions(&self) -> usize {
         self.sessions.len()
     }
@@ -96,9 +135,14 @@ impl Shard {
             self.restore_session(number, session, &legacy.messages);
         }
         legacy.messages = HashMap::new();
+        for (whose, verdicts) in std::mem::take(&mut legacy.verdicts) {
+            if let Some(page) = Page::of(&whose.principal, &whose.client_id) {
+                self.ledger.restore(page, verdicts.iter().filter_map(|verdict| Verdict::of_bytes(verdict)));
+            }
+        }
     }
 
-    fn restore_session(&mut self, number: SessionNumber, session: KeptSession, messages: &HashMap<MessageNumber, Envelope>) {
+    fn restore_session(&mut self, number: SessionNumber, session: KeptSession, messages: &HashMap<MessageNumber, Found>) {
         let expires_at_ms = match session.is_attached {
             // Its connection ended with the process, and nobody knows when that was: the time counts from here.
             true => (session.expiry_s != u32::MAX).then(|| self.now.unix_ms.saturating_add(1000 * u64::from(session.expiry_s))),
@@ -131,7 +175,7 @@ impl Shard {
         self.set_available(slot, false);
         for owed in &session.owed {
             match messages.get(&owed.message) {
-                Some(envelope) => self.restore_owed(slot, number, owed, envelope),
+                Some(found) => self.restore_owed(slot, number, owed, found),
                 None => {
                     tracing::error!(client = %session.client_id, message = owed.message.0, "a message that is owed is not in the store; it is lost");
                     let reason = Reason::STORAGE_FAILED;
@@ -141,6 +185,7 @@ impl Shard {
         }
         self.keep_dropped(slot);
         self.unload(slot);
+        self.count_queue(slot);
         self.note_room(slot);
     }
 
@@ -182,18 +227,22 @@ impl Shard {
         slot
     }
 
-    fn restore_owed(&mut self, slot: u32, session: SessionNumber, owed: &OwedMessage, envelope: &Envelope) {
+    fn restore_owed(&mut self, slot: u32, session: SessionNumber, owed: &OwedMessage, found: &Found) {
         let OwedMessage { message, qos, retain, redelivery_count, .. } = *owed;
-        let waiting = Waiting { envelope: envelope.clone(), qos, retain, redelivery_count, message: Some(message) };
-        let (id, is_received) = match owed.progress {
-            Progress::Waiting => {
+        let (id, is_received, envelope) = match (owed.progress, found) {
+            (Progress::Sent(id), Found::Body(envelope)) => (id, false, envelope),
+            (Progress::Received(id), Found::Body(envelope)) => (id, true, envelope),
+            (_, found) => {
+                let reference = match found {
+                    Found::Body(envelope) => Reference::of(envelope, &self.settings.experiments),
+                    Found::Reference(reference) => *reference,
+                };
+                let stored = Stored { reference, qos, retain, redelivery_count, message };
                 if let Some(client) = self.clients.get_mut(slot) {
-                    client.queue.push(waiting, &self.settings.experiments);
+                    client.queue.push_stored(stored, &self.settings.experiments);
                 }
                 return;
             }
-            Progress::Sent(id) => (id, false),
-            Progress::Received(id) => (id, true),
         };
         let mut hop = envelope.next_hop(self.now.unix_ms);
         if redelivery_count > 0 {
@@ -207,6 +256,7 @@ impl Shard {
         if !is_restored && !is_received {
             // Its identifier cannot be given to it again: it is sent as a new message.
             self.keeper.keep(Record::Returned { session, message, redelivery_count });
+            let waiting = Waiting { envelope: envelope.clone(), qos, retain, redelivery_count, message: Some(message) };
             client.queue.push(waiting, &self.settings.experiments);
         }
     }
@@ -217,8 +267,7 @@ impl Shard {
         for (whose, envelope) in std::mem::take(&mut legacy.wills) {
             tracing::info!(client = %whose.client_id, topic = envelope.message.topic_str(), "will of a client that the last process lost");
             self.keeper.keep(Record::WillDisarmed { client_id: whose.client_id });
-            // A will has no publisher to be refused.
-            let _ = self.route(envelope, None, None);
+            self.publish_will_envelope(envelope, whose.principal);
         }
         self.release();
     }

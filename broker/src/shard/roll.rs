@@ -9,6 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const FIRST: u32 = 1024;
 const CHUNKS: usize = 23;
 const FULL: u64 = 1 << 63;
+const OVER: u64 = 1 << 62;
+const ROOM: u64 = FULL | OVER;
+
+/// How full a queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    Free,
+    /// It holds as much as it should.
+    Full,
+    /// What is under way is all that it can still take.
+    Over,
+}
 
 /// The sessions of one shard. Only that shard writes.
 #[derive(Debug, Default)]
@@ -43,21 +55,29 @@ impl Roll {
 
     /// The number under which the session in a slot is kept; `None`: it is not, or there is none.
     pub fn session(&self, slot: u32) -> Option<SessionNumber> {
-        Some(self.get(slot) & !FULL).filter(|number| *number != 0).map(SessionNumber)
+        Some(self.get(slot) & !ROOM).filter(|number| *number != 0).map(SessionNumber)
     }
 
-    pub fn is_full(&self, slot: u32) -> bool {
-        self.get(slot) & FULL != 0
+    /// How full the queue of the session in a slot is.
+    pub fn room(&self, slot: u32) -> Room {
+        match self.get(slot) & ROOM {
+            0 => Room::Free,
+            FULL => Room::Full,
+            _ => Room::Over,
+        }
     }
 
     pub fn set_session(&self, slot: u32, session: Option<SessionNumber>) {
-        self.change(slot, |entry| entry & FULL | session.map_or(0, |session| session.0));
+        self.change(slot, |entry| entry & ROOM | session.map_or(0, |session| session.0));
     }
 
-    pub fn set_full(&self, slot: u32, is_full: bool) {
-        if self.is_full(slot) != is_full {
-            self.change(slot, |entry| entry & !FULL | if is_full { FULL } else { 0 });
-        }
+    pub fn set_room(&self, slot: u32, room: Room) {
+        let bits = match room {
+            Room::Free => 0,
+            Room::Full => FULL,
+            Room::Over => ROOM,
+        };
+        self.change(slot, |entry| entry & !ROOM | bits);
     }
 
     /// Nobody is in the slot.
@@ -76,16 +96,17 @@ mod tests {
     fn every_slot_has_a_place_of_its_own() {
         let roll = Roll::default();
         let slots = [0, 1, 1023, 1024, 1025, 2047, 2048, 4095, 100_000];
+        let room = |n| [Room::Free, Room::Full, Room::Over][n % 3];
         for (n, slot) in slots.into_iter().enumerate() {
-            assert_eq!((roll.session(slot), roll.is_full(slot)), (None, false));
+            assert_eq!((roll.session(slot), roll.room(slot)), (None, Room::Free));
             roll.set_session(slot, Some(SessionNumber(n as u64 + 1)));
-            roll.set_full(slot, n % 2 == 0);
+            roll.set_room(slot, room(n));
         }
         for (n, slot) in slots.into_iter().enumerate() {
-            assert_eq!((roll.session(slot), roll.is_full(slot)), (Some(SessionNumber(n as u64 + 1)), n % 2 == 0));
+            assert_eq!((roll.session(slot), roll.room(slot)), (Some(SessionNumber(n as u64 + 1)), room(n)));
         }
-        roll.set_full(0, false);
-        assert_eq!(roll.session(0), Some(SessionNumber(1)));
+        roll.set_session(1024, None);
+        assert_eq!((roll.session(1024), roll.room(1024)), (None, room(3)));
         roll.clear(0);
         assert_eq!(roll.session(0), None);
         let (chunk, len, at) = place(u32::MAX);

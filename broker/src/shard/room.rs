@@ -3,6 +3,7 @@
 
 use super::Shard;
 use super::keeping::Then;
+use super::roll::Room;
 use crate::router::Subscriber;
 use candor_protocol::packet::Overflow;
 
@@ -24,10 +25,19 @@ impl Shard {
         if !self.tells_publishers() {
             return;
         }
-        let is_full = self.clients.get(slot).is_some_and(|client| client.is_durable() && client.queue.is_full());
-        let Some(roll) = self.shared.roll(self.index).filter(|roll| roll.is_full(slot) != is_full) else { return };
-        roll.set_full(slot, is_full);
-        self.has_room |= !is_full;
+        let client = self.clients.get(slot).filter(|client| client.is_durable());
+        let room = client.map_or(Room::Free, |client| client.queue.room());
+        let Some(roll) = self.shared.roll(self.index) else { return };
+        let before = roll.room(slot);
+        if before != room {
+            roll.set_room(slot, room);
+            self.has_room |= before > Room::Free && room == Room::Free;
+        }
+    }
+
+    /// Whether a queue is full, or worse.
+    pub(super) fn room(&self, subscriber: Subscriber) -> Room {
+        self.shared.roll(subscriber.shard).map_or(Room::Free, |roll| roll.room(subscriber.slot))
     }
 
     pub(super) fn tells_publishers(&self) -> bool {
@@ -46,8 +56,7 @@ impl Shard {
     /// A queue somewhere has room again: what waited for it may go on.
     pub fn look_for_room(&mut self) {
         for held in std::mem::take(&mut self.held) {
-            let is_full = |subscriber: &Subscriber| self.shared.roll(subscriber.shard).is_some_and(|roll| roll.is_full(subscriber.slot));
-            match held.full.iter().any(is_full) {
+            match held.full.iter().any(|subscriber| self.room(*subscriber) > Room::Free) {
                 true => self.held.push(held),
                 false => self.keeper.then(held.then),
             }

@@ -1,6 +1,7 @@
 //! A message that was taken: to the store, to the retained messages, and to all who get it.
 
 use super::keeping::{HeldBack, Then, not_kept};
+use super::roll::Room;
 use super::shared::Matches;
 use super::{Crossing, CrossingTarget, RetainedMessage, Shard, Shared};
 use crate::message::Envelope;
@@ -138,12 +139,16 @@ impl Shard {
         if fails && (matched.envelope.retain || is_taken || owed.clone().any(|subscriber| self.shared.session(subscriber).is_some())) {
             return Err(not_kept());
         }
-        let is_full = |subscriber: &Subscriber| self.shared.roll(subscriber.shard).is_some_and(|roll| roll.is_full(subscriber.slot));
-        let full: Vec<Subscriber> = if asks { owed.filter(is_full).collect() } else { Vec::new() };
-        if overflow == Overflow::RefusePublisher && !full.is_empty() {
-            return Err(queue_full(full.len()));
+        if !asks {
+            return Ok(Vec::new());
         }
-        Ok(full)
+        let full: Vec<(Subscriber, Room)> = owed.map(|one| (one, self.room(one))).filter(|(_, room)| *room > Room::Free).collect();
+        // Where an acknowledgement waits, it does so for what the queue can still take in.
+        let bound = if overflow == Overflow::RefusePublisher { Room::Full } else { Room::Over };
+        match full.iter().filter(|(_, room)| *room >= bound).count() {
+            0 => Ok(full.into_iter().map(|(subscriber, _)| subscriber).collect()),
+            count => Err(queue_full(overflow, count)),
+        }
     }
 
     /// Keeps a message, what it does to its topic, and the identifier that it came under.
@@ -164,6 +169,9 @@ impl Shard {
                 None => Record::RetainedCleared { topic: matched.envelope.message.topic().into(), version },
             });
             numbers.is_kept = true;
+        }
+        if number.is_some() {
+            self.keeper.then(Then::Retained(Box::new(RetainedMessage::new(matched.envelope.compact(), number))));
         }
         if let Some((session, id)) = taken {
             self.keeper.keep(Record::Taken { session, id });
@@ -301,15 +309,16 @@ fn retain(retained: &mut Retained<RetainedMessage>, shared: &Shared, envelope: &
     if envelope.message.payload().is_empty() {
         retained.remove(envelope.message.topic());
     } else {
-        retained.set(RetainedMessage { envelope: envelope.compact(), message });
+        Shared::retain(retained, envelope.compact(), message);
     }
     shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
     shared.next_version()
 }
 
-/// The refusal under the policy that a publisher is refused.
-fn queue_full(sessions: usize) -> Refusal {
-    let problem = Problem::titled("a queue that the message is meant for is full").rule("overflow refuse-publisher");
+/// The refusal of a message for which there is no room.
+fn queue_full(overflow: Overflow, sessions: usize) -> Refusal {
+    let rule = if overflow == Overflow::RefusePublisher { "overflow refuse-publisher" } else { "overflow hold-back" };
+    let problem = Problem::titled("a queue that the message is meant for is full").rule(rule);
     let problem = problem.detail(format!("full queues: {sessions}")).retry(Retry::After { after_ms: 1000, jitter_ms: 4000 });
     Refusal::new(Reason::QUEUE_OVERFLOW, problem)
 }

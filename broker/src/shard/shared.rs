@@ -8,7 +8,7 @@ use crate::message::Envelope;
 use crate::router::{Picks, Retained, Router, Subscriber, Targets, Topical};
 use crate::store::state::State;
 use crate::store::{MessageNumber, SessionNumber};
-use candor_protocol::packet::Durability;
+use candor_protocol::packet::{Durability, Qos};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -27,6 +27,38 @@ pub struct RetainedMessage {
     pub envelope: Envelope,
     /// The number under which it is kept.
     pub message: Option<MessageNumber>,
+    /// As long as its receipt has not come.
+    pub unkept: Option<Box<Unkept>>,
+}
+
+/// A retained message whose receipt has not come.
+#[derive(Debug, Clone)]
+pub struct Unkept {
+    /// It is of QoS 2: who subscribes waits for its receipt too.
+    pub must_wait: bool,
+    /// What was kept for the topic before, and is again if this is not.
+    pub before: Option<RetainedMessage>,
+    /// The first of the messages in this place that follow each other without a receipt. What was there before a clearing is no
+    /// part of it.
+    pub since: Option<MessageNumber>,
+}
+
+impl RetainedMessage {
+    pub fn new(envelope: Envelope, message: Option<MessageNumber>) -> Self {
+        Self { envelope, message, unkept: None }
+    }
+
+    /// What is as durable for its topic as it will be.
+    fn into_kept(self) -> Option<Self> {
+        match self.unkept {
+            Some(unkept) => unkept.before,
+            None => Some(self),
+        }
+    }
+
+    pub fn must_wait(&self) -> bool {
+        self.unkept.as_ref().is_some_and(|unkept| unkept.must_wait)
+    }
 }
 
 impl Topical for RetainedMessage {
@@ -109,6 +141,37 @@ impl Shared {
 
     pub fn retained_mut(&self) -> RwLockWriteGuard<'_, Retained<RetainedMessage>> {
         self.retained.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message in its topic's place; one with a number will have a receipt, see [`Shared::retained_answered`].
+    pub(super) fn retain(retained: &mut Retained<RetainedMessage>, envelope: Envelope, message: Option<MessageNumber>) {
+        let before = retained.get(envelope.message.topic()).filter(|_| message.is_some()).cloned();
+        let since = before.as_ref().and_then(|before| before.unkept.as_ref()?.since);
+        let unkept = message.is_some().then(|| {
+            let must_wait = envelope.qos == Qos::ExactlyOnce;
+            Box::new(Unkept { must_wait, since: since.or(message), before: before.and_then(RetainedMessage::into_kept) })
+        });
+        retained.set(RetainedMessage { envelope, message, unkept });
+    }
+
+    /// A retained message was kept, or was not. If others have taken its place meanwhile, it may still be what was before them.
+    pub(super) fn retained_answered(&self, answered: RetainedMessage, is_kept: bool) {
+        let mut retained = self.retained_mut();
+        let Some(mut found) = retained.get(answered.topic()).cloned() else { return };
+        if found.message == answered.message {
+            match (is_kept, found.unkept.take().and_then(|unkept| unkept.before)) {
+                (true, _) => drop(retained.set(found)),
+                (false, Some(before)) => drop(retained.set(before)),
+                (false, None) => drop(retained.remove(answered.topic())),
+            }
+        } else if let Some(unkept) = found.unkept.as_mut().filter(|_| is_kept)
+            && answered.message >= unkept.since
+            && unkept.before.as_ref().is_none_or(|before| before.message < answered.message)
+        {
+            unkept.before = Some(answered);
+            retained.set(found);
+        }
+        self.memory.retained.store(retained.bytes(), Ordering::Relaxed);
     }
 
     pub fn roll(&self, shard: u16) -> Option<&Roll> {

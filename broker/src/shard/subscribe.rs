@@ -2,6 +2,7 @@
 
 use super::client::Replay;
 use super::keeping::{Answer, Then};
+use super::timers::Timer;
 use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
 use crate::message::Envelope;
 use crate::router::{Subscribed, Subscription};
@@ -29,15 +30,17 @@ impl Shard {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let mut reasons = Vec::with_capacity(packet.items.len());
         let mut items = Vec::with_capacity(packet.items.len());
-        let (mut listens, mut is_kept, mut added) = (false, false, Vec::new());
+        let (mut listens, mut is_kept, mut changed) = (false, false, Vec::new());
         for (index, item) in packet.items.iter().enumerate() {
             let options = packet.dictionary.item(index);
             match self.subscribe_one(key, slot, &item.filter, item.qos, &options) {
-                Ok(Granted { qos, is_feedback, subscribed }) => {
-                    listens |= is_feedback;
-                    is_kept |= !is_feedback && self.clients.get(slot).is_some_and(|client| client.number.is_some());
-                    if let (Ok(filter), Subscribed::New, false) = (&item.filter, subscribed, is_feedback) {
-                        added.push(filter.clone());
+                Ok(Granted { qos, subscription }) => {
+                    listens |= subscription.is_none();
+                    if let (Ok(filter), Some(subscription), Some(true)) =
+                        (&item.filter, subscription, self.clients.get(slot).map(|client| client.number.is_some()))
+                    {
+                        is_kept = true;
+                        changed.push((filter.clone(), subscription));
                     }
                     reasons.push(Reason(qos as u8));
                     items.push(Dictionary::EMPTY);
@@ -52,13 +55,21 @@ impl Shard {
             }
         }
         let packet = Packet::SubAck(Box::new(SubAck { id: packet.id, reasons, dictionary: items_of(items) }));
-        self.answer_when_kept(key, slot, packet, is_kept, listens, added);
+        self.answer_when_kept(key, slot, packet, is_kept, listens, changed);
     }
 
-    fn answer_when_kept(&mut self, key: ConnectionKey, slot: u32, packet: Packet, is_kept: bool, listens: bool, added: Vec<TopicFilter>) {
+    fn answer_when_kept(
+        &mut self,
+        key: ConnectionKey,
+        slot: u32,
+        packet: Packet,
+        is_kept: bool,
+        listens: bool,
+        changed: Vec<(TopicFilter, Subscription)>,
+    ) {
         let Some((connection, of)) = self.connections.get(key).zip(self.life(slot)) else { return };
         let generation = connection.generation;
-        let then = Then::Answer(Box::new(Answer { key, generation, of, packet, listens, added }));
+        let then = Then::Answer(Box::new(Answer { key, generation, of, packet, listens, changed }));
         if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
     }
 
@@ -103,16 +114,20 @@ impl Shard {
         }
         let wants_retained = bits & NO_RETAINED == 0 && (bits & RETAINED_IF_NEW == 0 || subscribed == Subscribed::New);
         if let Some(client) = self.clients.get_mut(slot) {
-            client.subscriptions.insert(filter.clone(), subscription);
+            let before = client.subscriptions.insert(filter.clone(), subscription);
             if let Some(session) = client.number {
+                client.unkept.entry(filter.clone()).or_insert((before, 0)).1 += 1;
                 self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription });
             }
             // A shared subscription gets no retained messages: they would go to every member that joins.
             if wants_retained && filter.group().is_none() {
+                if subscribed == Subscribed::Replaced {
+                    client.replays.retain(|replay| replay.filter != *filter);
+                }
                 client.replays.push_back(Replay { filter: filter.clone(), subscription, after: None });
             }
         }
-        Ok(Granted { qos, is_feedback: false, subscribed })
+        Ok(Granted { qos, subscription: Some(subscription) })
     }
 
     /// `$feedback/` is a view of the session's own verdicts: no router knows it, and no right is needed.
@@ -129,7 +144,7 @@ impl Shard {
             return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem));
         }
         client.feedback.push((filter.clone(), qos));
-        Ok(Granted { qos, is_feedback: true, subscribed: Subscribed::Replaced })
+        Ok(Granted { qos, subscription: None })
     }
 
     pub(super) fn unsubscribe(&mut self, key: ConnectionKey, packet: Unsubscribe) {
@@ -149,11 +164,40 @@ impl Shard {
         if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION_EXISTED }
     }
 
+    /// A subscription was kept, or was not and is again what it was when it was last kept.
+    pub(super) fn subscription_answered(&mut self, slot: u32, filter: &TopicFilter, subscription: Subscription, is_kept: bool) {
+        let subscriber = self.subscriber(slot);
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Some((last, count)) = client.unkept.get_mut(filter) else { return };
+        if is_kept {
+            *last = Some(subscription);
+        }
+        let last = *last;
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            client.unkept.remove(filter);
+        }
+        match last {
+            _ if is_kept => {}
+            None => {
+                self.forget_subscription(slot, filter);
+            }
+            Some(last) => {
+                client.replays.retain(|replay| replay.filter != *filter);
+                client.subscriptions.insert(filter.clone(), last);
+                self.shared.router_mut().subscribe(filter, subscriber, last);
+            }
+        }
+    }
+
     /// Takes a subscription back, here, in the router and in the store; tells whether there was one.
     pub(super) fn forget_subscription(&mut self, slot: u32, filter: &TopicFilter) -> bool {
         let subscriber = self.subscriber(slot);
         let Some(client) = self.clients.get_mut(slot) else { return false };
         client.replays.retain(|replay| replay.filter != *filter);
+        if let Some((last, _)) = client.unkept.get_mut(filter) {
+            *last = None;
+        }
         if client.subscriptions.remove(filter).is_none() {
             return false;
         }
@@ -180,29 +224,42 @@ impl Shard {
         }
         let Some(mut replay) = client.replays.pop_front() else { return };
         let granted = replay.subscription.qos;
-        let mut slice = Vec::new();
+        let (mut slice, mut must_wait) = (Vec::<RetainedMessage>::new(), false);
         // A slice ends with its messages or with its work: only the store knows whether more is left.
         let next = {
             let retained = self.shared.retained();
             let next = retained.matching(replay.filter.pattern().as_bytes(), replay.after.as_deref(), SLICE, |message| {
+                must_wait = message.must_wait();
+                if must_wait {
+                    return ControlFlow::Break(());
+                }
                 slice.push(message.clone());
                 ControlFlow::Continue(())
             });
             next.map(<[u8]>::to_vec)
         };
-        if next.is_some() {
+        if must_wait {
+            // It goes on in front of the one that it waits for, and looks again in a moment.
+            if let Some(last) = slice.last() {
+                replay.after = Some(last.envelope.message.topic().to_vec());
+            }
+            client.replays.push_front(replay);
+            self.timers.at(self.now.ms + 1, Timer::Pump(slot, client.generation));
+        } else if next.is_some() {
             replay.after = next;
             client.replays.push_front(replay);
         }
         let unix_ms = self.now.unix_ms;
-        for RetainedMessage { envelope, message } in slice.into_iter().filter(|message| !message.envelope.is_expired(unix_ms)) {
+        for RetainedMessage { envelope, message, .. } in slice.into_iter().filter(|message| !message.envelope.is_expired(unix_ms)) {
             let qos = envelope.qos.min(granted);
             let message = self.keep_retained(slot, &envelope, message, qos);
             self.frames.start();
             // Retained messages that do not fit the window wait with the others; there is at most a slice of them.
             self.deliver(&CrossingTarget { slot, qos, retain: true, message }, &envelope, false);
         }
-        self.continue_replay(slot);
+        if !must_wait {
+            self.continue_replay(slot);
+        }
     }
 
     /// A session that is kept is owed a retained message too: under the number that it has, or another if the session holds it
@@ -229,8 +286,8 @@ impl Shard {
 /// What a filter was granted.
 struct Granted {
     qos: Qos,
-    is_feedback: bool,
-    subscribed: Subscribed,
+    /// `None`: it is feedback.
+    subscription: Option<Subscription>,
 }
 
 fn filter_text(filter: &RequestedFilter) -> &str {

@@ -1,11 +1,17 @@
 //! Refusals and losses: where each of them passes before anybody is told.
 
+use super::timers::Timer;
 use super::{ConnectionKey, CrossingTarget, Shard};
-use crate::feedback::Verdict;
+use crate::feedback::ledger::Unkept;
+use crate::feedback::{Page, Verdict};
 use crate::message::Envelope;
 use crate::store::Record;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::{Kind, Message, Notice, Packet, Qos, Reason, Refusal, TopicName, property};
+
+/// How often at most what is new in the ledger is kept, and how many verdicts then: repetitions come to one record.
+const KEEP_LEDGER_MS: u64 = 100;
+const KEEP_LEDGER_MAX: usize = 1000;
 
 impl Shard {
     /// A refusal of something that came on a connection.
@@ -17,10 +23,30 @@ impl Shard {
             (Some(slot), _) => self.verdict(slot, verdict),
             (None, id) => {
                 tracing::info!(client = %id, peer = %connection.peer.address, packet = %packet, refusal = %verdict.refusal, "refused");
-                if let Some(page) = crate::feedback::Page::of(&connection.principal, id) {
-                    self.ledger.write(page, verdict);
+                if let Some(page) = Page::of(&connection.principal, id) {
+                    self.write_down(page, verdict);
                 }
             }
+        }
+    }
+
+    fn write_down(&mut self, page: Page, verdict: Verdict) {
+        self.ledger.write(page, verdict);
+        if self.ledger.has_unkept() && !self.is_ledger_due {
+            self.is_ledger_due = true;
+            self.timers.at(self.now.ms.max(self.ledger_kept_ms + KEEP_LEDGER_MS), Timer::Ledger);
+        }
+    }
+
+    /// Hands what is new in the ledger to the store. Nobody waits for it: what a crash takes is at most what the last moments said.
+    pub(super) fn keep_ledger(&mut self) {
+        (self.is_ledger_due, self.ledger_kept_ms) = (false, self.now.ms);
+        for Unkept { page, verdict, again } in self.ledger.take_unkept(KEEP_LEDGER_MAX) {
+            self.keeper.keep(Record::Verdict { whose: page.whose(), verdict: verdict.to_bytes().into(), again });
+        }
+        if self.ledger.has_unkept() {
+            self.is_ledger_due = true;
+            self.timers.at(self.now.ms + KEEP_LEDGER_MS, Timer::Ledger);
         }
     }
 
@@ -31,13 +57,13 @@ impl Shard {
             client = %client.id, principal = %client.principal, packet = %verdict.packet,
             topic = verdict.topic.as_deref().unwrap_or_default(), refusal = %verdict.refusal, count = verdict.count, "verdict"
         );
-        let page = crate::feedback::Page::of(&client.principal, &client.id);
+        let page = Page::of(&client.principal, &client.id);
         // Failures of feedback create none: what does not fit the queue is dropped by the queue's own policy.
         if !client.feedback.is_empty() {
             self.tell(slot, &verdict);
         }
         if let Some(page) = page {
-            self.ledger.write(page, verdict);
+            self.write_down(page, verdict);
         }
     }
 
@@ -67,7 +93,7 @@ impl Shard {
     /// What the ledger knows about a session, for one that begins to listen.
     pub(super) fn replay_ledger(&mut self, slot: u32) {
         let Some(client) = self.clients.get(slot) else { return };
-        let Some(page) = crate::feedback::Page::of(&client.principal, &client.id) else { return };
+        let Some(page) = Page::of(&client.principal, &client.id) else { return };
         let verdicts: Vec<Verdict> = self.ledger.read(&page).cloned().collect();
         for verdict in verdicts {
             self.tell(slot, &verdict);

@@ -155,6 +155,8 @@ pub enum Record {
     Verdict {
         whose: Whose,
         verdict: Arc<[u8]>,
+        /// It stands in the place of the last one: the same was said again.
+        again: bool,
     },
 }
 

@@ -61,7 +61,8 @@ fn on_clients() -> impl Strategy<Value = Record> {
         1 => client().prop_map(|client_id| Record::EndTold { client_id }),
         1 => (whose(), message()).prop_map(|(whose, message)| Record::WillArmed { whose, message }),
         1 => client().prop_map(|client_id| Record::WillDisarmed { client_id }),
-        1 => (whose(), any::<[u8; 3]>()).prop_map(|(whose, verdict)| Record::Verdict { whose, verdict: Arc::new(verdict) }),
+        1 => (whose(), any::<[u8; 3]>(), any::<bool>())
+            .prop_map(|(whose, verdict, again)| Record::Verdict { whose, verdict: Arc::new(verdict), again }),
     ]
 }
 

@@ -386,9 +386,24 @@ impl Client {
         self.closed.clone().unwrap()
     }
 
+    /// Leaves, and waits until the broker has heard of it: it closes the connection behind everything else.
     pub fn leave(mut self) {
         self.session.leave(false);
         self.drain();
+        self.read_to_the_end();
+    }
+
+    fn read_to_the_end(&mut self) {
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        while self.stream.read(&mut [0; 4096]).is_ok_and(|len| len > 0) {}
+    }
+
+    /// As [`Client::drop_connection`], and waits until the broker has heard of it.
+    pub fn lose_connection(mut self) -> Parked {
+        self.stream.shutdown(std::net::Shutdown::Write).ok();
+        self.read_to_the_end();
+        self.session.lost();
+        self.session.park()
     }
 
     /// Drops the connection without a word and gives the session's state back.
@@ -427,7 +442,7 @@ pub fn in_every_storage(test: impl Fn(&Storage)) {
     test(&Storage::Memory);
     test(&Storage::Late { turns: 3 });
     let folder = Folder::new();
-    test(&Storage::Engine(Arc::new(DataDir { path: folder.0.clone() })));
+    test(&Storage::Engine(Arc::new(DataDir { path: folder.0.clone(), salvage: false })));
 }
 
 /// Each way, one and three shards, and whatever keeps what is owed.

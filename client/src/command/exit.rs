@@ -1,4 +1,4 @@
-//! Exit states, and the failures that lead to them.
+//! Exit statuses, and the failures that lead to them.
 
 use crate::error::{Error, Misbehaved, NotAvailable, PublishError, RequestError, Step};
 use crate::store::StoreError;
@@ -6,7 +6,7 @@ use candor_protocol::packet::{Reason, Refusal};
 use std::fmt;
 use std::process::ExitCode;
 
-/// The exit states of both binaries.
+/// The exit statuses of binaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -21,7 +21,7 @@ pub enum Exit {
 }
 
 /// As `--help` prints them.
-pub(super) const TABLE: &str = "Exit states:
+pub(super) const TABLE: &str = "Exit status:
   0  done
   1  another failure
   2  wrong usage

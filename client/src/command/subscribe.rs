@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
         arg("topic", "FILTER").short('t').required(true).action(ArgAction::Append).help("A topic filter; may be repeated"),
         arg("qos", "QOS").short('q').value_parser(values::qos).default_value("0").help("The highest QoS: 0, 1 or 2"),
         arg("count", "COUNT").short('C').value_parser(value_parser!(u64).range(1..)).help("Leave after so many messages"),
-        arg("timeout", "SECONDS").short('W').value_parser(value_parser!(u64).range(1..)).help("Leave after so long, with exit state 7"),
+        arg("timeout", "SECONDS").short('W').value_parser(value_parser!(u64).range(1..)).help("Leave after so long, with exit status 7"),
         set("verbose").short('v').help("The topic before each payload"),
         set("no-eol").short('N').help("No end of line behind a payload"),
         set("no-retained").short('R').help("No retained messages"),

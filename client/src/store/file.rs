@@ -69,8 +69,19 @@ fn failed(path: &Path, what: &'static str) -> impl Fn(io::Error) -> StoreError {
     move |error| StoreError::Io { file: path.to_owned(), what, cause: error.to_string() }
 }
 
+/// A device or a folder cannot be a store, and a store is put in the place of the file.
+fn check_is_a_file(path: &Path) -> Result<(), StoreError> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(StoreError::Io { file: path.to_owned(), what: "use", cause: "it is no ordinary file".to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The lock stands beside the file, which gets another inode each time it is written anew.
 fn lock(path: &Path) -> Result<File, StoreError> {
+    check_is_a_file(path)?;
     let lock = OpenOptions::new().write(true).create(true).truncate(false).open(beside(path, ".lock"));
     let lock = lock.map_err(failed(path, "lock"))?;
     match lock.try_lock() {

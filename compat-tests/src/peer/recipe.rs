@@ -102,7 +102,7 @@ pub fn recipe(name: &str) -> Checked<&'static Recipe> {
 
 /// Our own, built by cargo so that it is never an old one; `$CANDOR_BROKER` names another binary.
 fn candor(site: &Site<'_>) -> Result<Command, Unavailable> {
-    let mut command = Command::new(own_broker()?);
+    let mut command = Command::new(candor_broker()?);
     for (transport, port) in site.ports {
         command.arg("--listen").arg(format!("{}://127.0.0.1:{port}", transport.scheme()));
     }
@@ -200,7 +200,7 @@ fn configured(site: &Site<'_>, name: &str, text: &str) -> Result<PathBuf, Unavai
 }
 
 /// The path of `candor-broker`: built once in each run of this program.
-fn own_broker() -> Result<PathBuf, Unavailable> {
+pub fn candor_broker() -> Result<PathBuf, Unavailable> {
     static BUILT: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     if let Some(given) = std::env::var_os("CANDOR_BROKER") {
         return Ok(given.into());

@@ -56,6 +56,8 @@ pub struct InFlight {
     pub stage: Stage,
     /// Its place in the count of first transmissions; `None`: it was not counted.
     pub number: Option<u64>,
+    /// It was sent before the count began: the peer may hold it under its identifier, whatever the count says.
+    pub is_older: bool,
     /// Boxed, so that the ring of identifiers stays small.
     pub delivery: Box<Delivery>,
     /// What PUBREC said beyond success: it is the outcome once PUBCOMP has come.
@@ -140,7 +142,7 @@ impl Outbound {
         self.slots.resize(distance as usize, Slot::Free);
         let stage = Stage::Waiting(if received { Again::Release } else { Again::Publish });
         let number = number.filter(|number| self.sent.is_some_and(|sent| *number <= sent));
-        self.push(Slot::Message(InFlight { token, stage, number, delivery: Box::new(delivery), committed: None }));
+        self.push(Slot::Message(InFlight { token, stage, number, is_older: false, delivery: Box::new(delivery), committed: None }));
         self.waiting += 1;
         true
     }
@@ -182,7 +184,14 @@ impl Outbound {
     pub fn start(&mut self, delivery: Delivery, token: Token) -> PacketId {
         self.open += 1;
         let number = self.count();
-        self.push(Slot::Message(InFlight { token, stage: Stage::Published, number, delivery: Box::new(delivery), committed: None }))
+        self.push(Slot::Message(InFlight {
+            token,
+            stage: Stage::Published,
+            number,
+            is_older: false,
+            delivery: Box::new(delivery),
+            committed: None,
+        }))
     }
 
     fn count(&mut self) -> Option<u64> {
@@ -328,6 +337,7 @@ impl Outbound {
         // What comes without a number, on the first connection of a count, is counted by both ends as it goes.
         if message.stage == Stage::Published && message.number.is_none() && counted.is_some() {
             (message.number, self.sent) = (counted, counted);
+            message.is_older = again == Stage::Waiting(Again::Publish);
         }
         Some((id, again != Stage::Waiting(Again::New), message))
     }
@@ -358,7 +368,7 @@ impl Outbound {
         // In a ring that is full there is no other identifier; this one is as good, since the peer never saw it.
         let is_full = self.slots.len() >= IDS as usize;
         let Some(message) = self.get_mut(id) else { return };
-        (message.stage, message.number) = (Stage::Waiting(Again::New), None);
+        (message.stage, message.number, message.is_older) = (Stage::Waiting(Again::New), None, false);
         if !is_full && let Some(slot) = self.free(id) {
             self.push(slot);
         }

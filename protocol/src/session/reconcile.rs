@@ -3,6 +3,7 @@
 //! | the message, by its number | the peer lists it | what follows |
 //! | --- | --- | --- |
 //! | above the count received | it may not | as new: another identifier, no DUP, a new number |
+//! | above it, first sent before the count began | it may not | as a plain resumption has it, with a new number |
 //! | within it | open | PUBLISH again, with DUP and its identifier |
 //! | within it, QoS 2 | with a reason below 0x80 | PUBREC has come: recorded, then PUBREL |
 //! | within it | with any other reason | settled with that reason |
@@ -20,6 +21,8 @@ use crate::packet::{Reason, Refusal};
 /// What becomes of one message.
 enum Fate {
     New,
+    /// Its repetition never arrived; what it repeats may have.
+    Older,
     Again,
     Received(Reason),
     Settled(Outcome),
@@ -67,6 +70,7 @@ impl Outbound {
     fn meet(&mut self, id: PacketId, fate: Fate) -> Option<Output> {
         match fate {
             Fate::New => self.renew(id),
+            Fate::Older => self.get_mut(id)?.number = None,
             Fate::Again => {}
             Fate::Received(reason) => {
                 self.is_received_early(id);
@@ -98,7 +102,11 @@ fn fate(message: &InFlight, held: &Held) -> Result<Option<Fate>, Refusal> {
     let is_released = message.stage == Stage::Waiting(Again::Release);
     let place = format!("unfinished: {number}");
     if number > held.received {
-        return if is_released { Err(lie("a message is not held that was acknowledged", "received")) } else { Ok(Some(Fate::New)) };
+        return match (is_released, message.is_older) {
+            (true, _) => Err(lie("a message is not held that was acknowledged", "received")),
+            (_, true) => Ok(Some(Fate::Older)),
+            _ => Ok(Some(Fate::New)),
+        };
     }
     let with = |reason: Reason| Outcome { reason: reason.known_or_class(), ..Outcome::accepted() };
     Ok(Some(match (message.delivery.qos, held.unfinished.get(&number)) {
@@ -119,4 +127,33 @@ fn fate(message: &InFlight, held: &Held) -> Result<Option<Fate>, Refusal> {
         (Qos::ExactlyOnce, None) => Fate::Settled(message.committed.as_deref().cloned().unwrap_or_else(Outcome::accepted)),
         (_, None) => Fate::Settled(Outcome::accepted()),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::dictionary::Dictionary;
+    use crate::packet::Message;
+    use crate::session::outbound::{Delivery, Restored};
+
+    #[test]
+    fn a_repetition_that_never_arrived_keeps_its_identifier_since_what_it_repeats_may_have_arrived() {
+        let delivery =
+            Delivery { message: Message::publish("a", "x").unwrap(), qos: Qos::ExactlyOnce, retain: false, hop: Dictionary::EMPTY };
+        let id = PacketId::new(7).unwrap();
+        let restored = Restored { id, token: 1, delivery: delivery.clone(), received: false, number: None };
+        let mut outbound = Outbound::restore([restored], None).unwrap();
+        outbound.set_window(10);
+        outbound.begin_count(true);
+        // The first connection of the count: it is repeated and counted, a new one goes behind it, and neither arrives.
+        assert_eq!(outbound.resend().map(|(id, dup, message)| (id, dup, message.number)), Some((id, true, Some(1))));
+        outbound.start(delivery, 2);
+        outbound.disconnect();
+        outbound.reconcile(&Held { mark: crate::session::Mark([0; 8]), received: 0, unfinished: Default::default() }).unwrap();
+        let mut again = Vec::new();
+        while let Some((id, dup, message)) = outbound.resend() {
+            again.push((id.value(), dup, message.token, message.number));
+        }
+        assert_eq!(again, [(7, true, 1, Some(1)), (9, false, 2, Some(2))]);
+    }
 }

@@ -42,7 +42,7 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Option<Stored> {
         Record::Dropped { reason, .. } => out.push(reason.0),
         Record::RetainedCleared { topic, .. } => put_bytes(out, topic),
         Record::WillArmed { whose, .. } => put_whose(out, whose),
-        Record::Verdict { whose, verdict } => {
+        Record::Verdict { whose, verdict, .. } => {
             put_whose(out, whose);
             put_bytes(out, verdict);
         }
@@ -78,7 +78,7 @@ fn head(record: &Record) -> (u8, [Option<u64>; 3]) {
         Record::RetainedCleared { version, .. } => (19, [Some(*version), None, None]),
         Record::WillArmed { message, .. } => (20, [Some(message.0), None, None]),
         Record::WillDisarmed { .. } => (21, [None; 3]),
-        Record::Verdict { .. } => (22, [None; 3]),
+        Record::Verdict { again, .. } => (22 + u8::from(*again), [None; 3]),
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) fn decode(tag: u8, cursor: &mut Cursor<'_>) -> Result<(Record, Option
         19 => Record::RetainedCleared { version: cursor.number()?, topic: cursor.bytes()?.into() },
         20 => Record::WillArmed { message: MessageNumber(cursor.number()?), whose: whose(cursor)? },
         21 => Record::WillDisarmed { client_id: cursor.text()? },
-        22 => Record::Verdict { whose: whose(cursor)?, verdict: cursor.bytes()?.into() },
+        22 | 23 => Record::Verdict { whose: whose(cursor)?, verdict: cursor.bytes()?.into(), again: tag == 23 },
         _ => return Err(Bad("a record of an unknown kind")),
     };
     Ok((record, None))

@@ -202,7 +202,7 @@ fn note_missing(files: &impl Files, recovery: &mut Recovery, image: &Image, miss
 
 fn refusal(damage: &StoreError, damages: usize) -> StoreError {
     let advice = format!(
-        "{damages} damaged places were found; restore the directory from a copy, or start once with salvage, which keeps what can be read"
+        "{damages} damaged places were found; restore the directory from a copy, or start once with --salvage, which keeps what can be read"
     );
     match damage.clone() {
         StoreError::Damaged { file, offset, what } => StoreError::Damaged { file, offset, what: format!("{what}; {advice}") },

@@ -39,7 +39,12 @@ impl State {
             }
             Record::WillArmed { whose, message } if self.is_known(*message) => self.arm(whose, *message),
             Record::WillDisarmed { client_id } => self.disarm(client_id),
-            Record::Verdict { whose, verdict } => self.add_verdict(whose, verdict),
+            Record::Verdict { whose, verdict, again } => {
+                if *again {
+                    self.take_last_verdict(whose);
+                }
+                self.add_verdict(whose, verdict);
+            }
             Record::EndTold { client_id } => self.forget_end(client_id),
             Record::SessionBegun { session, client_id, principal, incarnation } => {
                 self.begin(*session, KeptSession::new(client_id, principal, *incarnation));

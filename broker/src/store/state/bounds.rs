@@ -41,6 +41,12 @@ impl State {
         page.push_back(Arc::clone(verdict));
     }
 
+    pub(super) fn take_last_verdict(&mut self, whose: &Whose) {
+        if let Some(last) = self.verdicts.get_mut(whose).and_then(|page| page.pop_back()) {
+            self.weight -= Self::verdict_weight(&last);
+        }
+    }
+
     pub(super) fn remember_end(&mut self, client_id: &Arc<str>, why: SessionState, unix_ms: u64) {
         if self.ended.insert(Arc::clone(client_id), (why, unix_ms)).is_none() {
             self.weight += Self::ended_weight(client_id);

@@ -11,16 +11,16 @@ impl KeptSession {
         self.owed.push_back(OwedMessage { message, qos, retain, progress: Progress::Waiting, redelivery_count: 0 });
     }
 
-    /// Behind what was sent, before what waits.
+    /// Behind what was sent, before what waits: also where it goes once more, under another identifier, so that identifiers stand in
+    /// the order in which they were given out.
     pub(super) fn sent(&mut self, message: MessageNumber, id: PacketId) {
         let Some(at) = self.find(message, |progress| !matches!(progress, Progress::Received(_))) else { return };
-        if self.owed[at].progress == Progress::Waiting
-            && let Some(owed) = self.owed.remove(at)
-        {
+        if self.owed[at].progress == Progress::Sent(id) {
+            return;
+        }
+        if let Some(owed) = self.owed.remove(at) {
             let place = self.sent_len();
             self.owed.insert(place, OwedMessage { progress: Progress::Sent(id), ..owed });
-        } else {
-            self.owed[at].progress = Progress::Sent(id);
         }
     }
 

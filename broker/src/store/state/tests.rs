@@ -1,6 +1,9 @@
 use super::*;
-use crate::store::record::{Record, Whose};
+use crate::message::Envelope;
+use crate::store::record::{Owed, Record, Whose};
 use crate::store::samples::histories;
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::{Message, PacketId, Qos};
 use candor_protocol::session::SessionState;
 use proptest::prelude::*;
 
@@ -64,7 +67,7 @@ fn what_clients_leave_behind_is_bounded() {
     for n in 0..PAGES_MAX as u64 + 50 {
         let client_id: Arc<str> = format!("client-{n}").into();
         let whose = Whose { principal: "p".into(), client_id };
-        state.apply(&Record::Verdict { whose, verdict: Arc::from(*b"v") });
+        state.apply(&Record::Verdict { whose, verdict: Arc::from(*b"v"), again: false });
     }
     for version in 1..=CLEARED_MAX as u64 + 50 {
         state.apply(&Record::RetainedCleared { topic: format!("topic/{version}").as_bytes().into(), version });
@@ -81,4 +84,25 @@ fn what_clients_leave_behind_is_bounded() {
     state.forget_all_cleared();
     assert!(state.retained.is_empty());
     assert_eq!(state.weight(), state.weigh());
+}
+
+#[test]
+fn identifiers_stand_in_the_order_in_which_they_were_given_out() {
+    let session = SessionNumber(1);
+    let begun = Record::SessionBegun { session, client_id: "c".into(), principal: "p".into(), incarnation: 1 };
+    let mut state = State::default();
+    state.apply(&begun);
+    let owed = || vec![Owed { session, qos: Qos::ExactlyOnce, retain: false }];
+    for n in 1..=3 {
+        let message = Message::publish("a", "x").unwrap();
+        let (qos, hop) = (Qos::ExactlyOnce, Dictionary::EMPTY);
+        let envelope = Envelope { message, qos, retain: false, expires_at_ms: None, stamps: None, hop };
+        state.apply(&Record::Message { message: MessageNumber(n), envelope, owed: owed() });
+    }
+    for (message, id) in [(1, 1), (2, 2), (1, 3), (3, 4)] {
+        state.apply(&Record::Sent { session, message: MessageNumber(message), id: PacketId::new(id).unwrap() });
+    }
+    let stands: Vec<(u64, Progress)> = state.sessions[&session].owed.iter().map(|owed| (owed.message.0, owed.progress)).collect();
+    let sent = |id| Progress::Sent(PacketId::new(id).unwrap());
+    assert_eq!(stands, [(2, sent(2)), (1, sent(3)), (3, sent(4))]);
 }

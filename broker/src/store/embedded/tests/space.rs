@@ -77,7 +77,9 @@ fn many_restarts_leave_few_files() {
         let mut engine = open(&disk).unwrap();
         if turn % 3 == 0 {
             let whose = crate::store::record::Whose { principal: "p".into(), client_id: "c".into() };
-            engine.keep(&[Batch { shard: 0, turn, records: vec![Record::Verdict { whose, verdict: [1; 3].into() }] }]).unwrap();
+            engine
+                .keep(&[Batch { shard: 0, turn, records: vec![Record::Verdict { whose, verdict: [1; 3].into(), again: false }] }])
+                .unwrap();
         }
         tidy(&mut engine).unwrap();
     }

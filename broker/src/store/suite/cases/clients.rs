@@ -31,12 +31,17 @@ pub(super) fn ends(desk: &mut Desk) {
 }
 
 pub(super) fn verdicts(desk: &mut Desk) {
-    let verdict = |client_id, n: usize| Record::Verdict { whose: whose(client_id), verdict: Arc::from(format!("verdict {n}").as_bytes()) };
-    desk.keep([verdict("d", 0)]);
+    let verdict = |client_id, n: usize, again| {
+        let verdict = Arc::from(format!("verdict {n}").as_bytes());
+        Record::Verdict { whose: whose(client_id), verdict, again }
+    };
+    desk.keep([verdict("d", 0, false), verdict("d", 1, false)]);
+    desk.keep([verdict("d", 2, true)]);
     for n in 0..VERDICTS_MAX + 3 {
-        desk.keep([verdict("c", n)]);
+        desk.keep([verdict("c", n, false)]);
     }
     let page = &desk.state().verdicts[&whose("c")];
     assert_eq!((page.len(), &*page[0]), (VERDICTS_MAX, b"verdict 3".as_slice()));
-    assert_eq!(desk.state().verdicts[&whose("d")].len(), 1);
+    let page = &desk.state().verdicts[&whose("d")];
+    assert_eq!((page.len(), &*page[1]), (2, b"verdict 2".as_slice()), "the last one was said again");
 }

@@ -1,0 +1,131 @@
+//! The end of a connection, and of a session.
+
+use super::roll::Room;
+use super::timers::Timer;
+use super::{ConnectionKey, Shard};
+use crate::store::Record;
+use bytes::BytesMut;
+use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry, Will};
+use candor_protocol::session::{Cause, SessionState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Shard {
+    /// A session's connection ended: keep the session, or end it, and publish its will.
+    pub(super) fn session_closed(&mut self, key: ConnectionKey, cause: Cause, will: Option<Box<Will>>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.is_closing = true;
+        connection.has_peer_left = matches!(cause, Cause::PeerLeft { .. });
+        connection.held = BytesMut::new();
+        let client = connection.client.take();
+        let terms = connection.session.terms();
+        let (agreed_expiry_s, was_extended) = (terms.session_expiry_s, terms.dialect.is_extended());
+        let parked = connection.session.take_parked();
+        tracing::debug!(client = %connection.client_id, peer = %connection.peer.address, cause = ?cause, "disconnected");
+        let malformed = match &cause {
+            Cause::Malformed(error) => Some((error.reason(), error.to_string())),
+            Cause::Refused(refusal) if refusal.reason == Reason::PROTOCOL_ERROR => Some((refusal.reason, refusal.to_string())),
+            _ => None,
+        };
+        if let Some((reason, title)) = malformed {
+            let refusal = Refusal::new(reason, Problem::titled(title).retry(Retry::Never));
+            self.count_refusal(key, Kind::Disconnect, &refusal, None);
+            if let Some(slot) = client {
+                let verdict = crate::feedback::Verdict::new(self.now.unix_ms, Kind::Disconnect, refusal, None);
+                self.verdict(slot, verdict);
+            } else {
+                self.verdict_on_connection(key, Kind::Connect, &refusal, None);
+            }
+        }
+        self.touch(key);
+        let Some(slot) = client else { return };
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let (rights, principal) = (Arc::clone(&client.rights), Arc::clone(&client.principal));
+        client.connection = None;
+        client.replays.clear();
+        // Feedback is a view of a connection; the ledger keeps what happens meanwhile.
+        client.feedback.clear();
+        client.unsent = 0;
+        // Where the connection was not accepted yet, the session stays what it was before.
+        if client.parked.is_none() {
+            client.parked = Some(Box::new(parked));
+            client.expiry_s = agreed_expiry_s;
+        }
+        let (expiry_s, id) = (client.expiry_s, Arc::clone(&client.id));
+        if std::mem::take(&mut client.has_will) {
+            self.keeper.keep(Record::WillDisarmed { client_id: id });
+        }
+        if expiry_s == 0 {
+            self.end_session(slot, SessionState::New);
+        } else {
+            self.set_available(slot, false);
+            self.keep_session(slot, expiry_s, was_extended);
+            self.unload(slot);
+            self.count_queue(slot);
+            self.note_room(slot);
+        }
+        if let Some(will) = will {
+            self.publish_will(&will, &*rights, principal);
+        }
+    }
+
+    pub(super) fn keep_session(&mut self, slot: u32, expiry_s: u32, was_extended: bool) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if let Some(session) = client.number {
+            let expires_at_ms = (expiry_s != u32::MAX).then(|| self.now.unix_ms.saturating_add(1000 * u64::from(expiry_s)));
+            self.keeper.keep(Record::SessionParked { session, expires_at_ms, was_extended });
+        }
+        if expiry_s != u32::MAX {
+            let at_ms = self.now.ms.saturating_add(1000 * u64::from(expiry_s));
+            client.expires_at_ms = Some(at_ms);
+            self.timers.at(at_ms, Timer::Session(slot, client.generation));
+        }
+    }
+
+    pub(super) fn session_due(&mut self, slot: u32, generation: u64) {
+        let Some(client) = self.clients.get(slot) else { return };
+        if client.generation != generation || client.expires_at_ms.is_none_or(|at_ms| at_ms > self.now.ms) {
+            return;
+        }
+        let id = Arc::clone(&client.id);
+        tracing::info!(client = %id, waiting = client.queue.len(), "session expired");
+        self.end_session(slot, SessionState::Expired);
+        self.ended.note(id, SessionState::Expired);
+    }
+
+    /// Forgets a session and everything that was kept for it.
+    pub(super) fn end_session(&mut self, slot: u32, why: SessionState) {
+        let Some(client) = self.clients.remove(slot, self.now.ms) else { return };
+        self.account.release(client.counted_bytes);
+        self.directory.remove(&client.id);
+        if let Some(session) = client.number {
+            self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
+        }
+        if let Some(roll) = self.shared.roll(self.index) {
+            self.has_room |= roll.room(slot) > Room::Free;
+            roll.clear(slot);
+        }
+        if client.subscriptions.is_empty() {
+            return;
+        }
+        let subscriber = self.subscriber(slot);
+        let shared = Arc::clone(&self.shared);
+        let mut router = shared.router_mut();
+        client.subscriptions.keys().for_each(|filter| {
+            router.unsubscribe(filter, subscriber);
+        });
+    }
+
+    /// Tells shared groups whether a member can be handed messages at once.
+    pub(super) fn set_available(&mut self, slot: u32, available: bool) {
+        let subscriber = self.subscriber(slot);
+        let Some(client) = self.clients.get(slot) else { return };
+        if client.subscriptions.keys().any(|filter| filter.group().is_some()) {
+            let router = self.shared.router();
+            for filter in client.subscriptions.keys().filter(|filter| filter.group().is_some()) {
+                router.shared.set_available(filter, subscriber, available);
+            }
+        }
+    }
+}

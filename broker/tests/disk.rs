@@ -1,0 +1,204 @@
+//! The real process on a disk that is full, read-only, somebody else's or damaged: it says what is wrong, refuses what it cannot keep,
+//! and loses nothing that it acknowledged.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::{Durability, Notice, Profile, Qos, Reason, property};
+use candor_protocol::session::Parked;
+use candor_protocol::sim::Way;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use support::{Client, Folder, stored_everywhere};
+
+fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_candor-broker"));
+    command.args(["--listen", "mqtt://127.0.0.1:0", "--threads", "2", "--data-dir"]).arg(data_dir);
+    command
+}
+
+/// A broker in a process of its own, killed at the end.
+struct Process(Child, String);
+
+impl Process {
+    fn start(data_dir: &Path) -> Self {
+        let mut child = command(data_dir).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening mqtt://").expect("the broker listens").to_owned();
+        Self(child, address)
+    }
+
+    fn resume(&self, way: Way, id: &str, parked: Parked) -> Client {
+        Client::resume(&self.1, stored_everywhere(way, id), parked)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Why a broker does not start.
+fn why_not(data_dir: &Path) -> String {
+    let Output { status, stderr, .. } = command(data_dir).output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert!(!status.success(), "{said}");
+    said
+}
+
+/// A small file system in memory, where this process may mount one.
+struct Mount(Folder);
+
+impl Mount {
+    fn new(options: &str) -> Option<Self> {
+        let folder = Folder::new();
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&folder.0).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        println!("skipped: only root may mount a small file system here");
+        None
+    }
+
+    fn remount(&self, options: &str) {
+        let mounted = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0.0).status().unwrap();
+        assert!(mounted.success());
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0.0).status();
+    }
+}
+
+/// What a notice says of the profile in force.
+fn promised(notice: &Notice) -> Durability {
+    assert_eq!(notice.reason, Reason::PROFILE_CHANGED);
+    Profile::of_dictionary(&notice.dictionary.value::<Dictionary>(property::PROFILE).unwrap()).durability
+}
+
+#[test]
+fn a_full_disk_is_refused_with_its_reason_told_to_all_and_mended_without_a_restart() {
+    let Some(mount) = Mount::new("size=256k") else { return };
+    let data_dir = mount.0.0.join("data");
+    let process = Process::start(&data_dir);
+    let mut sleeper = process.resume(Way::Plain, "sleeper", Parked::default());
+    sleeper.subscribe("owed/#", Qos::ExactlyOnce);
+    let asleep = sleeper.drop_connection();
+    let mut observer = process.resume(Way::Offer, "observer", Parked::default());
+    let mut publisher = process.resume(Way::Extended, "publisher", Parked::default());
+    let mut acknowledged = Vec::new();
+    let message = |n: usize| format!("{n:04000}");
+    let refusal = (0..1000).find_map(|n| {
+        let outcome = publisher.publish("owed/a", &message(n), Qos::ALL[1 + n % 2]).unwrap();
+        if !outcome.reason.is_error() {
+            acknowledged.push(n);
+        }
+        outcome.refusal()
+    });
+    let refusal = refusal.expect("256 KiB are full at last");
+    println!("publisher, after {} messages: {refusal:?}", acknowledged.len());
+    assert_eq!((refusal.reason, refusal.problem.rule.as_deref()), (Reason::STORAGE_FAILED, Some("store")));
+    for client in [&mut observer, &mut publisher] {
+        client.until(|client| !client.notices.is_empty());
+        println!("notice: {:?}", client.notices[0]);
+        assert_eq!(promised(&client.notices[0]), Durability::None);
+    }
+    let mut plain = Client::resume(&process.1, Way::Plain.settings("plain"), Parked::default());
+    plain.start_publish("owed/a", &message(9999), Qos::AtLeastOnce, false);
+    println!("plain publisher: {:?}", plain.expect_close());
+    assert!(plain.settled.is_empty(), "no success for what is not kept");
+    mount.remount("size=16m");
+    while publisher.publish("owed/a", &message(5000), Qos::AtLeastOnce).unwrap().refusal().is_some() {}
+    observer.until(|client| client.notices.len() == 2);
+    println!("notice: {:?}", observer.notices[1]);
+    assert_eq!(promised(&observer.notices[1]), Durability::Disk);
+    drop(process);
+    let inspected = Command::new(env!("CARGO_BIN_EXE_candor-broker")).args(["inspect", "--data-dir"]).arg(&data_dir).output().unwrap();
+    println!("{}", String::from_utf8_lossy(&inspected.stdout));
+    assert!(inspected.status.success());
+    let process = Process::start(&data_dir);
+    let mut sleeper = process.resume(Way::Plain, "sleeper", asleep);
+    let expected: Vec<String> = acknowledged.into_iter().chain([5000]).map(|n| format!("owed/a {}", message(n))).collect();
+    assert!(sleeper.expect(expected.len()) == expected, "all that was acknowledged comes, in its order, and nothing else before its end");
+    sleeper.expect_nothing();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let Some(mount) = Mount::new("size=1m") else { return };
+    let data_dir = mount.0.0.join("data");
+    drop(Process::start(&data_dir));
+    mount.remount("ro");
+    let said = why_not(&data_dir);
+    assert!(said.contains(&*data_dir.to_string_lossy()) && said.contains("Read-only"), "{said}");
+    let said = why_not(&mount.0.0.join("new"));
+    assert!(said.contains("new") && said.contains("Read-only"), "{said}");
+}
+
+#[test]
+fn what_is_no_directory_or_somebody_elses_is_named_and_left_alone() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let file = folder.0.join("novel.txt");
+    std::fs::write(&file, "It was a dark and stormy night").unwrap();
+    for (data_dir, expected) in [(&file, "novel.txt"), (&folder.0, "not a file of this broker")] {
+        let said = why_not(data_dir);
+        assert!(said.contains(expected) && said.contains("novel.txt"), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "It was a dark and stormy night");
+}
+
+/// The segments of a broker that owes something, oldest first.
+fn segments(data_dir: &Path) -> Vec<std::path::PathBuf> {
+    {
+        let process = Process::start(data_dir);
+        process.resume(Way::Plain, "sleeper", Parked::default()).subscribe("owed/#", Qos::AtLeastOnce);
+        let mut publisher = process.resume(Way::Plain, "publisher", Parked::default());
+        for n in 0..20 {
+            publisher.publish("owed/a", &n.to_string(), Qos::AtLeastOnce);
+        }
+    }
+    // The next start begins a segment, which says how far the one before it is good.
+    drop(Process::start(data_dir));
+    let mut segments: Vec<_> = std::fs::read_dir(data_dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    segments.sort();
+    assert!(segments.len() > 1, "{segments:?}");
+    segments
+}
+
+#[test]
+fn a_segment_that_was_flipped_cut_or_written_by_a_newer_broker_refuses_the_start_by_name() {
+    type Wrong = fn(&mut Vec<u8>);
+    let wrongs: [(&str, Wrong); 3] = [
+        ("damaged at byte", |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x10;
+        }),
+        ("damaged at byte", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("newer", |bytes| {
+            bytes[8] = 9;
+            let sum = crc32fast::hash(&bytes[..60]);
+            bytes[60..64].copy_from_slice(&sum.to_le_bytes());
+        }),
+    ];
+    for (expected, wrong) in wrongs {
+        let folder = Folder::new();
+        let segments = segments(&folder.0);
+        let mut bytes = std::fs::read(&segments[0]).unwrap();
+        wrong(&mut bytes);
+        std::fs::write(&segments[0], &bytes).unwrap();
+        let said = why_not(&folder.0);
+        println!("{said}");
+        assert!(said.contains(expected) && said.contains(&*segments[0].to_string_lossy()), "{said}");
+        assert_eq!(std::fs::read(&segments[0]).unwrap(), bytes, "nothing was changed");
+    }
+}

@@ -1,0 +1,18 @@
+//! The promise of `disk`, put to the test: a real broker is killed again and again while clients publish and receive, and a ledger that
+//! knows nothing of it says what was lost, doubled, out of order or forgotten.
+//!
+//! | what | where |
+//! | --- | --- |
+//! | what was acknowledged, what arrived, and what is wrong with it | [`ledger`] |
+//! | a client without a socket | [`actor`] |
+//! | its socket | [`socket`] |
+//! | a run: kills at moments that follow from a seed | [`run`] |
+//!
+//! The broker's own simulation (`broker/tests/simulation`) uses the same ledger and clients on a disk that loses power.
+
+pub mod actor;
+pub mod ledger;
+pub mod run;
+pub mod socket;
+
+pub use run::{Plan, run};
