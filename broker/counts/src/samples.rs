@@ -11,6 +11,13 @@ use candor_protocol::packet::{Message, Packet, PacketId, Publish, Qos, TopicFilt
 
 /// The topic of every sample message.
 pub const TOPIC: &str = "site/7/device/42/temperature";
+/// A hundred topics, no two the same.
+pub fn topics() -> &'static [String] {
+    static TOPICS: std::sync::LazyLock<Vec<String>> =
+        std::sync::LazyLock::new(|| (0..100).map(|n| format!("site/{}/device/{n}/temperature", n % 97)).collect());
+    &TOPICS
+}
+
 /// Bytes of its payload.
 pub const PAYLOAD_LEN: usize = 64;
 

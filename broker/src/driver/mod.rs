@@ -93,7 +93,7 @@ pub struct Core {
     /// The buffer that sockets are read into, one after the other.
     read_buffer: BytesMut,
     touched: Vec<ConnectionKey>,
-    /// Connections were not read after the last turn.
+    /// Since connections were last woken, some were not read.
     was_held_back: bool,
     is_stopping: bool,
 }

@@ -118,6 +118,8 @@ impl Core {
             self.wake_turn();
         }
         if is_held_back {
+            // It may end before a turn sees that it began: what waits for a wake says so itself.
+            self.was_held_back = true;
             return Poll::Pending;
         }
         loop {

@@ -106,7 +106,8 @@ impl Core {
         }
         self.mesh.poll_send(cx);
         let is_held_back = self.is_held_back();
-        if std::mem::replace(&mut self.was_held_back, is_held_back) && !is_held_back {
+        self.was_held_back |= is_held_back;
+        if !is_held_back && std::mem::take(&mut self.was_held_back) {
             self.sockets.iter().flatten().filter_map(|socket| socket.waker.as_ref()).for_each(std::task::Waker::wake_by_ref);
         }
         self.is_turn_open = false;
