@@ -127,6 +127,10 @@ impl Shard {
             self.go_on(then, reached);
         }
         self.is_releasing = false;
+        while let Some(key) = self.ready.pop() {
+            self.read_held(key);
+            self.release();
+        }
     }
 
     #[inline]

@@ -155,6 +155,8 @@ pub struct Shard {
     more: Vec<u32>,
     keeper: Keeper<Then>,
     is_releasing: bool,
+    /// Connections that were accepted: what they have sent meanwhile is to be read.
+    ready: Vec<ConnectionKey>,
     /// The connection whose bytes are being read.
     reading: Option<ConnectionKey>,
     /// Steps that could not be kept, and are when anything can.
@@ -219,6 +221,7 @@ impl Shard {
             more: Vec::new(),
             keeper,
             is_releasing: false,
+            ready: Vec::new(),
             reading: None,
             stalled: Vec::new(),
             held: Vec::new(),
