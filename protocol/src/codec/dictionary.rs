@@ -290,16 +290,16 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// The head of a CBOR item.
-struct Head {
-    major: u8,
+pub(crate) struct Head {
+    pub(crate) major: u8,
     /// The low five bits of the first byte.
     info: u8,
-    argument: u64,
+    pub(crate) argument: u64,
     /// How many bytes the head has.
-    len: usize,
+    pub(crate) len: usize,
 }
 
-fn head(bytes: &[u8]) -> Result<Head, BadDictionary> {
+pub(crate) fn head(bytes: &[u8]) -> Result<Head, BadDictionary> {
     let &first = bytes.first().ok_or(BadDictionary::Truncated)?;
     let (major, info) = (first >> 5, first & 0x1F);
     let (argument, len) = match info {
@@ -398,7 +398,7 @@ fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
 }
 
 /// The head of an item, in its shortest form; that of a float or simple value is judged by its value.
-fn shortest_head(bytes: &[u8]) -> Result<Head, BadDictionary> {
+pub(crate) fn shortest_head(bytes: &[u8]) -> Result<Head, BadDictionary> {
     let head = head(bytes)?;
     if head.major != 7 && head.argument < least(head.info) { Err(BadDictionary::NotShortest) } else { Ok(head) }
 }
@@ -523,25 +523,28 @@ fn skip(bytes: &[u8]) -> Option<usize> {
     Some(at)
 }
 
+/// The most bytes of a head.
+pub(crate) const HEAD_LEN_MAX: usize = 9;
+
+/// The head of an item in its shortest form, and how many bytes that has.
+pub(crate) fn head_bytes(major: u8, argument: u64) -> ([u8; HEAD_LEN_MAX], usize) {
+    let mut bytes = [0; HEAD_LEN_MAX];
+    let (info, len) = match argument {
+        0..=23 => (argument as u8, 0),
+        24..=0xFF => (24, 1),
+        0x100..=0xFFFF => (25, 2),
+        0x1_0000..=0xFFFF_FFFF => (26, 4),
+        _ => (27, 8),
+    };
+    bytes[0] = major << 5 | info;
+    bytes[1..=len].copy_from_slice(&argument.to_be_bytes()[8 - len..]);
+    (bytes, 1 + len)
+}
+
 /// Writes the head of an item in its shortest form.
 pub fn write_head(out: &mut Vec<u8>, major: u8, argument: u64) {
-    let major = major << 5;
-    match argument {
-        0..=23 => out.push(major | argument as u8),
-        24..=0xFF => out.extend([major | 24, argument as u8]),
-        0x100..=0xFFFF => {
-            out.push(major | 25);
-            out.extend((argument as u16).to_be_bytes());
-        }
-        0x1_0000..=0xFFFF_FFFF => {
-            out.push(major | 26);
-            out.extend((argument as u32).to_be_bytes());
-        }
-        _ => {
-            out.push(major | 27);
-            out.extend(argument.to_be_bytes());
-        }
-    }
+    let (bytes, len) = head_bytes(major, argument);
+    out.extend_from_slice(&bytes[..len]);
 }
 
 /// Writes a float in the shortest form that keeps its value.

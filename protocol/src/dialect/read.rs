@@ -4,7 +4,7 @@
 use super::Dialect;
 use super::level;
 use crate::codec::cursor::Reader;
-use crate::codec::dictionary::{BadDictionary, Dictionary, Limits, MapBuilder};
+use crate::codec::dictionary::{BadDictionary, Dictionary, Limits, MapBuilder, head};
 use crate::codec::error::Malformed;
 use crate::codec::frame::Frame;
 use crate::packet::Packet;
@@ -282,39 +282,19 @@ fn publish(first: u8, body: &Bytes, parts: &Parts) -> Result<PublishParts, Malfo
 
 /// Where the message map stands inside the dictionary of a PUBLISH. It is the first key if it is there at all.
 fn message_map(dictionary: &Dictionary, limits: Limits) -> Result<Option<Range<usize>>, Malformed> {
-    // The heads of the dictionary, of the key (one byte), and of the byte string.
     let whole = dictionary.as_bytes();
-    let key_at = if whole.is_empty() { return Ok(None) } else { head_len(whole, 0) };
-    let (Some(&key), Some(&value)) = (whole.get(key_at), whole.get(key_at + 1)) else { return Ok(None) };
+    // The dictionary was checked, so that what fails here is only that there is none, or no entry of this kind.
+    let Ok(outer) = head(whole) else { return Ok(None) };
+    let key_at = outer.len;
+    let Some((&key, value)) = whole.get(key_at..).and_then(<[u8]>::split_first) else { return Ok(None) };
     // A value of another type is an illegal one, and the session says so.
-    if i64::from(key) != property::MESSAGE.number || value >> 5 != 2 {
+    let Some(bytes) = head(value).ok().filter(|bytes| i64::from(key) == property::MESSAGE.number && bytes.major == 2) else {
         return Ok(None);
-    }
-    let at = key_at + 1 + head_len(whole, key_at + 1);
-    let len = argument(&whole[key_at + 1..at]);
-    let map = whole.get(at..at + len).unwrap_or_default();
+    };
+    let at = key_at + 1 + bytes.len;
+    let map = whole.get(at..at + bytes.argument as usize).unwrap_or_default();
     crate::codec::dictionary::check(map, limits)?;
     Ok(Some(at..at + map.len()))
-}
-
-/// The argument of the head of a checked CBOR item.
-fn argument(head: &[u8]) -> usize {
-    match head {
-        [first] => usize::from(first & 0x1F),
-        [_, rest @ ..] => rest.iter().fold(0, |argument, byte| argument << 8 | usize::from(*byte)),
-        [] => 0,
-    }
-}
-
-/// The length of the head of the checked CBOR item at `at`.
-fn head_len(bytes: &[u8], at: usize) -> usize {
-    match bytes[at] & 0x1F {
-        24 => 2,
-        25 => 3,
-        26 => 5,
-        27 => 9,
-        _ => 1,
-    }
 }
 
 fn ack(reader: &mut Reader<'_>, parts: &Parts) -> Result<Ack, Malformed> {

@@ -3,7 +3,7 @@
 use super::id::{PacketId, Qos};
 use super::message::Message;
 use super::property::MESSAGE;
-use crate::codec::dictionary::{Dictionary, MapBuilder, write_bytes};
+use crate::codec::dictionary::{Dictionary, HEAD_LEN_MAX, MapBuilder, head_bytes, shortest_head, write_bytes};
 
 /// One sending of a message over one hop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,61 +47,39 @@ pub fn dictionary_of(message: &Message, hop: &Dictionary) -> Dictionary {
 /// that has one: the head of a map of one entry, key 0, and the head of a byte string.
 #[derive(Debug, Clone, Copy)]
 pub struct MessageOnly {
-    bytes: [u8; 7],
-    len: u8,
+    bytes: [u8; MESSAGE_ONLY.len() + HEAD_LEN_MAX],
+    len: usize,
 }
 
 /// A map of one entry, then key 0.
 const MESSAGE_ONLY: [u8; 2] = [0xA1, MESSAGE.number as u8];
+/// The major type of a byte string.
+const BYTES: u8 = 2;
 
 impl MessageOnly {
     pub fn of(message: &Message) -> Self {
-        let mut bytes = [0; 7];
-        bytes[..2].copy_from_slice(&MESSAGE_ONLY);
-        // A packet has at most 268,435,455 bytes, so the length has at most four.
-        let map_len = message.map().len() as u32;
-        let len = match map_len {
-            0..=23 => {
-                bytes[2] = 0x40 | map_len as u8;
-                3
-            }
-            24..=0xFF => {
-                bytes[2..4].copy_from_slice(&[0x58, map_len as u8]);
-                4
-            }
-            0x100..=0xFFFF => {
-                bytes[2] = 0x59;
-                bytes[3..5].copy_from_slice(&(map_len as u16).to_be_bytes());
-                5
-            }
-            _ => {
-                bytes[2] = 0x5A;
-                bytes[3..7].copy_from_slice(&map_len.to_be_bytes());
-                7
-            }
-        };
-        Self { bytes, len }
+        let (head, len) = head_bytes(BYTES, message.map().len() as u64);
+        let mut bytes = [0; MESSAGE_ONLY.len() + HEAD_LEN_MAX];
+        bytes[..MESSAGE_ONLY.len()].copy_from_slice(&MESSAGE_ONLY);
+        bytes[MESSAGE_ONLY.len()..].copy_from_slice(&head);
+        Self { bytes, len: MESSAGE_ONLY.len() + len }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        &self.bytes[..self.len]
     }
 
     /// Where the message map begins in bytes that are a dictionary of nothing else, in its shortest form; `None`: they are not, or
-    /// not seen to be. What is inside is not looked at.
+    /// the map has 64 KiB and is not worth a short way. What is inside is not looked at.
     pub fn map_at(raw: &[u8]) -> Option<usize> {
-        let (at, len) = match raw.strip_prefix(&MESSAGE_ONLY)? {
-            [head @ 0x40..=0x57, ..] => (3, usize::from(head & 0x1F)),
-            [0x58, len @ 24..=255, ..] => (4, usize::from(*len)),
-            [0x59, high @ 1..=255, low, ..] => (5, usize::from(u16::from_be_bytes([*high, *low]))),
-            _ => return None,
-        };
-        (raw.len() == at + len).then_some(at)
+        let value = raw.strip_prefix(&MESSAGE_ONLY)?;
+        let head = shortest_head(value).ok().filter(|head| head.major == BYTES && head.len <= 3)?;
+        ((value.len() - head.len) as u64 == head.argument).then_some(MESSAGE_ONLY.len() + head.len)
     }
 
     /// Whether a checked dictionary holds the message map and nothing else: nothing in it concerns this hop.
     pub fn is(dictionary: &Dictionary) -> bool {
-        matches!(dictionary.as_bytes().get(..3), Some([map, key, value]) if [*map, *key] == MESSAGE_ONLY && value >> 5 == 2)
+        matches!(dictionary.as_bytes().get(..3), Some([map, key, value]) if [*map, *key] == MESSAGE_ONLY && value >> 5 == BYTES)
     }
 }
 
