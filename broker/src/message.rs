@@ -64,6 +64,11 @@ impl Envelope {
         self.expires_at_ms.is_some_and(|at| unix_ms >= at)
     }
 
+    /// At this time, in milliseconds since 1970, it is of no use any more, if not before.
+    pub fn expire_by(&mut self, at_ms: u64) {
+        self.expires_at_ms = Some(self.expires_at_ms.map_or(at_ms, |own_ms| own_ms.min(at_ms)));
+    }
+
     /// The same message in memory of its own: for keeping longer than the buffer it was read into.
     pub fn compact(&self) -> Self {
         let Self { message, qos, retain, expires_at_ms, stamps, hop } = self;

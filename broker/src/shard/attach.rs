@@ -136,7 +136,6 @@ impl Shard {
             }
         }
         self.act(key);
-        self.read_held(key);
     }
 
     /// A session belongs to a principal, and a will must be one that the client may publish.

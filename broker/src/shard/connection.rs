@@ -271,15 +271,8 @@ impl Shard {
                 }
                 Output::Record(step) => self.keep_step(key, step),
                 Output::Settled { token, outcome, returned } => self.settled(key, token, &outcome, returned),
-                Output::Subscribe(packet) => {
-                    self.subscribe(key, *packet);
-                    // Answers that wait for nothing keep the order of the questions.
-                    self.release();
-                }
-                Output::Unsubscribe(packet) => {
-                    self.unsubscribe(key, *packet);
-                    self.release();
-                }
+                Output::Subscribe(packet) => self.subscribe(key, *packet),
+                Output::Unsubscribe(packet) => self.unsubscribe(key, *packet),
                 Output::Ping => self.pong(key),
                 Output::Refused { kind, refusal } => self.verdict_on_connection(key, kind, &refusal, None),
                 Output::Closed { cause, will } => self.session_closed(key, cause, will),

@@ -1,11 +1,12 @@
 //! A message to one client: now, or in its queue.
 
-use super::keeping::{Then, token_of};
+use super::client::Client;
+use super::keeping::{Sent, keep_sent, token_of};
 use super::{CrossingTarget, Shard};
 use crate::message::Envelope;
 use crate::out::{Out, SHARE_FROM};
 use crate::queue::{Popped, Pushed, Waiting};
-use crate::store::{MessageNumber, Record, SessionNumber};
+use crate::store::MessageNumber;
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::Dialect;
@@ -53,18 +54,9 @@ impl FrameCache {
     }
 }
 
-/// A delivery that is kept until it is settled.
-#[derive(Debug, Clone, Copy)]
-struct Kept {
-    session: SessionNumber,
-    message: MessageNumber,
-}
-
-impl Kept {
-    fn of(session: Option<SessionNumber>, target: &CrossingTarget) -> Option<Self> {
-        let message = target.message.filter(|_| target.qos != Qos::AtMostOnce)?;
-        Some(Self { session: session?, message })
-    }
+/// The number under which a session is owed a message until it is settled.
+fn kept(client: &Client, target: &CrossingTarget) -> Option<MessageNumber> {
+    target.message.filter(|_| client.number.is_some() && target.qos != Qos::AtMostOnce)
 }
 
 impl Shard {
@@ -72,7 +64,7 @@ impl Shard {
     pub(super) fn deliver(&mut self, target: &CrossingTarget, envelope: &Envelope, is_shared: bool) {
         let CrossingTarget { slot, qos, retain, .. } = *target;
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let kept = Kept::of(client.number, target);
+        let kept = kept(client, target);
         let connection = match client.connection {
             Some(key) => self.connections.get_mut(key).map(|connection| (key, connection)),
             None => None,
@@ -99,7 +91,7 @@ impl Shard {
         }
         let mut hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
         let message = &envelope.message;
-        let token = token_of(kept.map(|kept| kept.message));
+        let token = token_of(kept);
         let compact = &mut self.frames.compact;
         let mut own = || own_copy(compact, message, is_shared);
         let mut admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
@@ -110,12 +102,10 @@ impl Shard {
         }
         match admitted {
             Admitted::Now(id) => {
-                if let (Some(kept), Some(id)) = (kept, id) {
-                    self.keeper.keep(Record::Sent { session: kept.session, message: kept.message, id });
-                    if qos == Qos::ExactlyOnce {
-                        client.unsent += 1;
-                        return self.keeper.then(Then::Publish { slot, generation: connection.generation, id });
-                    }
+                if let (Some(message), Some(id)) = (kept, id)
+                    && keep_sent(&mut self.keeper, client, Sent { slot, generation: connection.generation, message, id, qos })
+                {
+                    return;
                 }
                 match is_shared {
                     true => self.frames.frame(form, message, &hop).write(id, false, connection.out.tail()),
@@ -154,13 +144,13 @@ impl Shard {
     /// Puts a message into a session's queue.
     pub(super) fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope) {
         let Some(client) = self.clients.get_mut(target.slot) else { return };
-        let message = Kept::of(client.number, target).map(|kept| kept.message);
+        let message = kept(client, target);
         // What is left to the store at once need not be copied out of the buffer that it was read into.
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
         let mut envelope = if is_left { envelope.clone() } else { envelope.compact() };
         if self.settings.message_expiry_max_s != u32::MAX {
             let at_ms = self.now.unix_ms.saturating_add(1000 * u64::from(self.settings.message_expiry_max_s));
-            envelope.expires_at_ms = Some(envelope.expires_at_ms.map_or(at_ms, |own_ms| own_ms.min(at_ms)));
+            envelope.expire_by(at_ms);
         }
         let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };
         // What is left to the store takes no memory but for a reference.
@@ -221,11 +211,9 @@ impl Shard {
             }
             match admitted {
                 Admitted::Now(id) => {
-                    if let (Some(session), Some(number), Some(id)) = (client.number, waiting.message, id) {
-                        self.keeper.keep(Record::Sent { session, message: number, id });
-                        if waiting.qos == Qos::ExactlyOnce {
-                            client.unsent += 1;
-                            self.keeper.then(Then::Publish { slot, generation: connection.generation, id });
+                    if let (Some(number), Some(id)) = (waiting.message, id) {
+                        let sent = Sent { slot, generation: connection.generation, message: number, id, qos: waiting.qos };
+                        if keep_sent(&mut self.keeper, client, sent) {
                             continue;
                         }
                     }

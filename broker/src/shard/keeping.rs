@@ -1,11 +1,12 @@
 //! What waits for a receipt, and what follows when it has come. Nothing else in a shard acknowledges anything.
 
+use super::client::Client;
 use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
 use crate::message::Envelope;
 use crate::router::Subscription;
-use crate::store::{MessageNumber, Reached, Receipt, Record};
+use crate::store::{Keeper, MessageNumber, Reached, Receipt, Record};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Reason, Refusal, Retry, TopicFilter, property};
+use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Qos, Reason, Refusal, Retry, TopicFilter, property};
 use candor_protocol::session::{Acceptance, Outcome, Record as Step, Ticket, Token};
 
 /// A session, whatever connection it has by the time that something is due to it.
@@ -65,6 +66,31 @@ pub(super) struct Accept {
     pub generation: u64,
     pub of: Life,
     pub acceptance: Acceptance,
+}
+
+/// A delivery above QoS 0 that has its identifier, on the connection of this generation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub slot: u32,
+    pub generation: u64,
+    pub message: MessageNumber,
+    pub id: PacketId,
+    pub qos: Qos,
+}
+
+/// Keeps under which identifier a delivery is sent, where its session is kept. Tells whether the delivery leaves only with the
+/// receipt of that, as it does at QoS 2: under another identifier it would be taken for another message.
+#[inline]
+pub(super) fn keep_sent(keeper: &mut Keeper<Then>, client: &mut Client, sent: Sent) -> bool {
+    let Sent { slot, generation, message, id, qos } = sent;
+    let Some(session) = client.number else { return false };
+    keeper.keep(Record::Sent { session, message, id });
+    if qos != Qos::ExactlyOnce {
+        return false;
+    }
+    client.unsent += 1;
+    keeper.then(Then::Publish { slot, generation, id });
+    true
 }
 
 /// The refusal of what the store could not keep.

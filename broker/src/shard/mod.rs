@@ -77,7 +77,8 @@ use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::Out;
 use crate::store::{Batch, Keeper, MessageNumber};
-use candor_protocol::packet::{Connect, Refusal};
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::{Connect, Refusal, property};
 use deliver::FrameCache;
 use keeping::Then;
 use shared::Matches;
@@ -97,6 +98,14 @@ pub struct Now {
     pub ms: u64,
     /// Milliseconds since 1970.
     pub unix_ms: u64,
+}
+
+impl Now {
+    /// When the interval of a message's dictionary ends that begins now, in milliseconds since 1970.
+    fn expiry_of(&self, dictionary: &Dictionary) -> Option<u64> {
+        let seconds = dictionary.value(property::MESSAGE_EXPIRY_INTERVAL)?;
+        Some(self.unix_ms.saturating_add(seconds.saturating_mul(1000)))
+    }
 }
 
 /// A message for sessions of another shard.

@@ -24,7 +24,7 @@ impl Shard {
         }
         let envelope = self.envelope(slot, &publish.dictionary, publish.message, publish.qos, publish.retain);
         let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
-        match self.route_for(&envelope, Some(slot), taken) {
+        match self.route(&envelope, Some(slot), taken) {
             Ok(routed) => {
                 if let Some((ticket, of)) = ticket.zip(self.life(slot)) {
                     self.settle_later(routed, of, ticket);
@@ -145,8 +145,7 @@ impl Shard {
     fn envelope(&self, slot: u32, dictionary: &Dictionary, message: Message, qos: Qos, retain: bool) -> Envelope {
         let (mut expires_at_ms, mut hop) = (None, Dictionary::EMPTY);
         if has_hop_keys(dictionary) {
-            let expiry_s = dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
-            expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
+            expires_at_ms = self.now.expiry_of(dictionary);
             hop = experiment_keys(dictionary);
         }
         let stamps = match self.settings.stamps {
@@ -155,7 +154,7 @@ impl Shard {
         };
         let mut envelope = Envelope { message, qos, retain, expires_at_ms, stamps, hop };
         if let Some(deadline) = self.settings.experiments.deadline(&envelope) {
-            envelope.expires_at_ms = Some(envelope.expires_at_ms.map_or(deadline, |at_ms| at_ms.min(deadline)));
+            envelope.expire_by(deadline);
         }
         envelope
     }

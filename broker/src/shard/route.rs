@@ -72,17 +72,12 @@ impl Matched<'_> {
 }
 
 impl Shard {
-    /// As [`Shard::route_for`], for a message that nobody has to be told of.
-    pub(super) fn route(&mut self, envelope: Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
-        self.route_for(&envelope, from, taken)
-    }
-
     /// Keeps a message where it has to be, stores it if it is to be retained, and hands it to all who get it, or holds it back
     /// until it may be. `from`: the publisher's session; `taken`: its QoS 2 identifier.
     ///
     /// # Errors
     /// It has to be kept, and cannot be: nobody gets it, and nothing was changed.
-    pub(super) fn route_for(&mut self, envelope: &Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
+    pub(super) fn route(&mut self, envelope: &Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
         // Taken out for the time that the shard itself is changed; what stands there meanwhile is empty and never asked.
         let mut matches = self.matches.take().unwrap_or_default();
         let routed = self.route_to(envelope, from, taken, &mut matches);

@@ -1,7 +1,7 @@
 //! What a subscriber settles, and what is sent again.
 
 use super::deliver::{Form, write_one};
-use super::keeping::{Then, number_of};
+use super::keeping::{Sent, keep_sent, number_of};
 use super::publish::experiment_keys;
 use super::timers::Timer;
 use super::{ConnectionKey, Shard};
@@ -10,7 +10,7 @@ use crate::message::{Envelope, Stamps, critical_key};
 use crate::queue::Waiting;
 use crate::store::Record;
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Kind, Qos, Reason, property};
+use candor_protocol::packet::{Kind, Reason, property};
 use candor_protocol::session::{Delivery, Outcome, Sending, Token};
 use std::sync::Arc;
 
@@ -48,12 +48,11 @@ impl Shard {
         client.releases += 1;
         client.paused_until_ms = self.now.ms + delay_ms;
         let redelivery_count = delivery.hop.value(property::REDELIVERY_COUNT).unwrap_or(0) as u32 + 1;
-        let expiry_s = delivery.hop.value(property::MESSAGE_EXPIRY_INTERVAL);
         let envelope = Envelope {
             message: delivery.message,
             qos: delivery.qos,
             retain: delivery.retain,
-            expires_at_ms: expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000))),
+            expires_at_ms: self.now.expiry_of(&delivery.hop),
             stamps: Stamps::of_hop(&delivery.hop).map(Arc::new),
             hop: experiment_keys(&delivery.hop),
         };
@@ -81,13 +80,9 @@ impl Shard {
         if let (false, Some(id), Some(slot)) = (sending.dup, sending.id, connection.client)
             && let Some(client) = self.clients.get_mut(slot)
             && let Some(message) = connection.session.in_flight().get(id).and_then(|sent| number_of(sent.token))
-            && let Some(session) = client.number
+            && keep_sent(&mut self.keeper, client, Sent { slot, generation: connection.generation, message, id, qos: delivery.qos })
         {
-            self.keeper.keep(Record::Sent { session, message, id });
-            if delivery.qos == Qos::ExactlyOnce {
-                client.unsent += 1;
-                return self.keeper.then(Then::Publish { slot, generation: connection.generation, id });
-            }
+            return;
         }
         let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
         self.counts.publish_sent += 1;

@@ -22,11 +22,10 @@ impl Shard {
 
     /// A will is published now: now its interval begins, and now is when this server has it.
     pub(super) fn publish_will_envelope(&mut self, will: Envelope, principal: Arc<str>) {
-        let expiry_s = will.hop.value(property::MESSAGE_EXPIRY_INTERVAL);
-        let expires_at_ms = expiry_s.map(|seconds| self.now.unix_ms.saturating_add(seconds.saturating_mul(1000)));
+        let expires_at_ms = self.now.expiry_of(&will.hop);
         let (hop, stamps) = (experiment_keys(&will.hop), self.stamps(Some(principal)));
         // A will has no publisher to be refused.
-        let _ = self.route(Envelope { expires_at_ms, hop, stamps, ..will }, None, None);
+        let _ = self.route(&Envelope { expires_at_ms, hop, stamps, ..will }, None, None);
     }
 
     /// The will as it is kept: with the interval of its expiry, since the time of that is not known before it is published.
