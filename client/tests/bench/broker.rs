@@ -1,33 +1,13 @@
 //! A broker in this process, for what the relay does not do.
 
+use candor_broker::access::Door;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
-use candor_broker::driver::{Answer, Authenticate};
-use candor_broker::shard::{Admission, ListenerSettings, Peer, Rights, Settings};
+use candor_broker::shard::{ListenerSettings, Settings};
 use candor_broker::transport::bind::BindOptions;
-use candor_client::protocol::packet::{Connect, Durability, Qos, Refusal, TopicFilter};
+use candor_client::protocol::packet::Durability;
 use candor_client::protocol::session::ServerPolicy;
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// Anybody may do anything.
-#[derive(Debug)]
-struct Anybody;
-
-impl Rights for Anybody {
-    fn publish(&self, _topic: &[u8], _qos: Qos, _retain: bool) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn subscribe(&self, _filter: &TopicFilter) -> Result<Qos, Refusal> {
-        Ok(Qos::ExactlyOnce)
-    }
-}
-
-impl Authenticate for Anybody {
-    fn authenticate(&self, _connect: &Connect, _client_id: &str, _peer: &Peer) -> Answer {
-        Answer::Now(Ok(Admission { principal: String::new().into(), rights: Arc::new(Anybody) }))
-    }
-}
 
 /// Ends with the test.
 pub(super) struct Served {
@@ -44,7 +24,7 @@ impl Served {
             name: "bench".into(),
             policy: Arc::new(policy),
             acknowledges_refused: false,
-            authenticate: Arc::new(Anybody),
+            authenticate: Arc::new(Door::open()),
         };
         let url = "mqtt://127.0.0.1:0".parse().unwrap();
         let listener = ListenerSetup { url, settings: Arc::new(settings), tls: None, bind: BindOptions::default() };

@@ -66,6 +66,14 @@ async fn run(server: &mut Server, mut child: Child, kill_at: usize) -> Run {
     Run { exit, seen }
 }
 
+/// Kills a publisher whose messages the server has; from then on the server takes everything.
+async fn kill_what_was_taken(mut publisher: Child, server: &mut Server) {
+    publisher.kill().await.unwrap();
+    server.closed().await;
+    server.settle_stored("device-1");
+    server.now_follow(alone());
+}
+
 /// Whether a publisher has come to its end: then the same input would be new.
 fn has_ended(state: &Path) -> bool {
     let kept = FileStore::open(state).unwrap().load();
@@ -153,8 +161,7 @@ async fn messages_of_a_subscriber_that_is_killed_and_run_again_are_written_exact
         while settled.len() < random.below(100) as usize {
             settled.insert(server.settled().await.0);
         }
-        child.start_kill().unwrap();
-        child.wait().await.unwrap();
+        child.kill().await.unwrap();
         server
             .wait_for(|seen| match seen {
                 Seen::Settled { token, .. } => {
@@ -191,13 +198,9 @@ async fn a_message_that_was_taken_before_the_kill_is_not_taken_again() {
     let mut server = Server::start(Script { alone: true, ..Script::judging(|_| None) }).await;
     let url = server.url();
     let arguments = ["pub", "-L", &url, "-t", "a", "-m", "x", "-q", "2", "-i", "device-1", "--state", state.to_str().unwrap()];
-    let mut child = spawn(&arguments);
+    let child = spawn(&arguments);
     server.publish().await;
-    child.start_kill().unwrap();
-    child.wait().await.unwrap();
-    server.closed().await;
-    server.settle_stored("device-1");
-    server.now_follow(alone());
+    kill_what_was_taken(child, &mut server).await;
     assert_eq!(candor(&arguments).await.exit, 0);
     assert_eq!(candor(&arguments).await.exit, 0, "behind an end in order it is a new message");
     let publishes = server.all_seen().into_iter().filter(|seen| matches!(seen, Seen::Publish(_))).count();
@@ -223,8 +226,7 @@ async fn a_state_that_cannot_be_used_is_told_with_what_to_do() {
     server.wait_for(|seen| matches!(seen, Seen::Subscribe(_)).then_some(())).await;
     let in_use = candor(&arguments("me")).await;
     assert!(in_use.exit == 1 && in_use.error.contains("in use by another process"), "{}", in_use.error);
-    user.start_kill().unwrap();
-    user.wait().await.unwrap();
+    user.kill().await.unwrap();
     std::fs::write(state, "no session").unwrap();
     let foreign = candor(&arguments("me")).await;
     assert!(foreign.exit == 1 && foreign.error.contains("is not a session of this library"), "{}", foreign.error);
@@ -237,14 +239,10 @@ async fn another_input_than_the_one_that_was_begun_is_refused() {
     let state = state.to_str().unwrap();
     let mut server = Server::start(Script { alone: true, ..Script::judging(|_| None) }).await;
     let url = server.url();
-    let mut child = lines(&publisher(&url, state, "auto"), "one\ntwo\n").await;
+    let child = lines(&publisher(&url, state, "auto"), "one\ntwo\n").await;
     server.publish().await;
     server.publish().await;
-    child.start_kill().unwrap();
-    child.wait().await.unwrap();
-    server.closed().await;
-    server.settle_stored("device-1");
-    server.now_follow(alone());
+    kill_what_was_taken(child, &mut server).await;
     for input in ["one\nthree\n", "one\n"] {
         let ran = finish(lines(&publisher(&url, state, "auto"), input).await).await;
         assert!(ran.exit == 2 && ran.error.contains("2 lines of another input"), "{}", ran.error);
