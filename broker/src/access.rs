@@ -43,6 +43,13 @@ pub struct Door {
     pub anonymous: Anonymous,
 }
 
+impl Door {
+    /// A door without users and rules: everybody comes in, and may do what needs no rule.
+    pub fn open() -> Self {
+        Self { access: Arc::default(), anonymous: Anonymous::Always }
+    }
+}
+
 impl Authenticate for Door {
     fn authenticate(&self, connect: &Connect, client_id: &str, peer: &Peer) -> Answer {
         let credentials = Credentials {

@@ -2,40 +2,16 @@
 
 use crate::samples;
 use bytes::BytesMut;
-use candor_broker::driver::{Answer, Authenticate};
-use candor_broker::shard::{Admission, ConnectionKey, ListenerSettings, Now, Peer, Rights, Settings, Shard, Shared};
+use candor_broker::access::Door;
+use candor_broker::shard::{ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::write::to_bytes;
 use candor_protocol::packet::legality::Role;
-use candor_protocol::packet::{Ack, Connect, Packet, PacketId, Qos, Refusal, Subscribe, SubscribeItem, TopicFilter};
+use candor_protocol::packet::{Ack, Connect, Packet, PacketId, Qos, Subscribe, SubscribeItem, TopicFilter};
 use candor_protocol::session::ServerPolicy;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-
-/// Everybody may do everything.
-#[derive(Debug)]
-struct Open;
-
-impl Rights for Open {
-    fn publish(&self, _topic: &[u8], _qos: Qos, _retain: bool) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn subscribe(&self, _filter: &TopicFilter) -> Result<Qos, Refusal> {
-        Ok(Qos::ExactlyOnce)
-    }
-}
-
-impl Authenticate for Open {
-    fn authenticate(&self, _connect: &Connect, _client_id: &str, _peer: &Peer) -> Answer {
-        Answer::Now(Ok(admission()))
-    }
-}
-
-fn admission() -> Admission {
-    Admission { principal: Arc::from(""), rights: Arc::new(Open) }
-}
 
 /// One publisher, its subscribers, and the packets of a round that has not been run.
 #[derive(Debug)]
@@ -69,7 +45,7 @@ impl Fleet {
     pub fn new(plan: Plan) -> Self {
         let policy = Arc::new(ServerPolicy::default());
         let listener =
-            Arc::new(ListenerSettings { name: "counts".into(), policy, acknowledges_refused: false, authenticate: Arc::new(Open) });
+            Arc::new(ListenerSettings { name: "counts".into(), policy, acknowledges_refused: false, authenticate: Arc::new(Door::open()) });
         let settings = Settings::default();
         let mut fleet = Self {
             shard: Shard::new(0, Arc::new(settings), Arc::new(Shared::default()), 1),
@@ -110,7 +86,9 @@ impl Fleet {
         let mut bytes = packet(dialect, &Packet::Connect(Box::new(connect)));
         self.shard.receive(key, &mut bytes);
         for key in self.shard.take_authenticate() {
-            self.shard.authenticated(key, Ok(admission()));
+            if let Some(answer) = self.shard.ask(key, None) {
+                self.shard.authenticated(key, answer.wait());
+            }
         }
         self.turn();
         key

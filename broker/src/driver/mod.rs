@@ -44,6 +44,19 @@ pub enum Answer {
     Later(Box<dyn FnOnce() -> Result<Admission, Refusal> + Send>),
 }
 
+impl Answer {
+    /// The answer, with the work for it done here and now: for a driver that nobody else waits for.
+    ///
+    /// # Errors
+    /// The client is not let in.
+    pub fn wait(self) -> Result<Admission, Refusal> {
+        match self {
+            Self::Now(answer) => answer,
+            Self::Later(work) => work(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

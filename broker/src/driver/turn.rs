@@ -133,13 +133,10 @@ impl Core {
     fn answer_clients(&mut self, jobs: &mut Vec<(ConnectionKey, Answer)>) {
         for key in self.shard.take_authenticate() {
             let tls = self.socket(key).and_then(|socket| socket.transport.peer().tls);
-            let (Some(connect), Some(connection)) = (self.shard.connect_of(key), self.shard.connection(key)) else { continue };
-            let mut peer = connection.peer.clone();
-            peer.tls_client_name = tls.and_then(|tls| tls.client_name).map(Into::into);
-            let answer = connection.listener.authenticate.authenticate(connect, connection.client_id(), &peer);
-            match answer {
-                Answer::Now(answer) => self.answered(key, answer),
-                later => jobs.push((key, later)),
+            match self.shard.ask(key, tls.and_then(|tls| tls.client_name).map(Into::into)) {
+                Some(Answer::Now(answer)) => self.answered(key, answer),
+                Some(later) => jobs.push((key, later)),
+                None => {}
             }
         }
     }

@@ -73,12 +73,13 @@ pub use settings::{Rights, Settings, Storage};
 pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
 
+use crate::driver::Answer;
 use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::Out;
 use crate::store::{Batch, Keeper, MessageNumber};
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Connect, Refusal, property};
+use candor_protocol::packet::{Refusal, property};
 use deliver::FrameCache;
 use keeping::Then;
 use shared::Matches;
@@ -336,9 +337,12 @@ impl Shard {
         self.connections.get_mut(key).map(|connection| &mut connection.out)
     }
 
-    /// The CONNECT that waits for the answer to who it is.
-    pub fn connect_of(&self, key: ConnectionKey) -> Option<&Connect> {
-        self.connections.get(key)?.connect.as_deref()
+    /// Asks the listener of a CONNECT that waits for the answer to who it is. `tls_client_name`: the name in the client's verified
+    /// certificate.
+    pub fn ask(&self, key: ConnectionKey, tls_client_name: Option<Arc<str>>) -> Option<Answer> {
+        let connection = self.connections.get(key)?;
+        let peer = Peer { tls_client_name, ..connection.peer.clone() };
+        Some(connection.listener.authenticate.authenticate(connection.connect.as_deref()?, &connection.client_id, &peer))
     }
 
     /// How many connections and sessions there are.

@@ -3,44 +3,20 @@
 
 use super::dice::Dice;
 use bytes::BytesMut;
-use candor_broker::driver::{Answer, Authenticate};
+use candor_broker::access::Door;
 use candor_broker::shard::{
-    Admission, ConnectionKey, Crossing, Fetched, Fetching, ListenerSettings, Moved, Now, Peer, Rights, Settings, Shard, Shared, restore,
+    ConnectionKey, Crossing, Fetched, Fetching, ListenerSettings, Moved, Now, Peer, Settings, Shard, Shared, restore,
 };
 use candor_broker::store::embedded::{Embedded, Options};
 use candor_broker::store::files::{SimDisk, SimFiles};
 use candor_broker::store::state::State;
 use candor_broker::store::{Batch, Engine, MessageNumber, Receipt, StoreError, Usage};
-use candor_protocol::packet::{Connect, Durability, Qos, Refusal, TopicFilter};
+use candor_protocol::packet::Durability;
 use candor_protocol::session::ServerPolicy;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub const SHARDS: u16 = 3;
-
-/// Everybody may do everything.
-#[derive(Debug)]
-struct Anybody;
-
-impl Rights for Anybody {
-    fn publish(&self, _: &[u8], _: Qos, _: bool) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn subscribe(&self, _: &TopicFilter) -> Result<Qos, Refusal> {
-        Ok(Qos::ExactlyOnce)
-    }
-}
-
-impl Authenticate for Anybody {
-    fn authenticate(&self, _: &Connect, _: &str, _: &Peer) -> Answer {
-        Answer::Now(Ok(admission()))
-    }
-}
-
-fn admission() -> Admission {
-    Admission { principal: "".into(), rights: Arc::new(Anybody) }
-}
 
 /// What waits for a shard.
 enum Parcel {
@@ -166,7 +142,7 @@ impl House {
             name: "simulation".into(),
             policy: Arc::new(policy()),
             acknowledges_refused: false,
-            authenticate: Arc::new(Anybody),
+            authenticate: Arc::new(Door::open()),
         };
         let inboxes = (0..SHARDS).map(|_| VecDeque::new()).collect();
         Ok(Self {
@@ -246,7 +222,9 @@ impl House {
             let shard = &mut self.shards[at];
             has_room |= shard.take_room();
             for key in shard.take_authenticate() {
-                shard.authenticated(key, Ok(admission()));
+                if let Some(answer) = shard.ask(key, None) {
+                    shard.authenticated(key, answer.wait());
+                }
             }
             let mut touched = Vec::new();
             shard.take_touched(&mut touched);
