@@ -18,9 +18,8 @@ pub struct Targets {
     spare: Vec<Entry>,
     /// How many filters have matched.
     filters: usize,
-    /// The topic that was asked for, and the edition of the tree that answered.
+    /// The topic that was asked for.
     topic: Vec<u8>,
-    edition: u64,
     pub(super) branches: Branches,
 }
 
@@ -62,16 +61,9 @@ impl Targets {
         self.topic == topic
     }
 
-    /// Whether this is the answer of a tree of this edition to the question who gets a message to `topic`.
-    #[inline]
-    pub(super) fn answers(&self, topic: &[u8], edition: u64) -> bool {
-        self.edition == edition && self.topic == topic
-    }
-
-    pub(super) fn remember(&mut self, topic: &[u8], edition: u64) {
+    pub(super) fn remember(&mut self, topic: &[u8]) {
         self.topic.clear();
         self.topic.extend_from_slice(topic);
-        self.edition = edition;
     }
 
     pub(super) fn clear(&mut self) {

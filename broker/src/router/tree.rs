@@ -7,7 +7,6 @@ use super::roster::Roster;
 use super::{Subscribed, Subscriber, Subscription, Targets};
 use candor_protocol::packet::TopicFilter;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// From topic filters to subscribers.
 ///
@@ -27,17 +26,6 @@ pub struct SubscriptionTree {
     /// How many subscribers stand in rosters.
     in_rosters: usize,
     len: usize,
-    /// What this tree holds now, among all that any tree ever held.
-    edition: u64,
-}
-
-/// The edition of a tree that never held anything.
-const EMPTY_EDITION: u64 = 0;
-
-/// Every change of a tree gives it an edition that no tree had before, so that an answer remembers which tree gave it and when.
-fn next_edition() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(EMPTY_EDITION);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// Who holds a filter: an [`Entry`], or with the bit [`NO_ENTRY`] the number of a [`Roster`] from bit [`ROSTER_AT`] on.
@@ -73,7 +61,7 @@ impl Holders {
 
 impl Default for SubscriptionTree {
     fn default() -> Self {
-        Self { patterns: PatternTree::new(), rosters: Arena::new(), in_rosters: 0, len: 0, edition: EMPTY_EDITION }
+        Self { patterns: PatternTree::new(), rosters: Arena::new(), in_rosters: 0, len: 0 }
     }
 }
 
@@ -94,7 +82,6 @@ impl SubscriptionTree {
     /// Adds the subscription. Of the same subscriber and a filter that is the same byte for byte there is only ever one: it is
     /// replaced in one step, so that no message is missed meanwhile ([MQTT-3.8.4-3]).
     pub fn subscribe(&mut self, filter: &TopicFilter, subscriber: Subscriber, subscription: Subscription) -> Subscribed {
-        self.edition = next_edition();
         let entry = Entry::new(subscriber, subscription);
         let place = self.patterns.make(filter.pattern().as_bytes());
         let value = self.patterns.value_mut(place);
@@ -127,7 +114,6 @@ impl SubscriptionTree {
     /// Removes the subscription; whether there was one. Filters are compared byte for byte ([MQTT-3.10.4-1]).
     pub fn unsubscribe(&mut self, filter: &TopicFilter, subscriber: Subscriber) -> bool {
         let Some((place, held)) = self.held(filter) else { return false };
-        self.edition = next_edition();
         let removed = match held {
             Held::ByOne(one) => {
                 let is_it = one.subscriber() == subscriber;
@@ -172,12 +158,8 @@ impl SubscriptionTree {
     }
 
     /// Finds every subscriber with a filter that matches the topic name (section 4.7), each once: where several of its
-    /// filters match, with [`Subscription::merged`]. What `out` held before is gone; but if that was the answer to the same
-    /// question, because a publisher sends to one topic again and again, it is the answer.
+    /// filters match, with [`Subscription::merged`]. What `out` held before is gone.
     pub fn matching(&self, topic: &[u8], out: &mut Targets) {
-        if out.answers(topic, self.edition) {
-            return;
-        }
         out.clear();
         let mut branches = std::mem::take(&mut out.branches);
         self.patterns.matching(topic, &mut branches, |holders| match holders.held() {
@@ -186,7 +168,7 @@ impl SubscriptionTree {
         });
         out.branches = branches;
         out.finish();
-        out.remember(topic, self.edition);
+        out.remember(topic);
     }
 
     /// Bytes on the heap, for a limit on memory; those of filters with several subscribers are an estimate. Takes less than a

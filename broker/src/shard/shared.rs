@@ -125,12 +125,16 @@ impl Shared {
     /// Finds who gets a message to this topic name. While no subscription changes, the answer to the same question needs no lock;
     /// but one of a group is picked anew for each message.
     pub(super) fn matching(&self, topic: &[u8], matches: &mut Matches) {
-        let is_answer = matches.edition == Some(self.router_edition.load(Ordering::Acquire));
-        if is_answer && matches.picks.is_empty() && matches.targets.is_about(topic) {
+        let is_asked_again = matches.targets.is_about(topic);
+        let has_answer = |matches: &Matches| is_asked_again && matches.edition == Some(self.router_edition.load(Ordering::Acquire));
+        if matches.picks.is_empty() && has_answer(matches) {
             return;
         }
         let router = self.router();
         // No writer is there now, so this is the edition that is read.
+        if has_answer(matches) {
+            return router.shared.matching(topic, &mut matches.picks);
+        }
         matches.edition = Some(self.router_edition.load(Ordering::Acquire));
         router.matching(topic, &mut matches.targets, &mut matches.picks);
     }
@@ -196,5 +200,40 @@ impl Shared {
     /// The next version of a retained message, for one that holds the lock.
     pub(super) fn next_version(&self) -> u64 {
         self.last_version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::Subscription;
+    use candor_protocol::packet::TopicFilter;
+
+    fn slots(shared: &Shared, matches: &mut Matches, topic: &str) -> (Vec<u32>, Vec<u32>) {
+        shared.matching(topic.as_bytes(), matches);
+        let targets = matches.targets.iter().map(|target| target.subscriber.slot).collect();
+        (targets, matches.picks.as_slice().iter().map(|pick| pick.target.subscriber.slot).collect())
+    }
+
+    #[test]
+    fn an_answer_is_given_again_until_a_subscription_changes_and_a_group_takes_turns() {
+        let shared = Shared::new(1);
+        let mut matches = Matches::default();
+        let subscribe = |filter: &str, slot| {
+            let filter = TopicFilter::new(filter).unwrap();
+            shared.router_mut().subscribe(&filter, Subscriber { shard: 0, slot }, Subscription::default());
+        };
+        assert_eq!(slots(&shared, &mut matches, "a"), (vec![], vec![]));
+        subscribe("a", 1);
+        for _ in 0..2 {
+            assert_eq!(slots(&shared, &mut matches, "a"), (vec![1], vec![]));
+        }
+        assert_eq!(slots(&shared, &mut matches, "b"), (vec![], vec![]));
+        subscribe("$share/g/a", 7);
+        subscribe("$share/g/a", 8);
+        let mut turns: Vec<u32> = (0..4).flat_map(|_| slots(&shared, &mut matches, "a").1).collect();
+        turns.sort_unstable();
+        assert_eq!(turns, [7, 7, 8, 8]);
+        assert_eq!(slots(&shared, &mut matches, "a").0, [1]);
     }
 }
