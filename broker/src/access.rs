@@ -2,8 +2,7 @@
 
 use crate::auth::{Access, AdmissionJob, Admitted, Connecting, Credentials, Method, Principal, Rights};
 use crate::config::listener::Anonymous;
-use crate::driver::{Answer, Authenticate};
-use crate::shard::{self, Admission, Peer};
+use crate::shard::{self, Admission, Answer, Authenticate, Peer};
 use candor_protocol::packet::{Connect, Qos, Refusal, TopicFilter};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

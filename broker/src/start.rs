@@ -3,11 +3,10 @@
 use crate::broker::{ListenerSetup, Setup};
 use crate::config::listener::{self, Identity, Listener, RefusedPublish, TlsMin};
 use crate::config::{Config, EphemeralSession};
-use crate::driver::Authenticate;
 use crate::experiment;
 use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
-use crate::shard::{ListenerSettings, Settings, Storage, SysSettings};
+use crate::shard::{Authenticate, ListenerSettings, Settings, Storage, SysSettings};
 use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
 use crate::transport::development;

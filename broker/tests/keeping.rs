@@ -4,8 +4,7 @@
 mod support;
 
 use bytes::BytesMut;
-use candor_broker::driver::{Answer, Authenticate};
-use candor_broker::shard::{Admission, ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared, Storage};
+use candor_broker::shard::{Admission, Answer, Authenticate, ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared, Storage};
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::read::raise;

@@ -15,10 +15,9 @@ pub mod mesh;
 pub mod serve;
 pub mod turn;
 
-use crate::shard::{Admission, ConnectionKey, Now, Peer, Shard};
+use crate::shard::{ConnectionKey, Now, Shard};
 use crate::transport::Transport;
 use bytes::BytesMut;
-use candor_protocol::packet::{Connect, Refusal};
 use engine::Order;
 use mesh::Mesh;
 use std::cell::RefCell;
@@ -31,40 +30,6 @@ use tokio_util::sync::PollSender;
 
 /// The most bytes that are taken from a socket at once.
 pub const READ_BYTES: usize = 64 * 1024;
-
-/// Says who a client is.
-pub trait Authenticate: std::fmt::Debug + Send + Sync {
-    /// `client_id`: the identifier of the session, where the client sent none the one that was chosen.
-    fn authenticate(&self, connect: &Connect, client_id: &str, peer: &Peer) -> Answer;
-}
-
-/// The answer to who a client is: at once, or from work that must not hold the shard up.
-pub enum Answer {
-    Now(Result<Admission, Refusal>),
-    Later(Box<dyn FnOnce() -> Result<Admission, Refusal> + Send>),
-}
-
-impl Answer {
-    /// The answer, with the work for it done here and now: for a driver that nobody else waits for.
-    ///
-    /// # Errors
-    /// The client is not let in.
-    pub fn wait(self) -> Result<Admission, Refusal> {
-        match self {
-            Self::Now(answer) => answer,
-            Self::Later(work) => work(),
-        }
-    }
-}
-
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Answer::Now(_) => "Now",
-            Answer::Later(_) => "Later",
-        })
-    }
-}
 
 /// A connection's socket, and the transport that MQTT travels in.
 pub struct Socket {

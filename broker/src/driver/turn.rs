@@ -2,8 +2,8 @@
 
 use super::engine::Order;
 use super::mesh::{Parcel, Travelling};
-use super::{Answer, Core, SharedCore, Socket, serve};
-use crate::shard::{Admission, ConnectionKey};
+use super::{Core, SharedCore, Socket, serve};
+use crate::shard::{Admission, Answer, ConnectionKey};
 use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
 use std::future::{Future, poll_fn};
 use std::pin::pin;

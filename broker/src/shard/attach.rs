@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::connection::{ListenerSettings, Peer};
 use super::keeping::{Accept, Life, Then, not_kept};
-use super::{ConnectionKey, Rights, Shard};
+use super::{Admission, ConnectionKey, Shard};
 use crate::store::Record;
 use bytes::{Bytes, BytesMut};
 use candor_protocol::packet::{Connect, Kind, Problem, Reason, Refusal, Retry, property};
@@ -12,14 +12,6 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// Who a client is, once that is known.
-#[derive(Debug, Clone)]
-pub struct Admission {
-    /// The name it proved; empty: somebody anonymous.
-    pub principal: Arc<str>,
-    pub rights: Arc<dyn Rights>,
-}
 
 /// A connection on its way to the shard where its session lives.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
 use super::keeping::Then;
-use super::{ConnectionKey, Shard};
-use crate::driver::Authenticate;
+use super::{Authenticate, ConnectionKey, Shard};
 use crate::feedback::quarantine::Subject;
 use crate::out::Out;
 use bytes::{Buf, Bytes, BytesMut};

@@ -15,6 +15,7 @@
 //! | concern | where |
 //! | --- | --- |
 //! | a connection: what its session says | [`connection`] |
+//! | who a client is | [`door`] |
 //! | from CONNECT to a session, takeover | [`attach`] |
 //! | that a session is kept | [`begin`] |
 //! | the end of a connection, and of a session | [`park`] |
@@ -43,6 +44,7 @@ mod begin;
 pub mod client;
 pub mod connection;
 pub mod deliver;
+pub mod door;
 mod fetch;
 mod keeping;
 mod losses;
@@ -65,15 +67,15 @@ pub mod timers;
 pub mod verdicts;
 mod wills;
 
-pub use attach::{Admission, Moved};
+pub use attach::Moved;
 pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
+pub use door::{Admission, Answer, Authenticate};
 pub use fetch::{Fetched, Fetching};
 pub use settings::{Rights, Settings, Storage};
 pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
 
-use crate::driver::Answer;
 use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::Out;

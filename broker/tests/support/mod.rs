@@ -5,8 +5,7 @@ pub mod store;
 
 use bytes::BytesMut;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
-use candor_broker::driver::{Answer as Identity, Authenticate};
-use candor_broker::shard::{Admission, ListenerSettings, Peer, Rights, Settings, Storage};
+use candor_broker::shard::{Admission, Answer as Identity, Authenticate, ListenerSettings, Peer, Rights, Settings, Storage};
 use candor_broker::store::DataDir;
 use candor_broker::transport::bind::BindOptions;
 use candor_protocol::codec::dictionary::Dictionary;
