@@ -58,6 +58,7 @@ impl Broker {
         let settings = Arc::new(setup.settings);
         let clock = Clock::start();
         let mut shared = Shared::new(settings.shards);
+        shared.keep_dead_letters(&settings.dead_letters);
         let mut engine = open(&settings.storage)?;
         check_promises(&setup.listeners, engine.as_deref())?;
         let mut legacies = match &mut engine {

@@ -1,5 +1,6 @@
 //! A message inside the broker: what was published, and what the broker knows about it.
 
+use bytes::Bytes;
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::{Message, Qos, property};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub struct Envelope {
     pub expires_at_ms: Option<u64>,
     /// What is rare, behind one pointer.
     pub stamps: Option<Arc<Stamps>>,
-    /// The experiments' keys of the publisher's hop, which a queue may rank by.
+    /// The experiments' keys of the publisher's hop, which a queue may rank by; and what became of a dead letter.
     pub hop: Dictionary,
 }
 
@@ -39,6 +40,8 @@ pub struct Stamps {
     pub node: Option<Arc<str>>,
     /// Milliseconds since 1970.
     pub received_at_ms: u64,
+    /// Names the message, where it may have to be found again.
+    pub message_id: Option<[u8; 16]>,
 }
 
 impl Stamps {
@@ -46,7 +49,8 @@ impl Stamps {
     pub fn of_hop(hop: &Dictionary) -> Option<Self> {
         let text = |key| hop.value(key).map(|text: String| Arc::from(text));
         let received_at_ms = hop.value(property::RECEIVED_AT)?;
-        Some(Self { publisher: text(property::PUBLISHER), node: text(property::NODE), received_at_ms })
+        let message_id = hop.value(property::MESSAGE_ID).and_then(|id| <[u8; 16]>::try_from(&id[..]).ok());
+        Some(Self { publisher: text(property::PUBLISHER), node: text(property::NODE), received_at_ms, message_id })
     }
 }
 
@@ -96,6 +100,7 @@ impl Envelope {
             map.set_some(property::PUBLISHER, stamps.publisher.as_deref().map(str::to_owned).as_ref());
             map.set_some(property::NODE, stamps.node.as_deref().map(str::to_owned).as_ref());
             map.set(property::RECEIVED_AT, &stamps.received_at_ms);
+            map.set_some(property::MESSAGE_ID, stamps.message_id.map(|id| Bytes::copy_from_slice(&id)).as_ref());
         }
         map.finish()
     }

@@ -64,6 +64,8 @@ pub struct Gap {
     pub too_large: u64,
     /// Messages with a key that binds their recipient, which a plain one could not be handed.
     pub withheld: u64,
+    /// Messages that were given back too often.
+    pub rejected: u64,
 }
 
 impl Gap {
@@ -79,6 +81,7 @@ impl Gap {
                 Reason::MESSAGE_EXPIRED => gap.expired += count,
                 Reason::PACKET_TOO_LARGE => gap.too_large += count,
                 Reason::CRITICAL_KEY_UNKNOWN => gap.withheld += count,
+                Reason::REJECTED => gap.rejected += count,
                 _ => gap.overflow += count,
             }
         }
@@ -92,6 +95,7 @@ impl Gap {
             (Reason::MESSAGE_EXPIRED, self.expired),
             (Reason::PACKET_TOO_LARGE, self.too_large),
             (Reason::CRITICAL_KEY_UNKNOWN, self.withheld),
+            (Reason::REJECTED, self.rejected),
         ];
         parts.into_iter().filter(|(_, count)| *count > 0)
     }
@@ -184,6 +188,8 @@ impl From<Stored> for Entry {
 #[derive(Debug)]
 pub struct Queue {
     waiting: VecDeque<Entry>,
+    /// What its subscriber put off while others pass: each with the time when it waits again, on the clock that never runs back.
+    aside: Vec<(u64, Entry)>,
     bytes: usize,
     near_bytes: usize,
     limits: QueueLimits,
@@ -195,7 +201,7 @@ pub struct Queue {
 
 impl Queue {
     pub fn new(limits: QueueLimits) -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, near_bytes: 0, limits, gap: Gap::default(), dropped: Vec::new() }
+        Self { waiting: VecDeque::new(), aside: Vec::new(), bytes: 0, near_bytes: 0, limits, gap: Gap::default(), dropped: Vec::new() }
     }
 
     /// What was dropped of what is kept, since this was last asked.
@@ -203,10 +209,12 @@ impl Queue {
         std::mem::take(&mut self.dropped)
     }
 
+    /// How many messages it holds, those that were put off included.
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.aside.len()
     }
 
+    /// Whether nothing waits that could go now.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -229,7 +237,7 @@ impl Queue {
     /// How full it is, for publishers that learn of it. The last quarter of what it can take is for what is under way.
     pub fn room(&self) -> Room {
         let QueueLimits { len_max, bytes_max, .. } = self.limits;
-        let is_at = |len: usize, bytes: usize| self.waiting.len() >= len || self.bytes >= bytes;
+        let is_at = |len: usize, bytes: usize| self.len() >= len || self.bytes >= bytes;
         match () {
             () if is_at(len_max.saturating_add(len_max / 2), bytes_max.saturating_add(bytes_max / 2)) => Room::Over,
             () if is_at(len_max, bytes_max) => Room::Full,
@@ -272,12 +280,12 @@ impl Queue {
             return Pushed::DroppedNewest;
         }
         let mut pushed = Pushed::Kept;
-        while self.waiting.len() >= len_max || self.bytes + len > bytes_max {
+        while self.len() >= len_max || self.bytes + len > bytes_max {
             if self.limits.overflow != Overflow::DropOldest {
                 self.overflow(entry.message);
                 return Pushed::DroppedNewest;
             }
-            let oldest = self.pop_front();
+            let oldest = self.pop_oldest();
             self.overflow(oldest.and_then(|oldest| oldest.message));
             pushed = Pushed::DroppedOldest;
         }
@@ -309,6 +317,42 @@ impl Queue {
         self.bytes += entry.len();
         self.near_bytes += entry.near_bytes();
         self.waiting.push_front(entry);
+    }
+
+    /// Puts a message that its subscriber gave back before everything that was not handed out yet, and behind what was given back
+    /// before it: so messages that are given back in their order come again in it.
+    pub fn put_back(&mut self, waiting: Waiting) {
+        let entry = Entry::new(waiting);
+        self.bytes += entry.len();
+        self.near_bytes += entry.near_bytes();
+        self.insert_returned(entry);
+    }
+
+    fn insert_returned(&mut self, entry: Entry) {
+        let at = self.waiting.iter().take_while(|other| other.redelivery_count > 0).count();
+        self.waiting.insert(at, entry);
+    }
+
+    /// Puts a message off until a time on the clock that never runs back; others pass it, and it counts for the limits.
+    pub fn set_aside(&mut self, waiting: Waiting, until_ms: u64) {
+        let entry = Entry::new(waiting);
+        self.bytes += entry.len();
+        self.near_bytes += entry.near_bytes();
+        let at = self.aside.partition_point(|(other_ms, _)| *other_ms <= until_ms);
+        self.aside.insert(at, (until_ms, entry));
+    }
+
+    /// When the next message that was put off waits again.
+    pub fn next_ms(&self) -> Option<u64> {
+        self.aside.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// What was put off until now or earlier waits again, before everything that was not handed out yet.
+    pub fn take_up(&mut self, now_ms: u64) {
+        let due = self.aside.partition_point(|(until_ms, _)| *until_ms <= now_ms);
+        for (_, entry) in self.aside.drain(..due).collect::<Vec<_>>() {
+            self.insert_returned(entry);
+        }
     }
 
     /// Leaves all but the first `near` messages to the store, as far as it has them. Called after each push it does little: what is
@@ -387,6 +431,16 @@ impl Queue {
         self.near_bytes -= entry.near_bytes();
     }
 
+    /// What waits longest; where nothing does, what was put off.
+    fn pop_oldest(&mut self) -> Option<Entry> {
+        if self.waiting.is_empty() && !self.aside.is_empty() {
+            let (_, entry) = self.aside.remove(0);
+            self.forget(&entry);
+            return Some(entry);
+        }
+        self.pop_front()
+    }
+
     fn pop_front(&mut self) -> Option<Entry> {
         let entry = self.waiting.pop_front()?;
         self.forget(&entry);
@@ -455,6 +509,45 @@ mod tests {
         queue.push(waiting("new", Some(3000)), &QueueExtensions::default());
         assert_eq!(drain(&mut queue, 2000), ["new"]);
         assert_eq!(queue.gap, Gap { expired: 1, ..Gap::default() });
+    }
+
+    #[test]
+    fn what_was_given_back_comes_first_and_in_the_order_that_it_was_given_back_in() {
+        let none = QueueExtensions::default();
+        let mut queue = queue(Overflow::DropOldest);
+        queue.push(waiting("new", None), &none);
+        for payload in ["1", "2"] {
+            queue.put_back(Waiting { redelivery_count: 1, ..waiting(payload, None) });
+        }
+        assert_eq!(drain(&mut queue, 0), ["1", "2", "new"]);
+    }
+
+    #[test]
+    fn what_was_put_off_lets_others_pass_until_its_time_and_counts_for_the_limits() {
+        let none = QueueExtensions::default();
+        let mut queue = queue(Overflow::DropNewest);
+        for (payload, until_ms) in [("late", 200), ("soon", 100)] {
+            queue.set_aside(Waiting { redelivery_count: 1, ..waiting(payload, None) }, until_ms);
+        }
+        assert!(queue.is_empty() && queue.len() == 2 && queue.bytes() > 0);
+        assert_eq!(queue.push(waiting("new", None), &none), Pushed::Kept);
+        assert_eq!(queue.push(waiting("more", None), &none), Pushed::DroppedNewest);
+        queue.take_up(100);
+        assert_eq!(drain(&mut queue, 0), ["soon", "new"]);
+        queue.take_up(99);
+        assert_eq!(drain(&mut queue, 0), [""; 0]);
+        queue.take_up(200);
+        assert_eq!((drain(&mut queue, 0), queue.bytes(), queue.near_bytes()), (vec!["late".to_owned()], 0, 0));
+    }
+
+    #[test]
+    fn a_full_queue_of_what_was_put_off_drops_its_oldest() {
+        let mut queue = queue(Overflow::DropOldest);
+        (1..=3).for_each(|n| queue.set_aside(Waiting { redelivery_count: 1, ..waiting(&n.to_string(), None) }, n));
+        assert_eq!(queue.push(waiting("new", None), &QueueExtensions::default()), Pushed::DroppedOldest);
+        queue.take_up(10);
+        assert_eq!(drain(&mut queue, 0), ["2", "3", "new"]);
+        assert_eq!((queue.gap.overflow, queue.bytes()), (1, 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::config::{Config, EphemeralSession};
 use crate::experiment;
 use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
-use crate::shard::{Authenticate, ListenerSettings, Settings, Storage, SysSettings};
+use crate::shard::{Authenticate, DeadLetterSettings, ListenerSettings, Settings, Storage, SysSettings};
 use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
@@ -63,6 +63,13 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
             len_max: limits.queue_length_max as usize,
             bytes_max: usize::try_from(limits.queue_bytes_max).unwrap_or(usize::MAX),
             overflow: limits.overflow,
+        },
+        redelivery_limit: limits.redelivery_limit,
+        dead_letters: DeadLetterSettings {
+            namespaces: config.dead_letters.namespaces.clone(),
+            len_max: config.dead_letters.len_max as usize,
+            bytes_max: usize::try_from(config.dead_letters.bytes_max).unwrap_or(usize::MAX),
+            keeps_text: config.dead_letters.text,
         },
         subscriptions_max: limits.subscriptions_max as usize,
         retained_max: limits.retained_max as usize,

@@ -103,6 +103,7 @@ pub struct Subscribe<'a> {
 const NO_LOCAL: u64 = 1;
 const RETAIN_AS_PUBLISHED: u64 = 2;
 const NO_RETAINED: u64 = 4;
+const UNORDERED: u64 = 16;
 
 impl<'a> Subscribe<'a> {
     pub(crate) fn new(client: &'a Client, filters: impl Filters) -> Self {
@@ -115,7 +116,7 @@ impl<'a> Subscribe<'a> {
         self
     }
 
-    /// Not the messages of this client itself. Extended connections only, as the next two.
+    /// Not the messages of this client itself. Extended connections only, as the next three.
     pub fn no_local(mut self) -> Self {
         self.options |= NO_LOCAL;
         self
@@ -130,6 +131,13 @@ impl<'a> Subscribe<'a> {
     /// No retained messages on subscribing.
     pub fn no_retained(mut self) -> Self {
         self.options |= NO_RETAINED;
+        self
+    }
+
+    /// A message that is put off ([`Incoming::modify`](crate::Incoming::modify)) lets others pass; without this, delivery pauses until its
+    /// time has come.
+    pub fn unordered(mut self) -> Self {
+        self.options |= UNORDERED;
         self
     }
 

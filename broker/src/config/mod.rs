@@ -25,6 +25,7 @@ pub mod size;
 pub mod source;
 
 use crate::transport::url::ListenUrl;
+use candor_protocol::packet::TopicFilter;
 use candor_protocol::packet::profile::{Durability, Overflow};
 use diagnostic::Origin;
 use listener::{Listener, Policy};
@@ -44,6 +45,7 @@ pub struct Config {
     pub limits: Limits,
     pub plain: Plain,
     pub quarantine: Quarantine,
+    pub dead_letters: DeadLetters,
     pub access: AccessFiles,
     /// The experiments that are switched on, by name; all of them are known.
     pub experiments: Vec<String>,
@@ -96,6 +98,8 @@ pub struct Limits {
     pub subscriptions_max: u32,
     /// Messages that wait for one session.
     pub queue_length_max: u32,
+    /// How often a message that is given back is handed out again; 0: without end.
+    pub redelivery_limit: u32,
     /// Bytes that wait for one session.
     pub queue_bytes_max: u64,
     pub overflow: Overflow,
@@ -136,6 +140,19 @@ pub struct Quarantine {
     /// The first time; each further one is twice as long.
     pub first_s: u32,
     pub max_s: u32,
+}
+
+/// What becomes of messages that subscribers reject.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeadLetters {
+    /// The namespaces that keep them.
+    pub namespaces: Vec<TopicFilter>,
+    /// Per namespace.
+    pub len_max: u32,
+    /// Per namespace.
+    pub bytes_max: u64,
+    /// Whether the free text of a subscriber's problem is kept.
+    pub text: bool,
 }
 
 /// The files that say who may do what.

@@ -6,6 +6,7 @@ use super::listener::{self, Anonymous, Disclosure, Extended, RefusedPublish, Tls
 use super::{EphemeralSession, LogFormat, machine, size};
 use crate::transport::url;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
+use candor_protocol::packet::TopicFilter;
 use candor_protocol::packet::profile::{Durability, Overflow};
 
 /// One row of the table.
@@ -118,6 +119,7 @@ const ACCESS: &str = "Users and rights";
 const STORAGE: &str = "Storage";
 const CONNECTIONS: &str = "Limits of a connection";
 const SESSIONS: &str = "Sessions, queues and memory";
+const DEAD_LETTERS: &str = "Messages that are rejected";
 const PLAIN: &str = "What plain 3.1.1 clients get";
 const QUARANTINE: &str = "Quarantine";
 const OPERATION: &str = "Operation";
@@ -382,6 +384,14 @@ pub static OPTIONS: &[OptionInfo] = &[
     )
     .why("A subscriber that was away wants the present first, and one slow subscriber must not stop a publisher."),
     row(
+        "redelivery_limit",
+        SESSIONS,
+        Number { min: 0, max: 1_000_000, set: |d, n| d.config.limits.redelivery_limit = narrow(n) },
+        Text("1000"),
+        "How often a message that its subscribers give back is handed out again, before it counts as rejected; 0: without end.",
+    )
+    .why("With the pauses between them it is more than three hours, and a message that nobody can take blocks its queue no longer."),
+    row(
         "session_expiry_max_s",
         SESSIONS,
         Seconds { min: 0, max: CENTURY_S, forever: true, set: |d, s| d.config.limits.session_expiry_max_s = s },
@@ -420,6 +430,41 @@ pub static OPTIONS: &[OptionInfo] = &[
         Computed { words: "a quarter of the memory of this machine or control group", text: || size::format(machine::quarter_of_memory()) },
         "Bytes that are kept for clients, together: queues, retained messages, output and incomplete packets; at the limit new work is refused, and the refusal names it.",
     ),
+    row(
+        "dead_letters",
+        DEAD_LETTERS,
+        List {
+            form: "a topic filter, without $share/",
+            check: |text| namespace(text).map(drop),
+            clear: |d| d.config.dead_letters.namespaces.clear(),
+            add: |d, text, _| d.config.dead_letters.namespaces.extend(namespace(text)),
+        },
+        Unset("none: what is rejected is dropped"),
+        "A namespace whose rejected messages are kept, as retained messages below `$dead-letters/`; may be given several times, and the first that matches a topic counts.",
+    ),
+    row(
+        "dead_letters_max",
+        DEAD_LETTERS,
+        Number { min: 1, max: 10_000_000, set: |d, n| d.config.dead_letters.len_max = narrow(n) },
+        Text("1000"),
+        "Dead letters of one namespace; what is rejected when there are so many is dropped, and told.",
+    )
+    .why("More than anybody looks through by hand; what was kept is never dropped for what comes later."),
+    row(
+        "dead_letters_bytes_max",
+        DEAD_LETTERS,
+        Bytes { min: KIB, max: TIB, set: |d, n| d.config.dead_letters.bytes_max = n },
+        Text("16MiB"),
+        "Bytes of the dead letters of one namespace.",
+    ),
+    row(
+        "dead_letters_text",
+        DEAD_LETTERS,
+        Switch { set: |d, on| d.config.dead_letters.text = on },
+        Text("false"),
+        "Whether a dead letter keeps the free text that its subscriber rejected it with.",
+    )
+    .why("What a subscriber writes may hold what the readers of its topic are not to see."),
     row(
         "refused_publish_plain",
         PLAIN,
@@ -550,6 +595,15 @@ pub static OPTIONS: &[OptionInfo] = &[
 
 fn default_connections() -> String {
     machine::connections_possible().min(10_000).to_string()
+}
+
+fn namespace(text: &str) -> Result<TopicFilter, String> {
+    let filter = TopicFilter::new(text).map_err(|error| error.to_string())?;
+    match filter.group() {
+        Some(_) => Err("is shared".into()),
+        None if text.starts_with('$') => Err("begins with `$`, and topics of the server belong to no namespace".into()),
+        None => Ok(filter),
+    }
 }
 
 fn check_node(text: &str) -> Result<(), String> {

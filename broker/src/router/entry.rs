@@ -1,8 +1,8 @@
 //! A subscriber and its subscription in eight bytes: what the tree keeps a million of, and what sorting and merging compare.
 //!
 //! ```text
-//! bit 63      48 47           16 15    6  5   4   3  2 1  0
-//!     | shard   | slot          | 0     | 0 | RP| NL| QoS| 1 |
+//! bit 63      48 47           16 15    7  6   5   4   3  2 1  0
+//!     | shard   | slot          | 0     | UN| 0 | RP| NL| QoS| 1 |
 //! ```
 //!
 //! The subscriber stands above the options, so that the order of the numbers is the order of the subscribers. Bit 0 is set,
@@ -19,6 +19,7 @@ const NO_LOCAL: u64 = 1 << 3;
 const RETAIN_AS_PUBLISHED: u64 = 1 << 4;
 /// Never set in an entry.
 pub(super) const NO_ENTRY: u64 = 1 << 5;
+const UNORDERED: u64 = 1 << 6;
 const SUBSCRIBER_AT: u32 = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,9 @@ impl Entry {
         }
         if subscription.retain_as_published {
             options |= RETAIN_AS_PUBLISHED;
+        }
+        if subscription.unordered {
+            options |= UNORDERED;
         }
         Self(PRESENT | Self::key_of(subscriber) << SUBSCRIBER_AT | options)
     }
@@ -72,6 +76,7 @@ impl Entry {
             qos: Qos::new(((bits & QOS) >> QOS_AT) as u8).unwrap_or_default(),
             no_local: bits & NO_LOCAL != 0,
             retain_as_published: bits & RETAIN_AS_PUBLISHED != 0,
+            unordered: bits & UNORDERED != 0,
         }
     }
 
@@ -84,8 +89,8 @@ impl Entry {
     pub(super) fn merged(self, other: Self) -> Self {
         let (a, b) = (self.0.get(), other.0.get());
         let qos = (a & QOS).max(b & QOS);
-        let (all, any) = (a & b & NO_LOCAL, (a | b) & RETAIN_AS_PUBLISHED);
-        Self(PRESENT | a & !(QOS | NO_LOCAL | RETAIN_AS_PUBLISHED) | qos | all | any)
+        let (all, any) = (a & b & (NO_LOCAL | UNORDERED), (a | b) & RETAIN_AS_PUBLISHED);
+        Self(PRESENT | a & !(QOS | NO_LOCAL | RETAIN_AS_PUBLISHED | UNORDERED) | qos | all | any)
     }
 }
 
@@ -94,11 +99,13 @@ mod tests {
     use super::*;
 
     fn subscriptions() -> Vec<Subscription> {
-        let flags = [(false, false), (false, true), (true, false), (true, true)];
-        Qos::ALL
-            .iter()
-            .flat_map(|&qos| flags.map(|(no_local, retain_as_published)| Subscription { qos, no_local, retain_as_published }))
-            .collect()
+        let of_bits = |qos, bits: u8| Subscription {
+            qos,
+            no_local: bits & 1 != 0,
+            retain_as_published: bits & 2 != 0,
+            unordered: bits & 4 != 0,
+        };
+        Qos::ALL.iter().flat_map(|&qos| (0..8).map(move |bits| of_bits(qos, bits))).collect()
     }
 
     #[test]

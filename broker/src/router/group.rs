@@ -144,8 +144,12 @@ impl Group {
 
     /// The member whose turn it is, as if those in `avoid` were no members: an available one, or any if none is available.
     pub(super) fn pick(&self, avoid: &[Subscriber]) -> Option<Entry> {
-        let available = self.turn(avoid, |row| row.available.load(Relaxed));
-        available.or_else(|| self.turn(avoid, |row| row.taken))
+        self.pick_available(avoid).or_else(|| self.turn(avoid, |row| row.taken))
+    }
+
+    /// As [`Group::pick`], of the available ones alone.
+    pub(super) fn pick_available(&self, avoid: &[Subscriber]) -> Option<Entry> {
+        self.turn(avoid, |row| row.available.load(Relaxed))
     }
 
     fn turn(&self, avoid: &[Subscriber], wanted: impl Fn(&Row) -> u64) -> Option<Entry> {
@@ -243,6 +247,17 @@ mod tests {
         }
         assert!(served[0].abs_diff(served[1]) <= 1, "{served:?}");
         assert!(served[2] > 0 && served[2] <= served[0], "{served:?}");
+    }
+
+    #[test]
+    fn where_only_an_available_member_will_do_nobody_else_is_picked() {
+        let group = group_of(3);
+        group.set_available(somebody(1), false);
+        let pick = |avoid: &[u32]| {
+            let avoid: Vec<_> = avoid.iter().map(|&slot| somebody(slot)).collect();
+            group.pick_available(&avoid).map(|entry| entry.subscriber().slot)
+        };
+        assert_eq!([pick(&[]), pick(&[]), pick(&[0]), pick(&[0, 2])], [Some(0), Some(2), Some(2), None]);
     }
 
     #[test]

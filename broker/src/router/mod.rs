@@ -58,16 +58,20 @@ pub struct Subscription {
     pub no_local: bool,
     /// The retain flag is sent as it was published; else it is 0 ([MQTT-3.3.1-9]).
     pub retain_as_published: bool,
+    /// A message that the subscriber puts off lets others pass.
+    pub unordered: bool,
 }
 
 impl Subscription {
     /// What holds for a message that two filters of one subscriber match: the higher QoS ([MQTT-3.3.5-1]); no message of
-    /// its own only if both say so, the retain flag as published if either does, so that no filter gets less than it asked for.
+    /// its own only if both say so, and others past what is put off too; the retain flag as published if either does, so that no filter
+    /// gets less than it asked for.
     pub fn merged(self, other: Self) -> Self {
         Self {
             qos: self.qos.max(other.qos),
             no_local: self.no_local && other.no_local,
             retain_as_published: self.retain_as_published || other.retain_as_published,
+            unordered: self.unordered && other.unordered,
         }
     }
 }
@@ -150,9 +154,9 @@ mod tests {
 
     #[test]
     fn merging_gives_no_filter_less_than_it_asked_for() {
-        let a = Subscription { qos: Qos::AtMostOnce, no_local: true, retain_as_published: true };
-        let b = Subscription { qos: Qos::ExactlyOnce, no_local: false, retain_as_published: false };
-        assert_eq!(a.merged(b), Subscription { qos: Qos::ExactlyOnce, no_local: false, retain_as_published: true });
+        let a = Subscription { qos: Qos::AtMostOnce, no_local: true, retain_as_published: true, unordered: true };
+        let b = Subscription { qos: Qos::ExactlyOnce, no_local: false, retain_as_published: false, unordered: false };
+        assert_eq!(a.merged(b), Subscription { no_local: false, retain_as_published: true, ..b });
         assert!(a.merged(a).no_local);
     }
 }

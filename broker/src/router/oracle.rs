@@ -46,7 +46,7 @@ impl Dice {
 
     pub(super) fn subscription(&mut self) -> Subscription {
         let qos = Qos::ALL[self.below(3) as usize];
-        Subscription { qos, no_local: self.below(2) == 0, retain_as_published: self.below(2) == 0 }
+        Subscription { qos, no_local: self.below(2) == 0, retain_as_published: self.below(2) == 0, unordered: self.below(2) == 0 }
     }
 
     /// A topic name of 1 to 5 levels, empty ones, neighbours of `/` and `$` among them.

@@ -206,6 +206,13 @@ impl SharedGroups {
         self.pick(group.index, avoid)
     }
 
+    /// As [`SharedGroups::pick_except`], of those members alone that are available.
+    pub fn pick_available(&self, group: GroupId, avoid: &[Subscriber]) -> Option<Pick> {
+        let found = self.groups.get(group.index).filter(|found| found.number == group.number)?;
+        let entry = found.pick_available(avoid)?;
+        Some(Pick { group, target: Entry::target(entry) })
+    }
+
     fn pick(&self, index: u32, avoid: &[Subscriber]) -> Option<Pick> {
         let entry = self.groups[index].pick(avoid);
         entry.map(|entry| Pick { group: self.id(index), target: Entry::target(entry) })

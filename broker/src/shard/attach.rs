@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::connection::{ListenerSettings, Peer};
 use super::keeping::{Accept, Life, Then, not_kept};
+use super::publish::check_topic;
 use super::{Admission, ConnectionKey, Shard};
 use crate::store::Record;
 use bytes::{Bytes, BytesMut};
@@ -151,7 +152,8 @@ impl Shard {
             return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem));
         }
         if let Some(will) = &connect.will {
-            admission.rights.will(will.message.topic(), will.qos, will.retain).map_err(|mut refusal| {
+            let may = check_topic(will.message.topic());
+            may.and_then(|()| admission.rights.will(will.message.topic(), will.qos, will.retain)).map_err(|mut refusal| {
                 refusal.problem.field = Some("will".to_owned());
                 refusal
             })?;
@@ -255,7 +257,7 @@ impl Shard {
         self.schedule(key);
         self.tell_lost_guarantee(key);
         self.drain(key);
-        self.pump(slot);
+        self.wake_again(slot);
         // What came behind CONNECT is read when nothing else is being carried out, so that answers keep its order.
         self.ready.push(key);
     }

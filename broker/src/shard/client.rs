@@ -1,10 +1,12 @@
 //! A session as its home shard keeps it, attached to a connection or not.
 
+use super::dead_letter::right_filter;
+use super::returned::Pause;
 use super::{ConnectionKey, Rights};
 use crate::queue::{Queue, QueueLimits};
 use crate::router::Subscription;
 use crate::store::SessionNumber;
-use candor_protocol::packet::{Qos, TopicFilter};
+use candor_protocol::packet::{Qos, Refusal, TopicFilter};
 use candor_protocol::session::Parked;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -51,8 +53,8 @@ pub struct Client {
     pub expiry_s: u32,
     /// When it ends, on the clock that never runs back; there exactly when it is not attached and does end.
     pub expires_at_ms: Option<u64>,
-    /// Deliveries wait until then, because the client released one.
-    pub paused_until_ms: u64,
+    /// How long it is spared, because the client gave something back.
+    pub pause: Pause,
     /// Messages of the client that were not handed on yet: later ones must not overtake them.
     pub held_back: u32,
     /// Deliveries at QoS 2 that have an identifier and may not leave yet: others of a lower QoS must not overtake them.
@@ -61,8 +63,6 @@ pub struct Client {
     pub is_fetching: bool,
     /// A will of its connection is kept.
     pub has_will: bool,
-    /// How many deliveries in a row the client released.
-    pub releases: u32,
     /// Tells a deadline of this session from one of another that had the same slot.
     pub generation: u64,
 }
@@ -89,18 +89,28 @@ impl Client {
             expiry_s: 0,
             expires_at_ms: None,
             generation: 0,
-            paused_until_ms: 0,
+            pause: Pause::default(),
             held_back: 0,
             unsent: 0,
             has_will: false,
             is_fetching: false,
-            releases: 0,
         }
     }
 
     /// Whether messages above QoS 0 are kept for it while it is away.
     pub fn is_durable(&self) -> bool {
         self.expiry_s > 0
+    }
+
+    /// The highest QoS that is granted: of dead letters, by the right to the topics that their messages were published to.
+    ///
+    /// # Errors
+    /// The refusal names the rule.
+    pub fn may_subscribe(&self, filter: &TopicFilter) -> Result<Qos, Refusal> {
+        match right_filter(filter)? {
+            Some(source) => self.rights.subscribe(&source),
+            None => self.rights.subscribe(filter),
+        }
     }
 
     /// How many of its messages wait in memory, before the others wait in the store.

@@ -354,6 +354,11 @@ impl Shard {
                 Timer::Sys => self.sys_due(),
                 Timer::Ledger => self.keep_ledger(),
                 Timer::Session(slot, generation) => self.session_due(slot, generation),
+                Timer::Wake(slot, generation) => {
+                    if self.clients.get(slot).is_some_and(|client| client.generation == generation) {
+                        self.wake(slot);
+                    }
+                }
                 Timer::Pump(slot, generation) => {
                     if self.clients.get(slot).is_some_and(|client| client.generation == generation) {
                         self.pump(slot);

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::keeping::{Sent, keep_sent, token_of};
+use super::publish::registered_keys;
 use super::{CrossingTarget, Shard};
 use crate::message::Envelope;
 use crate::out::{Out, SHARE_FROM};
@@ -178,7 +179,7 @@ impl Shard {
             let Some(client) = self.clients.get_mut(slot) else { return };
             let Some(key) = client.connection else { return };
             let Some(connection) = self.connections.get_mut(key) else { return };
-            let is_paused = self.now.ms < client.paused_until_ms;
+            let is_paused = self.now.ms < client.pause.until_ms;
             if is_paused || !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
                 return;
             }
@@ -250,7 +251,7 @@ fn next_hop(cached: &mut Option<Dictionary>, form: Form, envelope: &Envelope, un
         return Dictionary::EMPTY;
     }
     if !form.experiments && !envelope.hop.is_empty() {
-        let plain = Envelope { hop: Dictionary::EMPTY, ..envelope.clone() };
+        let plain = Envelope { hop: registered_keys(&envelope.hop), ..envelope.clone() };
         return plain.next_hop(unix_ms);
     }
     cached.get_or_insert_with(|| envelope.next_hop(unix_ms)).clone()

@@ -1,6 +1,7 @@
 //! What waits for a receipt, and what follows when it has come. Nothing else in a shard acknowledges anything.
 
 use super::client::Client;
+use super::returned::HandOver;
 use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
 use crate::message::Envelope;
 use crate::router::Subscription;
@@ -36,6 +37,8 @@ pub(super) enum Then {
     Answer(Box<Answer>),
     /// CONNACK of a session that is kept.
     Accept(Box<Accept>),
+    /// A message that goes from one member of a group to another.
+    HandOver(Box<HandOver>),
 }
 
 /// A message that is matched and not handed on yet.
@@ -168,6 +171,7 @@ impl Shard {
             Then::Answer(answer) => self.send_answer(*answer, reached.is_some()),
             Then::Accept(accept) => self.accept(*accept, reached.is_some()),
             Then::Attached { of } => self.attached(of, reached.is_some()),
+            Then::HandOver(over) => self.handed_over(*over, reached.is_some()),
             // These wait for nobody's patience: they are kept as soon as anything is.
             then if reached.is_none() => self.stalled.push(then),
             Then::Recorded { of, step } => self.recorded(of, step),

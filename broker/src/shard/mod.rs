@@ -24,6 +24,8 @@
 //! | a message to all who get it, and to the store | [`route`] |
 //! | a message to one client: now, or in its queue | [`deliver`] |
 //! | what a subscriber settles, and what is sent again | [`settle`] |
+//! | what a subscriber gives back | [`returned`] |
+//! | what becomes of what it rejects | [`dead_letter`] |
 //! | what a subscriber does not get | [`losses`] |
 //! | messages that wait in the store | [`fetch`] |
 //! | what an earlier process owed | [`restore`] |
@@ -43,6 +45,7 @@ pub mod attach;
 mod begin;
 pub mod client;
 pub mod connection;
+pub mod dead_letter;
 pub mod deliver;
 pub mod door;
 mod fetch;
@@ -53,6 +56,7 @@ mod park;
 pub mod publish;
 pub mod quarantine;
 pub mod restore;
+pub mod returned;
 pub mod review;
 pub mod roll;
 mod room;
@@ -70,6 +74,7 @@ mod wills;
 pub use attach::Moved;
 pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
+pub use dead_letter::DeadLetterSettings;
 pub use door::{Admission, Answer, Authenticate};
 pub use fetch::{Fetched, Fetching};
 pub use settings::{Rights, Settings, Storage};
@@ -116,6 +121,8 @@ impl Now {
 pub struct Crossing {
     pub envelope: Envelope,
     pub targets: Vec<CrossingTarget>,
+    /// How many times it was handed out: above 0, another member of a group has given it back.
+    pub redelivery_count: u32,
 }
 
 /// One session of another shard that gets a message.
@@ -357,6 +364,10 @@ impl Shard {
         for crossing in crossings {
             self.frames.start();
             for target in &crossing.targets {
+                if crossing.redelivery_count > 0 {
+                    self.take_over_message(target, &crossing.envelope, crossing.redelivery_count);
+                    continue;
+                }
                 self.deliver(target, &crossing.envelope, crossing.targets.len() > 1);
             }
         }

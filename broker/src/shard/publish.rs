@@ -12,25 +12,35 @@ use candor_protocol::session::{Outcome, Ticket};
 use std::sync::Arc;
 
 /// Topics that only the broker itself publishes to.
-const RESERVED: [&[u8]; 4] = [b"$feedback", b"$SYS", b"$share", b"$envelope"];
+const RESERVED: [&[u8]; 5] = [b"$feedback", b"$SYS", b"$share", b"$envelope", b"$dead-letters"];
 
 impl Shard {
     pub(super) fn publish(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: Publish) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(slot) = connection.client else { return };
         self.counts.publish_received += 1;
+        let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
+        if publish.message.topic()[0] == b'$'
+            && let Some(routed) = self.settle_letter(slot, &publish, taken)
+        {
+            return self.answer(key, slot, ticket, &publish, routed);
+        }
         if let Err(refusal) = self.check_publish(key, slot, &publish) {
             return self.answer_refused(key, ticket, &publish, refusal);
         }
         let envelope = self.envelope(slot, &publish.dictionary, publish.message, publish.qos, publish.retain);
-        let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
-        match self.route(&envelope, Some(slot), taken) {
+        let routed = self.route(&envelope, Some(slot), taken);
+        self.answer(key, slot, ticket, &Publish { message: envelope.message, ..publish }, routed);
+    }
+
+    fn answer(&mut self, key: ConnectionKey, slot: u32, ticket: Option<Ticket>, publish: &Publish, routed: Result<Routed, Refusal>) {
+        match routed {
             Ok(routed) => {
                 if let Some((ticket, of)) = ticket.zip(self.life(slot)) {
                     self.settle_later(routed, of, ticket);
                 }
             }
-            Err(refusal) => self.answer_refused(key, ticket, &Publish { message: envelope.message, ..publish }, refusal),
+            Err(refusal) => self.answer_refused(key, ticket, publish, refusal),
         }
     }
 
@@ -54,13 +64,7 @@ impl Shard {
     fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {
         let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot)) else { return Ok(()) };
         let topic = publish.message.topic();
-        if topic[0] == b'$' {
-            let first = topic.split(|b| *b == b'/').next().unwrap_or_default();
-            if RESERVED.contains(&first) {
-                let problem = Problem::titled("only the server publishes here").field("topic").retry(Retry::Never);
-                return Err(Refusal::new(Reason::TOPIC_NAME_INVALID, problem));
-            }
-        }
+        check_topic(topic)?;
         let profile = &connection.listener.policy.profile;
         if publish.qos as u8 > profile.qos_max {
             let problem = Problem::titled("this server does not serve this QoS").field("QoS");
@@ -142,16 +146,22 @@ impl Shard {
         Some(Outcome::refused(disclosed))
     }
 
-    fn envelope(&self, slot: u32, dictionary: &Dictionary, message: Message, qos: Qos, retain: bool) -> Envelope {
+    fn envelope(&mut self, slot: u32, dictionary: &Dictionary, message: Message, qos: Qos, retain: bool) -> Envelope {
         let (mut expires_at_ms, mut hop) = (None, Dictionary::EMPTY);
         if has_hop_keys(dictionary) {
             expires_at_ms = self.now.expiry_of(dictionary);
             hop = experiment_keys(dictionary);
         }
-        let stamps = match self.settings.stamps {
+        let mut stamps = match self.settings.stamps {
             Some(_) => self.stamps(self.clients.get(slot).map(|client| Arc::clone(&client.principal))),
             None => None,
         };
+        if !self.settings.dead_letters.namespaces.is_empty()
+            && let Some(id) = self.message_id(message.topic_str())
+        {
+            let others = stamps.as_deref().cloned().unwrap_or(Stamps { received_at_ms: self.now.unix_ms, ..Stamps::default() });
+            stamps = Some(Arc::new(Stamps { message_id: Some(id), ..others }));
+        }
         let mut envelope = Envelope { message, qos, retain, expires_at_ms, stamps, hop };
         if let Some(deadline) = self.settings.experiments.deadline(&envelope) {
             envelope.expire_by(deadline);
@@ -163,12 +173,25 @@ impl Shard {
     pub(super) fn stamps(&self, principal: Option<Arc<str>>) -> Option<Arc<Stamps>> {
         let node = self.settings.stamps.as_ref()?;
         let publisher = principal.filter(|principal| !principal.is_empty());
-        Some(Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms }))
+        Some(Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms, message_id: None }))
     }
 
     pub(super) fn subscriber(&self, slot: u32) -> Subscriber {
         Subscriber { shard: self.index, slot }
     }
+}
+
+/// Whether a client may publish to a topic at all, whatever its rights.
+///
+/// # Errors
+/// Only the server does.
+pub(super) fn check_topic(topic: &[u8]) -> Result<(), Refusal> {
+    let first = topic.split(|b| *b == b'/').next().filter(|_| topic.first() == Some(&b'$'));
+    if first.is_some_and(|first| RESERVED.contains(&first)) {
+        let problem = Problem::titled("only the server publishes here").field("topic").retry(Retry::Never);
+        return Err(Refusal::new(Reason::TOPIC_NAME_INVALID, problem));
+    }
+    Ok(())
 }
 
 /// Whether the dictionary holds keys that concern this hop.
@@ -178,14 +201,28 @@ fn has_hop_keys(dictionary: &Dictionary) -> bool {
 
 /// The keys of experiments, which travel on where they are in force; everything else concerned this hop alone.
 pub(super) fn experiment_keys(dictionary: &Dictionary) -> Dictionary {
-    if !dictionary.entries().any(|(key, _)| matches!(key, KeyRef::Number(number) if number < 0)) {
+    keys(dictionary, |number| number < 0)
+}
+
+/// What is left where no experiment is in force.
+pub(super) fn registered_keys(dictionary: &Dictionary) -> Dictionary {
+    keys(dictionary, |number| number >= 0)
+}
+
+/// What of a message's last hop belongs to the message: the keys of experiments, and what became of a dead letter.
+pub(super) fn lasting_keys(dictionary: &Dictionary) -> Dictionary {
+    keys(dictionary, |number| number < 0 || number == property::DEAD_LETTER.number)
+}
+
+fn keys(dictionary: &Dictionary, stays: impl Fn(i64) -> bool) -> Dictionary {
+    if !dictionary.entries().any(|(key, _)| matches!(key, KeyRef::Number(number) if stays(number))) {
         return Dictionary::EMPTY;
     }
     let mut map = MapBuilder::new();
     map.merge(dictionary);
     for (key, _) in dictionary.entries() {
         if let KeyRef::Number(number) = key
-            && number >= 0
+            && !stays(number)
         {
             map.remove(number);
         }

@@ -65,7 +65,7 @@ pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -
     for (number, _) in state.retained.values() {
         let Some(number) = *number else { continue };
         if let Some(envelope) = engine.read(number)? {
-            shared.retained_mut().set(RetainedMessage::new(envelope, Some(number)));
+            shared.put(&mut shared.retained_mut(), RetainedMessage::new(envelope, Some(number)));
         }
     }
     let mut sessions: Vec<_> = state.sessions.into_iter().collect();

@@ -23,7 +23,7 @@ impl Shard {
         let Some(client) = self.clients.get(slot) else { return };
         let filters = client.subscriptions.keys();
         let lost: Vec<(TopicFilter, Refusal)> =
-            filters.filter_map(|filter| Some((filter.clone(), client.rights.subscribe(filter).err()?))).collect();
+            filters.filter_map(|filter| Some((filter.clone(), client.may_subscribe(filter).err()?))).collect();
         for (filter, refusal) in lost {
             self.lose_subscription(slot, &filter, refusal);
         }

@@ -291,7 +291,7 @@ impl Shard {
         let targets: Vec<CrossingTarget> = members.collect();
         if let (false, Some(crossings)) = (targets.is_empty(), self.effects.crossings.get_mut(usize::from(shard))) {
             let count = targets.len();
-            crossings.push(Crossing { envelope: envelope.compact(), targets });
+            crossings.push(Crossing { envelope: envelope.compact(), targets, redelivery_count: 0 });
             return count;
         }
         0
@@ -302,9 +302,9 @@ impl Shard {
 /// topic has now.
 fn retain(retained: &mut Retained<RetainedMessage>, shared: &Shared, envelope: &Envelope, message: Option<MessageNumber>) -> u64 {
     if envelope.message.payload().is_empty() {
-        retained.remove(envelope.message.topic());
+        shared.take(retained, envelope.message.topic());
     } else {
-        Shared::retain(retained, envelope.compact(), message);
+        shared.retain(retained, envelope.compact(), message);
     }
     shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
     shared.next_version()

@@ -1,5 +1,6 @@
 //! What a shard is told once: plain values and the seams to rights and experiments.
 
+use super::dead_letter::DeadLetterSettings;
 use super::sys::SysSettings;
 use crate::experiment::QueueExtensions;
 use crate::feedback::QuarantineLimits;
@@ -31,6 +32,10 @@ pub struct Settings {
     pub ledger: LedgerLimits,
     /// When plain clients are kept out for a time.
     pub quarantine: QuarantineLimits,
+    /// How often a message that its subscribers give back is handed out again; 0: without end.
+    pub redelivery_limit: u32,
+    /// What becomes of messages that are rejected.
+    pub dead_letters: DeadLetterSettings,
     /// The most bytes that wait to be written to one connection before its messages wait in its queue.
     pub out_bytes_max: usize,
     /// The most subscriptions of one session.
@@ -59,6 +64,8 @@ impl Default for Settings {
             queue: QueueLimits { len_max: 10_000, bytes_max: 16 * 1024 * 1024, overflow: Overflow::DropOldest },
             ledger: LedgerLimits::default(),
             quarantine: QuarantineLimits::default(),
+            redelivery_limit: 1000,
+            dead_letters: DeadLetterSettings::default(),
             out_bytes_max: 256 * 1024,
             subscriptions_max: 10_000,
             retained_max: 1_000_000,

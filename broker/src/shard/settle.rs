@@ -1,67 +1,85 @@
 //! What a subscriber settles, and what is sent again.
 
 use super::deliver::{Form, write_one};
+use super::dead_letter::Filed;
 use super::keeping::{Sent, keep_sent, number_of};
-use super::publish::experiment_keys;
-use super::timers::Timer;
+use super::publish::lasting_keys;
+use super::returned::Returned;
 use super::{ConnectionKey, Shard};
 use crate::feedback::Verdict;
 use crate::message::{Envelope, Stamps, critical_key};
-use crate::queue::Waiting;
-use crate::store::Record;
+use crate::store::MessageNumber;
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Kind, Reason, property};
+use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Delivery, Outcome, Sending, Token};
 use std::sync::Arc;
 
-/// How long deliveries pause after a message was released for the first time; each time in a row doubles it.
-const RELEASE_PAUSE_MS: u64 = 100;
-const RELEASE_DOUBLINGS: u32 = 7;
-/// The longest delay that a client may ask for.
-const DELAY_MS_MAX: u64 = 3_600_000;
+/// Who decided that a message is never taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Subscriber,
+    Limit,
+}
 
 impl Shard {
-    /// The subscriber settled a delivery. What it released comes again, after a pause that doubles; what it rejected does
-    /// not.
+    /// The subscriber settled a delivery. What it gave back comes again, as often as the limit says; what it rejected does not.
     pub(super) fn settled(&mut self, key: ConnectionKey, token: Token, outcome: &Outcome, returned: Option<Box<Delivery>>) {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let kept = client.number.zip(number_of(token));
+        let message = number_of(token);
         let (Some(refusal), Some(delivery)) = (outcome.refusal(), returned) else {
-            client.releases = 0;
-            if let Some((session, message)) = kept {
-                self.keeper.keep(Record::Settled { session, message });
+            client.pause.is_over();
+            return self.settle_kept(slot, message);
+        };
+        let message = message.filter(|_| client.number.is_some());
+        let returned = self.returned(*delivery, message);
+        let limit = self.settings.redelivery_limit;
+        match outcome.reason {
+            Reason::RELEASED | Reason::MODIFIED if limit > 0 && returned.redelivery_count > limit => {
+                let problem = Problem::titled("the message was given back as often as it may be").rule("redelivery_limit");
+                let problem = problem.limit(u64::from(limit), u64::from(returned.redelivery_count)).retry(Retry::Never);
+                self.reject(slot, &returned, Refusal::new(Reason::REJECTED, problem), By::Limit);
             }
-            return;
-        };
-        let delay_ms = match (outcome.reason, outcome.delay_ms) {
-            (Reason::RELEASED, _) => RELEASE_PAUSE_MS << client.releases.min(RELEASE_DOUBLINGS),
-            (Reason::MODIFIED, delay_ms) => delay_ms.unwrap_or(RELEASE_PAUSE_MS).min(DELAY_MS_MAX),
-            _ => {
-                if let Some((session, message)) = kept {
-                    self.keeper.keep(Record::Settled { session, message });
-                }
-                let verdict = Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, Some(delivery.message.topic_str()));
-                return self.verdict(slot, verdict);
-            }
-        };
-        client.releases += 1;
-        client.paused_until_ms = self.now.ms + delay_ms;
-        let redelivery_count = delivery.hop.value(property::REDELIVERY_COUNT).unwrap_or(0) as u32 + 1;
-        let envelope = Envelope {
-            message: delivery.message,
-            qos: delivery.qos,
-            retain: delivery.retain,
-            expires_at_ms: self.now.expiry_of(&delivery.hop),
-            stamps: Stamps::of_hop(&delivery.hop).map(Arc::new),
-            hop: experiment_keys(&delivery.hop),
-        };
-        let message = kept.map(|(_, message)| message);
-        client.queue.push_front(Waiting { envelope, qos: delivery.qos, retain: delivery.retain, redelivery_count, message });
-        if let Some((session, message)) = kept {
-            self.keeper.keep(Record::Returned { session, message, redelivery_count });
+            Reason::RELEASED | Reason::MODIFIED => self.give_back(slot, returned, outcome.reason, outcome.delay_ms),
+            _ => self.reject(slot, &returned, refusal, By::Subscriber),
         }
-        self.timers.at(client.paused_until_ms, Timer::Pump(slot, client.generation));
+    }
+
+    fn returned(&self, delivery: Delivery, message: Option<MessageNumber>) -> Returned {
+        let Delivery { message: body, qos, retain, hop } = delivery;
+        let redelivery_count = hop.value(property::REDELIVERY_COUNT).unwrap_or(0).saturating_add(1);
+        let envelope = Envelope {
+            message: body,
+            qos,
+            retain,
+            expires_at_ms: self.now.expiry_of(&hop),
+            stamps: Stamps::of_hop(&hop).map(Arc::new),
+            hop: lasting_keys(&hop),
+        };
+        Returned { envelope, qos, retain, redelivery_count: u32::try_from(redelivery_count).unwrap_or(u32::MAX), message }
+    }
+
+    /// A message that its subscriber will never take: a dead letter, where its namespace keeps them. A subscriber that has said so
+    /// itself knows it; of what the limit takes and nobody keeps it is told.
+    fn reject(&mut self, slot: u32, returned: &Returned, mut refusal: Refusal, by: By) {
+        let filed = self.file(returned, &refusal, by == By::Subscriber);
+        if let Filed::Lost(lost) = filed {
+            self.counts.publish_dropped += 1;
+            lost.told(&mut refusal.problem);
+        }
+        match by {
+            By::Limit if filed == Filed::Kept => self.settle_kept(slot, returned.message),
+            By::Subscriber => self.settle_kept(slot, returned.message),
+            By::Limit => {
+                self.drop_kept(slot, returned.message, refusal.reason);
+                if let Some(client) = self.clients.get_mut(slot) {
+                    client.queue.gap.rejected += 1;
+                }
+            }
+        }
+        let topic = returned.envelope.message.topic_str();
+        self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, Some(topic)));
+        self.tell_gap(slot);
     }
 
     /// Writes a message that a session sends again.

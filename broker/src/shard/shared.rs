@@ -1,6 +1,7 @@
 //! What all shards have in common: the router and the retained messages, read far more than written, and the numbers that no two
 //! of them may give out twice.
 
+use super::dead_letter::{DeadLetterSettings, DeadLetters};
 use super::memory::Memory;
 use super::roll::Roll;
 use super::sys::Numbers;
@@ -89,6 +90,7 @@ pub struct Shared {
     /// Changed under the lock of the retained messages.
     last_version: AtomicU64,
     pub(super) memory: Memory,
+    pub(super) dead_letters: DeadLetters,
     /// What each shard last wrote down for `$SYS/`, by index.
     pub(super) numbers: Mutex<BTreeMap<u16, Numbers>>,
 }
@@ -104,6 +106,11 @@ impl Shared {
         *self.last_session.get_mut() = state.last_session;
         *self.last_message.get_mut() = state.last_message;
         *self.last_version.get_mut() = state.last_version;
+    }
+
+    /// Where dead letters are kept, and counted.
+    pub fn keep_dead_letters(&mut self, settings: &DeadLetterSettings) {
+        self.dead_letters = DeadLetters::new(settings);
     }
 
     pub fn durability(&self) -> Durability {
@@ -148,14 +155,27 @@ impl Shared {
     }
 
     /// Puts a message in its topic's place; one with a number will have a receipt, see [`Shared::retained_answered`].
-    pub(super) fn retain(retained: &mut Retained<RetainedMessage>, envelope: Envelope, message: Option<MessageNumber>) {
+    pub(super) fn retain(&self, retained: &mut Retained<RetainedMessage>, envelope: Envelope, message: Option<MessageNumber>) {
         let before = retained.get(envelope.message.topic()).filter(|_| message.is_some()).cloned();
         let since = before.as_ref().and_then(|before| before.unkept.as_ref()?.since);
         let unkept = message.is_some().then(|| {
             let must_wait = envelope.qos == Qos::ExactlyOnce;
             Box::new(Unkept { must_wait, since: since.or(message), before: before.and_then(RetainedMessage::into_kept) })
         });
-        retained.set(RetainedMessage { envelope, message, unkept });
+        self.put(retained, RetainedMessage { envelope, message, unkept });
+    }
+
+    /// Puts a message in its topic's place, as it is.
+    pub(super) fn put(&self, retained: &mut Retained<RetainedMessage>, message: RetainedMessage) {
+        self.dead_letters.changed(None, Some(&message));
+        let before = retained.set(message);
+        self.dead_letters.changed(before.as_ref(), None);
+    }
+
+    /// Takes the message of a topic away.
+    pub(super) fn take(&self, retained: &mut Retained<RetainedMessage>, topic: &[u8]) {
+        let before = retained.remove(topic);
+        self.dead_letters.changed(before.as_ref(), None);
     }
 
     /// A retained message was kept, or was not. If others have taken its place meanwhile, it may still be what was before them.
@@ -164,16 +184,16 @@ impl Shared {
         let Some(mut found) = retained.get(answered.topic()).cloned() else { return };
         if found.message == answered.message {
             match (is_kept, found.unkept.take().and_then(|unkept| unkept.before)) {
-                (true, _) => drop(retained.set(found)),
-                (false, Some(before)) => drop(retained.set(before)),
-                (false, None) => drop(retained.remove(answered.topic())),
+                (true, _) => self.put(&mut retained, found),
+                (false, Some(before)) => self.put(&mut retained, before),
+                (false, None) => self.take(&mut retained, answered.topic()),
             }
         } else if let Some(unkept) = found.unkept.as_mut().filter(|_| is_kept)
             && answered.message >= unkept.since
             && unkept.before.as_ref().is_none_or(|before| before.message < answered.message)
         {
             unkept.before = Some(answered);
-            retained.set(found);
+            self.put(&mut retained, found);
         }
         self.memory.retained.store(retained.bytes(), Ordering::Relaxed);
     }

@@ -19,6 +19,7 @@ const NO_LOCAL: u64 = 1;
 const RETAIN_AS_PUBLISHED: u64 = 2;
 const NO_RETAINED: u64 = 4;
 const RETAINED_IF_NEW: u64 = 8;
+const UNORDERED: u64 = 16;
 
 /// How many retained messages one subscription gets in one turn.
 const SLICE: usize = 256;
@@ -104,10 +105,11 @@ impl Shard {
             let limit = self.settings.subscriptions_max as u64;
             return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.limit(limit, limit + 1).retry(Retry::Changed)));
         }
-        let granted = client.rights.subscribe(filter)?;
+        let granted = client.may_subscribe(filter)?;
         let qos = Qos::new((qos.min(granted) as u8).min(profile.qos_max)).unwrap_or_default();
         let bits = options.value(property::SUBSCRIPTION_OPTIONS).unwrap_or(0);
-        let subscription = Subscription { qos, no_local: bits & NO_LOCAL != 0, retain_as_published: bits & RETAIN_AS_PUBLISHED != 0 };
+        let (no_local, retain_as_published) = (bits & NO_LOCAL != 0, bits & RETAIN_AS_PUBLISHED != 0);
+        let subscription = Subscription { qos, no_local, retain_as_published, unordered: bits & UNORDERED != 0 };
         let subscribed = self.shared.router_mut().subscribe(filter, self.subscriber(slot), subscription);
         if filter.group().is_some() {
             self.shared.router().shared.set_available(filter, self.subscriber(slot), true);

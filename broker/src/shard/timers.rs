@@ -13,6 +13,8 @@ pub enum Timer {
     Session(u32, u64),
     /// A delivery to a session that was put off.
     Pump(u32, u64),
+    /// What a session gave back is due.
+    Wake(u32, u64),
     /// What is new in the ledger goes to the store.
     Ledger,
     /// The next report below `$SYS/`.

@@ -118,8 +118,8 @@ impl Shard {
                 let notice = Notice { reason: Reason::GAP, dictionary: map.finish() };
                 connection.session.answer(Packet::Notice(notice));
             }
-            // What was withheld for itself has its own verdict already, with topic and problem.
-            if matches!(reason, Reason::PACKET_TOO_LARGE | Reason::CRITICAL_KEY_UNKNOWN) {
+            // What was withheld or rejected for itself has its own verdict already, with topic and problem.
+            if matches!(reason, Reason::PACKET_TOO_LARGE | Reason::CRITICAL_KEY_UNKNOWN | Reason::REJECTED) {
                 continue;
             }
             let mut verdict = Verdict::new(self.now.unix_ms, Kind::Publish, Refusal::bare(reason), None);

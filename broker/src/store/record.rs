@@ -95,7 +95,7 @@ pub enum Record {
         session: SessionNumber,
         message: MessageNumber,
     },
-    /// It was not taken and comes again, before everything else: its identifier is free.
+    /// It was not taken and comes again, before everything that was not handed out yet: its identifier is free.
     Returned {
         session: SessionNumber,
         message: MessageNumber,

@@ -31,8 +31,8 @@ fn on_sessions() -> impl Strategy<Value = Record> {
             session, expires_at_ms, was_extended }),
         1 => (session(), 0..5u64, any::<u64>()).prop_map(|(session, why, unix_ms)| Record::SessionEnded {
             session, why: SessionState::of_number(why).unwrap(), unix_ms }),
-        1 => (session(), filter(), 0..3u8, any::<[bool; 2]>()).prop_map(|(session, filter, qos, [no_local, retain_as_published])| {
-            let subscription = Subscription { qos: Qos::new(qos).unwrap(), no_local, retain_as_published };
+        1 => (session(), filter(), 0..3u8, any::<[bool; 3]>()).prop_map(|(session, filter, qos, [no_local, retain_as_published, unordered])| {
+            let subscription = Subscription { qos: Qos::new(qos).unwrap(), no_local, retain_as_published, unordered };
             Record::Subscribed { session, filter, subscription }
         }),
         1 => (session(), filter()).prop_map(|(session, filter)| Record::Unsubscribed { session, filter }),
@@ -103,7 +103,7 @@ fn dictionary() -> impl Strategy<Value = Dictionary> {
 }
 
 pub(super) fn envelope() -> impl Strategy<Value = Envelope> {
-    let stamps = prop::option::of((prop::option::of(client()), prop::option::of(client()), any::<u64>()));
+    let stamps = prop::option::of((prop::option::of(client()), prop::option::of(client()), any::<u64>(), any::<Option<[u8; 16]>>()));
     let message = (topic(), dictionary(), prop::collection::vec(any::<u8>(), 0..40));
     (message, 0..3u8, any::<bool>(), any::<Option<u64>>(), stamps, dictionary()).prop_map(
         |((topic, map, payload), qos, retain, expires_at_ms, stamps, hop)| Envelope {
@@ -111,7 +111,7 @@ pub(super) fn envelope() -> impl Strategy<Value = Envelope> {
             qos: Qos::new(qos).unwrap(),
             retain,
             expires_at_ms,
-            stamps: stamps.map(|(publisher, node, received_at_ms)| Arc::new(Stamps { publisher, node, received_at_ms })),
+            stamps: stamps.map(|(publisher, node, received_at_ms, message_id)| Arc::new(Stamps { publisher, node, received_at_ms, message_id })),
             hop,
         },
     )

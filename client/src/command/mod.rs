@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod bench;
+mod dead_letters;
 mod exit;
 mod explain;
 mod flags;
@@ -31,6 +32,7 @@ pub fn command() -> Command {
         .after_help(exit::TABLE)
         .subcommand(publish::command())
         .subcommand(subscribe::command())
+        .subcommand(dead_letters::command())
         .subcommand(probe::command())
         .subcommand(explain::command());
     #[cfg(target_os = "linux")]
@@ -53,11 +55,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return finish(Err(Failure::Other(format!("the runtime cannot start: {error}"))), false),
     };
-    let json = matches.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or(false);
+    let last = matches.subcommand().map_or(matches, |(_, last)| last);
+    let json = last.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or(false);
     let result = runtime.block_on(async {
         match name {
             "pub" => publish::run(matches).await,
             "sub" => subscribe::run(matches).await,
+            "dead-letters" => dead_letters::run(matches).await,
             "probe" => probe::run(matches).await,
             "explain" => explain::run(matches),
             #[cfg(target_os = "linux")]

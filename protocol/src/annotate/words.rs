@@ -45,6 +45,7 @@ const FORMS: &[(&str, Form)] = &[
             (2, "retain as published"),
             (4, "no retained messages on subscribing"),
             (8, "retained messages only if the subscription is new"),
+            (16, "a message that was put off lets others pass"),
         ]),
     ),
     ("reason", Form::Reason),

@@ -7,11 +7,13 @@
 //! | reasons | [`reason`] |
 //! | keys of dictionaries | [`property`] |
 //! | keys of a problem | [`problem`] |
+//! | keys of a dead letter | [`dead_letter`] |
 //! | clauses of a profile | [`profile`] |
 //! | which packet carries which parts and keys | [`legality`] |
 
 pub mod ack;
 pub mod connect;
+pub mod dead_letter;
 pub mod disclosure;
 pub mod id;
 pub mod kind;
@@ -27,6 +29,7 @@ pub mod topic;
 
 pub use ack::{Ack, Disconnect, Notice, Ping};
 pub use connect::{ConnAck, Connect, Will};
+pub use dead_letter::DeadLetter;
 pub use disclosure::Disclosure;
 pub use id::{PacketId, Qos};
 pub use kind::Kind;

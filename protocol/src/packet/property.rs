@@ -303,7 +303,7 @@ keys! { PACKET_KEYS:
     CONFIRM_HASH: Bytes = 52 "confirm" Client [Notice];
         "The hash of the accept that the client read, as in the section on negotiation."
     SUBSCRIPTION_OPTIONS: u64 = 54 "options" Client [Subscribe];
-        "Within items, bits: 1 no local, 2 retain as published, 4 no retained messages on subscribing, 8 retained messages only if the subscription is new."
+        "Within items, bits: 1 no local, 2 retain as published, 4 no retained messages on subscribing, 8 retained messages only if the subscription is new, 16 a message that was put off lets others pass."
     REASON: u64 = 56 "reason" Server [Notice];
         "The reason, when a notice is about something that another packet would have been the place for."
     RETRY_AFTER: u64 = 58 "retry-after" Server [ConnAck Disconnect];
@@ -312,6 +312,8 @@ keys! { PACKET_KEYS:
         "8 bytes that name the count of messages above QoS 0 that begins with this connection."
     HELD: Dictionary = 62 "held" Both [Connect ConnAck Notice];
         "What its sender holds of the other's messages, when a session is resumed; in NOTICE with reason confirm alone."
+    DEAD_LETTER: Dictionary = 64 "dead-letter" Server [Publish];
+        "In a dead letter: how often the message was rejected, the last rejections, and its QoS."
 }
 
 keys! { MESSAGE_KEYS:

@@ -48,14 +48,15 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<KeptSession, Bad> {
 
 pub(super) fn put_filter(out: &mut Vec<u8>, filter: &TopicFilter, subscription: Subscription) {
     put_bytes(out, filter.as_str().as_bytes());
-    let Subscription { qos, no_local, retain_as_published } = subscription;
-    out.push(bits(&[false, false, no_local, retain_as_published]) | qos as u8);
+    let Subscription { qos, no_local, retain_as_published, unordered } = subscription;
+    out.push(bits(&[false, false, no_local, retain_as_published, unordered]) | qos as u8);
 }
 
 pub(super) fn filter(cursor: &mut Cursor<'_>) -> Result<(TopicFilter, Subscription), Bad> {
     let filter = plain_filter(cursor)?;
     let flags = cursor.u8()?;
-    let subscription = Subscription { qos: qos(flags)?, no_local: flags & 4 != 0, retain_as_published: flags & 8 != 0 };
+    let (no_local, retain_as_published, unordered) = (flags & 4 != 0, flags & 8 != 0, flags & 16 != 0);
+    let subscription = Subscription { qos: qos(flags)?, no_local, retain_as_published, unordered };
     Ok((filter, subscription))
 }
 

@@ -31,12 +31,13 @@ impl KeptSession {
         }
     }
 
-    /// Before everything else that waits.
+    /// Before everything that waits and was not handed out yet, behind what was given back before it.
     pub(super) fn returned(&mut self, message: MessageNumber, redelivery_count: u32) {
         let sent = self.find(message, |progress| progress != Progress::Waiting);
         let Some(at) = sent.or_else(|| self.find(message, |_| true)) else { return };
         if let Some(owed) = self.owed.remove(at) {
-            let place = self.sent_len();
+            let waiting = self.owed.iter().skip(self.sent_len());
+            let place = self.sent_len() + waiting.take_while(|other| other.redelivery_count > 0).count();
             self.owed.insert(place, OwedMessage { progress: Progress::Waiting, redelivery_count, ..owed });
         }
     }

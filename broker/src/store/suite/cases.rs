@@ -42,7 +42,7 @@ fn sent(session: u64, message: u64, packet: u16) -> Record {
 fn sessions(desk: &mut Desk) {
     let session = SessionNumber(1);
     let filter = TopicFilter::new("a/+").unwrap();
-    let subscription = crate::router::Subscription { qos: Qos::ExactlyOnce, no_local: true, retain_as_published: false };
+    let subscription = crate::router::Subscription { qos: Qos::ExactlyOnce, no_local: true, retain_as_published: false, unordered: true };
     desk.keep([begun(1, "c"), Record::SessionAttached { session, expiry_s: 60 }]);
     desk.keep([Record::Subscribed { session, filter: filter.clone(), subscription }]);
     let kept = desk.session(1);

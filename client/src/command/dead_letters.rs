@@ -1,0 +1,177 @@
+//! `candor dead-letters`: what subscribers rejected, and what becomes of it. Looking takes nothing away.
+
+use super::exit::Failure;
+use super::{flags, json};
+use crate::client::Client;
+use crate::incoming::{Incoming, Messages};
+use crate::reconnect::Reconnect;
+use candor_protocol::packet::dead_letter::{PREFIX, Place, Rejection};
+use candor_protocol::packet::{DeadLetter, Qos, TopicName, property};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::Value;
+use std::io::{self, Write};
+
+pub(super) fn command() -> Command {
+    let ids = || Arg::new("id").value_name("ID").help("The identifiers that `list` shows");
+    let filter = || {
+        let help = "Of messages that were published to topics of this filter";
+        Arg::new("topic").long("topic").short('t').value_name("FILTER").default_value("#").help(help)
+    };
+    let many = |name: &'static str, about: &'static str| {
+        let all = Arg::new("all").long("all").action(ArgAction::SetTrue).help("All that there are");
+        let ids = ids().action(ArgAction::Append).required_unless_present("all").conflicts_with("all");
+        flags::add(Command::new(name).about(about)).args([ids, all, filter(), flags::json_flag()])
+    };
+    let list = flags::add(Command::new("list").about("List dead letters")).args([filter(), flags::json_flag()]);
+    let show = flags::add(Command::new("show").about("Show one, with its payload and what became of it"));
+    Command::new("dead-letters")
+        .about("Look at messages that were rejected, and send them on their way again")
+        .subcommand_required(true)
+        .subcommand(list)
+        .subcommand(show.args([ids().required(true), filter(), flags::json_flag()]))
+        .subcommand(many("redrive", "Publish them again to the topics that they were published to"))
+        .subcommand(many("discard", "Take them away"))
+}
+
+/// One dead letter.
+struct Letter {
+    id: String,
+    topic: String,
+    letter: DeadLetter,
+    incoming: Incoming,
+}
+
+impl Letter {
+    fn of(incoming: Incoming) -> Option<Self> {
+        // What comes live, or is taken away meanwhile, is not of what was there.
+        let Place { id, topic } = Place::of_topic(incoming.topic()).filter(|_| incoming.retain())?;
+        let letter = incoming.hop().value(property::DEAD_LETTER).map(|map| DeadLetter::of_dictionary(&map)).unwrap_or_default();
+        Some(Self { id: id.to_owned(), topic: topic.to_owned(), letter, incoming })
+    }
+
+    fn reason(&self) -> &'static str {
+        self.letter.rejections.last().map_or("not told", |rejection| rejection.reason.name())
+    }
+
+    fn line(&self, out: &mut impl Write) -> io::Result<()> {
+        let bytes = self.incoming.payload().len();
+        writeln!(out, "{}  {:>8} bytes  rejected {} times: {}  {}", self.id, bytes, self.letter.count, self.reason(), self.topic)
+    }
+
+    fn to_json(&self) -> json::Object {
+        let mut object = json::incoming(&self.incoming);
+        let rejections: Vec<Value> = self.letter.rejections.iter().map(|rejection| rejection_json(rejection).into()).collect();
+        object.set("id", self.id.clone()).set("topic", self.topic.clone()).set("qos", self.letter.qos as u8);
+        object.set("rejected", self.letter.count).set("rejections", rejections);
+        object
+    }
+
+    fn show(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "id         {}\ntopic      {}\nqos        {}", self.id, self.topic, self.letter.qos as u8)?;
+        for (name, value) in self.incoming.named_properties().iter().filter(|(name, _)| name != property::DEAD_LETTER.name) {
+            writeln!(out, "{name:<10} {value}")?;
+        }
+        writeln!(out, "rejected   {} times", self.letter.count)?;
+        for Rejection { reason, problem, at_ms, redelivery_count, by_subscriber } in &self.letter.rejections {
+            let by = if *by_subscriber { "a subscriber says" } else { "the server" };
+            write!(out, "  {at_ms} ms  {by}: {} after {redelivery_count} redeliveries", reason.name())?;
+            let texts = [&problem.title, &problem.detail, &problem.rule, &problem.field];
+            for text in texts.into_iter().flatten() {
+                write!(out, "; {}", text.escape_debug())?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out)?;
+        out.write_all(self.incoming.payload())?;
+        writeln!(out)
+    }
+}
+
+fn rejection_json(rejection: &Rejection) -> json::Object {
+    let refusal = candor_protocol::packet::Refusal::new(rejection.reason, rejection.problem.clone());
+    let mut object = json::refusal(&refusal);
+    object.set("at_ms", rejection.at_ms).set("redelivery_count", rejection.redelivery_count);
+    object.set("by_subscriber", rejection.by_subscriber);
+    object
+}
+
+pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((name, matches)) = matches.subcommand() else { return Err(Failure::Usage("no subcommand".to_owned())) };
+    let options = flags::options(matches)?.reconnect(Reconnect::never());
+    let (client, mut messages) = Client::connect(options).await.map_err(Failure::Connect)?;
+    let result = act(name, &client, &mut messages, matches).await;
+    client.leave().await;
+    result
+}
+
+async fn act(name: &str, client: &Client, messages: &mut Messages, matches: &ArgMatches) -> Result<(), Failure> {
+    let filter = flags::string(matches, "topic").unwrap_or_else(|| "#".to_owned());
+    let ids: Vec<String> = matches.try_get_many("id").ok().flatten().map(|ids| ids.cloned().collect()).unwrap_or_default();
+    let is_wanted = |letter: &Letter| ids.is_empty() || ids.contains(&letter.id);
+    let mut letters = browse(client, messages, &ids, &filter).await?;
+    letters.retain(is_wanted);
+    letters.sort_by(|a, b| (&a.topic, &a.id).cmp(&(&b.topic, &b.id)));
+    if let Some(id) = ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
+        return Err(Failure::Other(format!("there is no dead letter {id} of topics {filter}; `candor dead-letters list` shows which are there")));
+    }
+    let is_json = matches.get_flag("json");
+    for letter in &letters {
+        match name {
+            "redrive" | "discard" => take_away(client, letter, name == "discard").await?,
+            _ => {}
+        }
+        let shown = match name {
+            _ if is_json => {
+                letter.to_json().print();
+                Ok(())
+            }
+            "show" => letter.show(&mut io::stdout()),
+            _ => letter.line(&mut io::stdout()),
+        };
+        // Whoever read this has gone; what is left is done.
+        let _ = shown;
+    }
+    Ok(())
+}
+
+/// The dead letters that are there. They come behind SUBACK, a part in each turn of the server: when two questions in a row are answered with
+/// none before the answer, all of them have come.
+async fn browse(client: &Client, messages: &mut Messages, ids: &[String], filter: &str) -> Result<Vec<Letter>, Failure> {
+    let id = match ids {
+        [id] if TopicName::new(id).is_ok() => id,
+        _ => "+",
+    };
+    let granted = client.subscribe(format!("{PREFIX}{id}/{filter}")).qos(Qos::AtMostOnce).await.map_err(Failure::Request)?;
+    for granted in granted {
+        granted.result.map_err(|refusal| Failure::Filter { filter: granted.filter.to_string(), refusal })?;
+    }
+    let (mut letters, mut quiet) = (Vec::new(), 0);
+    while quiet < 2 {
+        let before = letters.len();
+        let ping = client.ping();
+        tokio::pin!(ping);
+        loop {
+            tokio::select! {
+                biased;
+                incoming = messages.next() => match incoming {
+                    Some(incoming) => letters.extend(Letter::of(incoming)),
+                    None => return Err(Failure::Later(client.ended().await)),
+                },
+                answer = &mut ping => {
+                    answer.map_err(Failure::Request)?;
+                    break;
+                }
+            }
+        }
+        while let Some(incoming) = messages.ready() {
+            letters.extend(Letter::of(incoming));
+        }
+        quiet = if letters.len() == before { quiet + 1 } else { 0 };
+    }
+    Ok(letters)
+}
+
+async fn take_away(client: &Client, letter: &Letter, discard: bool) -> Result<(), Failure> {
+    let topic = Place { id: &letter.id, topic: &letter.topic }.to_topic();
+    client.publish(topic, "").qos(Qos::AtLeastOnce).retain(discard).await.map(drop).map_err(Failure::Publish)
+}
