@@ -42,6 +42,13 @@ pub struct Stamps {
 }
 
 impl Stamps {
+    /// Writes them down under their keys.
+    pub fn put(&self, map: &mut MapBuilder) {
+        map.set_some(property::PUBLISHER, self.publisher.as_deref().map(str::to_owned).as_ref());
+        map.set_some(property::NODE, self.node.as_deref().map(str::to_owned).as_ref());
+        map.set(property::RECEIVED_AT, &self.received_at_ms);
+    }
+
     /// The stamps that a message was handed out with.
     pub fn of_hop(hop: &Dictionary) -> Option<Self> {
         let text = |key| hop.value(key).map(|text: String| Arc::from(text));
@@ -93,9 +100,7 @@ impl Envelope {
             map.set(property::MESSAGE_EXPIRY_INTERVAL, &at.saturating_sub(unix_ms).div_ceil(1000).max(1));
         }
         if let Some(stamps) = &self.stamps {
-            map.set_some(property::PUBLISHER, stamps.publisher.as_deref().map(str::to_owned).as_ref());
-            map.set_some(property::NODE, stamps.node.as_deref().map(str::to_owned).as_ref());
-            map.set(property::RECEIVED_AT, &stamps.received_at_ms);
+            stamps.put(&mut map);
         }
         map.finish()
     }

@@ -1,11 +1,12 @@
-//! What all shards have in common: the router and the retained messages, read far more than written, and the numbers that no two
+//! What all shards have in common: the routers and the retained messages, read far more than written, and the numbers that no two
 //! of them may give out twice.
 
 use super::memory::Memory;
 use super::roll::Roll;
+use super::routers::Routers;
 use super::sys::Numbers;
 use crate::message::Envelope;
-use crate::router::{Picks, Retained, Router, Subscriber, Targets, Topical};
+use crate::router::{Picks, Retained, Subscriber, Targets, Topical};
 use crate::store::state::State;
 use crate::store::{MessageNumber, SessionNumber};
 use candor_protocol::packet::{Durability, Qos};
@@ -18,7 +19,16 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(super) struct Matches {
     pub targets: Targets,
     pub picks: Picks,
+    pub wrapped_targets: Targets,
+    pub wrapped_picks: Picks,
     edition: Option<u64>,
+}
+
+impl Matches {
+    /// Whether somebody gets the message wrapped.
+    pub(super) fn has_wrapped(&self) -> bool {
+        !(self.wrapped_targets.is_empty() && self.wrapped_picks.is_empty())
+    }
 }
 
 /// A retained message.
@@ -76,8 +86,8 @@ impl Topical for RetainedMessage {
 pub struct Shared {
     /// Of the engine, where there is one.
     durability: Durability,
-    router: RwLock<Router>,
-    /// Another after every change of the router.
+    routers: RwLock<Routers>,
+    /// Another after every change of the routers.
     router_edition: AtomicU64,
     retained: RwLock<Retained<RetainedMessage>>,
     /// Connections that have a session, of all shards.
@@ -111,15 +121,15 @@ impl Shared {
     }
 
     // A thread that panicked while it held a lock leaves data behind that is whole between its calls: go on with it.
-    pub fn router(&self) -> RwLockReadGuard<'_, Router> {
-        self.router.read().unwrap_or_else(PoisonError::into_inner)
+    pub fn routers(&self) -> RwLockReadGuard<'_, Routers> {
+        self.routers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn router_mut(&self) -> RwLockWriteGuard<'_, Router> {
-        let router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+    pub fn routers_mut(&self) -> RwLockWriteGuard<'_, Routers> {
+        let routers = self.routers.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock and before the change: who still sees the old number comes before it, who sees the new one waits for it.
         self.router_edition.fetch_add(1, Ordering::Release);
-        router
+        routers
     }
 
     /// Finds who gets a message to this topic name. While no subscription changes, the answer to the same question needs no lock;
@@ -127,16 +137,16 @@ impl Shared {
     pub(super) fn matching(&self, topic: &[u8], matches: &mut Matches) {
         let is_asked_again = matches.targets.is_about(topic);
         let has_answer = |matches: &Matches| is_asked_again && matches.edition == Some(self.router_edition.load(Ordering::Acquire));
-        if matches.picks.is_empty() && has_answer(matches) {
+        if matches.picks.is_empty() && matches.wrapped_picks.is_empty() && has_answer(matches) {
             return;
         }
-        let router = self.router();
+        let routers = self.routers();
         // No writer is there now, so this is the edition that is read.
         if has_answer(matches) {
-            return router.shared.matching(topic, &mut matches.picks);
+            return routers.pick_again(topic, matches);
         }
         matches.edition = Some(self.router_edition.load(Ordering::Acquire));
-        router.matching(topic, &mut matches.targets, &mut matches.picks);
+        routers.matching(topic, matches);
     }
 
     pub fn retained(&self) -> RwLockReadGuard<'_, Retained<RetainedMessage>> {
@@ -221,7 +231,7 @@ mod tests {
         let mut matches = Matches::default();
         let subscribe = |filter: &str, slot| {
             let filter = TopicFilter::new(filter).unwrap();
-            shared.router_mut().subscribe(&filter, Subscriber { shard: 0, slot }, Subscription::default());
+            shared.routers_mut().subscribe(&filter, Subscriber { shard: 0, slot }, Subscription::default());
         };
         assert_eq!(slots(&shared, &mut matches, "a"), (vec![], vec![]));
         subscribe("a", 1);
