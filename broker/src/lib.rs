@@ -15,3 +15,4 @@ pub mod shard;
 pub mod start;
 pub mod store;
 pub mod transport;
+pub mod wrapped;

@@ -45,6 +45,14 @@ pub struct Stamps {
 }
 
 impl Stamps {
+    /// Writes them down under their keys.
+    pub fn put(&self, map: &mut MapBuilder) {
+        map.set_some(property::PUBLISHER, self.publisher.as_deref().map(str::to_owned).as_ref());
+        map.set_some(property::NODE, self.node.as_deref().map(str::to_owned).as_ref());
+        map.set(property::RECEIVED_AT, &self.received_at_ms);
+        map.set_some(property::MESSAGE_ID, self.message_id.map(|id| Bytes::copy_from_slice(&id)).as_ref());
+    }
+
     /// The stamps that a message was handed out with.
     pub fn of_hop(hop: &Dictionary) -> Option<Self> {
         let text = |key| hop.value(key).map(|text: String| Arc::from(text));
@@ -97,10 +105,7 @@ impl Envelope {
             map.set(property::MESSAGE_EXPIRY_INTERVAL, &at.saturating_sub(unix_ms).div_ceil(1000).max(1));
         }
         if let Some(stamps) = &self.stamps {
-            map.set_some(property::PUBLISHER, stamps.publisher.as_deref().map(str::to_owned).as_ref());
-            map.set_some(property::NODE, stamps.node.as_deref().map(str::to_owned).as_ref());
-            map.set(property::RECEIVED_AT, &stamps.received_at_ms);
-            map.set_some(property::MESSAGE_ID, stamps.message_id.map(|id| Bytes::copy_from_slice(&id)).as_ref());
+            stamps.put(&mut map);
         }
         map.finish()
     }

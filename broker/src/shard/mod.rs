@@ -21,7 +21,7 @@
 //! | the end of a connection, and of a session | [`park`] |
 //! | wills | [`wills`] |
 //! | a message from a client: whether it is taken | [`publish`] |
-//! | a message to all who get it, and to the store | [`route`] |
+//! | a message to all who get it, and to the store | [`route`], over [`routers`] |
 //! | a message to one client: now, or in its queue | [`deliver`] |
 //! | what a subscriber settles, and what is sent again | [`settle`] |
 //! | what a subscriber gives back | [`returned`] |
@@ -61,6 +61,7 @@ pub mod review;
 pub mod roll;
 mod room;
 mod route;
+mod routers;
 pub mod settings;
 mod settle;
 pub mod shared;

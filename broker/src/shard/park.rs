@@ -111,7 +111,7 @@ impl Shard {
         }
         let subscriber = self.subscriber(slot);
         let shared = Arc::clone(&self.shared);
-        let mut router = shared.router_mut();
+        let mut router = shared.routers_mut();
         client.subscriptions.keys().for_each(|filter| {
             router.unsubscribe(filter, subscriber);
         });
@@ -122,9 +122,9 @@ impl Shard {
         let subscriber = self.subscriber(slot);
         let Some(client) = self.clients.get(slot) else { return };
         if client.subscriptions.keys().any(|filter| filter.group().is_some()) {
-            let router = self.shared.router();
+            let router = self.shared.routers();
             for filter in client.subscriptions.keys().filter(|filter| filter.group().is_some()) {
-                router.shared.set_available(filter, subscriber, available);
+                router.set_available(filter, subscriber, available);
             }
         }
     }

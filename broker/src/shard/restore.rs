@@ -167,7 +167,7 @@ impl Shard {
         }
         let subscriber = self.subscriber(slot);
         {
-            let mut router = self.shared.router_mut();
+            let mut router = self.shared.routers_mut();
             for (filter, subscription) in &session.subscriptions {
                 router.subscribe(filter, subscriber, *subscription);
             }

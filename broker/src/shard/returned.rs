@@ -112,9 +112,7 @@ impl Shard {
         if self.keeper.failure().is_some() {
             return None;
         }
-        let router = self.shared.router();
-        let group = router.shared.group(group)?;
-        let to = router.shared.pick_available(group, &[self.subscriber(slot)])?.target;
+        let to = self.shared.routers().other_member(group, &[self.subscriber(slot)])?;
         let is_kept = returned.message.is_none() || self.shared.session(to.subscriber).is_some();
         let can_settle = to.subscription.qos != Qos::AtMostOnce;
         (is_kept && can_settle && self.room(to.subscriber) == Room::Free).then_some(to)

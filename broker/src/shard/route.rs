@@ -8,6 +8,7 @@ use crate::message::Envelope;
 use crate::router::{Pick, Picks, Retained, Subscriber, Target, Targets};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record, SessionNumber};
+use crate::wrapped;
 use candor_protocol::packet::{Overflow, PacketId, Problem, Qos, Reason, Refusal, Retry};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -98,25 +99,46 @@ impl Shard {
         self.shared.matching(envelope.message.topic(), matches);
         let from_subscriber = from.map(|slot| self.subscriber(slot));
         let matched = Matched { envelope, from: from_subscriber, targets: &matches.targets, picks: &matches.picks };
+        // Made once for all who get it so.
+        let carrier = matches.has_wrapped().then(|| wrapped::wrap(envelope));
+        let wrapped = carrier.as_ref().map(|envelope| {
+            let (targets, picks) = (&matches.wrapped_targets, &matches.wrapped_picks);
+            Matched { envelope, from: from_subscriber, targets, picks }
+        });
         let taken = taken.and_then(|id| Some((self.clients.get(from?)?.number?, id)));
-        self.check_room(&matched, from.is_some(), taken.is_some()).map(|full| {
-            let is_cleared = envelope.message.payload().is_empty();
-            // What the broker says of itself is true of this process alone.
-            let keeps = self.keeper.keeps() && !envelope.message.topic().starts_with(b"$SYS/");
-            let number = (keeps && envelope.retain && !is_cleared).then(|| self.shared.next_message());
-            let version = retained.as_deref_mut().map(|retained| retain(retained, &self.shared, envelope, number));
-            drop(retained);
-            let numbers = self.keep_all(&matched, number, version.filter(|_| keeps), taken);
-            let must_wait = numbers.is_kept && envelope.qos == Qos::ExactlyOnce;
-            let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
-            let handed = if must_wait || must_follow {
-                let by_shard = self.collect(&matched, &numbers);
-                self.hold_back(envelope, from, by_shard)
-            } else {
-                self.hand_on_all(&matched, &numbers)
-            };
-            Routed { reached: handed + usize::from(envelope.retain && !is_cleared), is_kept: numbers.is_kept, full }
-        })
+        let mut full = self.check_room(&matched, from.is_some(), taken.is_some())?;
+        if let Some(wrapped) = &wrapped {
+            full.extend(self.check_room(wrapped, from.is_some(), taken.is_some())?);
+        }
+        let is_cleared = envelope.message.payload().is_empty();
+        // What the broker says of itself is true of this process alone.
+        let keeps = self.keeper.keeps() && !envelope.message.topic().starts_with(b"$SYS/");
+        let number = (keeps && envelope.retain && !is_cleared).then(|| self.shared.next_message());
+        let version = retained.as_deref_mut().map(|retained| retain(retained, &self.shared, envelope, number));
+        drop(retained);
+        let numbers = self.keep_all(&matched, number, version.filter(|_| keeps), taken);
+        let wrapped = wrapped.map(|wrapped| {
+            let numbers = if self.keeper.keeps() { self.keep_message(&wrapped, None) } else { Numbers::default() };
+            (wrapped, numbers)
+        });
+        let is_kept = numbers.is_kept || wrapped.as_ref().is_some_and(|(_, numbers)| numbers.is_kept);
+        let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
+        let must_wait = must_follow || is_kept && envelope.qos == Qos::ExactlyOnce;
+        let mut handed = self.hand(&matched, &numbers, from, must_wait);
+        if let Some((wrapped, numbers)) = &wrapped {
+            handed += self.hand(wrapped, numbers, from, must_wait);
+        }
+        Ok(Routed { reached: handed + usize::from(envelope.retain && !is_cleared), is_kept, full })
+    }
+
+    /// Hands a message to all who get it, or holds it back until it may go; tells how many they are.
+    #[inline]
+    fn hand(&mut self, matched: &Matched<'_>, numbers: &Numbers, from: Option<u32>, must_wait: bool) -> usize {
+        if !must_wait {
+            return self.hand_on_all(matched, numbers);
+        }
+        let by_shard = self.collect(matched, numbers);
+        self.hold_back(matched.envelope, from, by_shard)
     }
 
     /// Whether a message can be taken where it has to be kept: all or nothing. The result is the sessions whose queues its

@@ -1,12 +1,13 @@
-//! What all shards have in common: the router and the retained messages, read far more than written, and the numbers that no two
+//! What all shards have in common: the routers and the retained messages, read far more than written, and the numbers that no two
 //! of them may give out twice.
 
 use super::dead_letter::{DeadLetterSettings, DeadLetters};
 use super::memory::Memory;
 use super::roll::Roll;
+use super::routers::Routers;
 use super::sys::Numbers;
 use crate::message::Envelope;
-use crate::router::{Picks, Retained, Router, Subscriber, Targets, Topical};
+use crate::router::{Picks, Retained, Subscriber, Targets, Topical};
 use crate::store::state::State;
 use crate::store::{MessageNumber, SessionNumber};
 use candor_protocol::packet::{Durability, Qos};
@@ -19,7 +20,16 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(super) struct Matches {
     pub targets: Targets,
     pub picks: Picks,
+    pub wrapped_targets: Targets,
+    pub wrapped_picks: Picks,
     edition: Option<u64>,
+}
+
+impl Matches {
+    /// Whether somebody gets the message wrapped.
+    pub(super) fn has_wrapped(&self) -> bool {
+        !(self.wrapped_targets.is_empty() && self.wrapped_picks.is_empty())
+    }
 }
 
 /// A retained message.
@@ -77,8 +87,8 @@ impl Topical for RetainedMessage {
 pub struct Shared {
     /// Of the engine, where there is one.
     durability: Durability,
-    router: RwLock<Router>,
-    /// Another after every change of the router.
+    routers: RwLock<Routers>,
+    /// Another after every change of the routers.
     router_edition: AtomicU64,
     retained: RwLock<Retained<RetainedMessage>>,
     /// Connections that have a session, of all shards.
@@ -118,15 +128,15 @@ impl Shared {
     }
 
     // A thread that panicked while it held a lock leaves data behind that is whole between its calls: go on with it.
-    pub fn router(&self) -> RwLockReadGuard<'_, Router> {
-        self.router.read().unwrap_or_else(PoisonError::into_inner)
+    pub fn routers(&self) -> RwLockReadGuard<'_, Routers> {
+        self.routers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn router_mut(&self) -> RwLockWriteGuard<'_, Router> {
-        let router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+    pub fn routers_mut(&self) -> RwLockWriteGuard<'_, Routers> {
+        let routers = self.routers.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock and before the change: who still sees the old number comes before it, who sees the new one waits for it.
         self.router_edition.fetch_add(1, Ordering::Release);
-        router
+        routers
     }
 
     /// Finds who gets a message to this topic name. While no subscription changes, the answer to the same question needs no lock;
@@ -134,16 +144,16 @@ impl Shared {
     pub(super) fn matching(&self, topic: &[u8], matches: &mut Matches) {
         let is_asked_again = matches.targets.is_about(topic);
         let has_answer = |matches: &Matches| is_asked_again && matches.edition == Some(self.router_edition.load(Ordering::Acquire));
-        if matches.picks.is_empty() && has_answer(matches) {
+        if matches.picks.is_empty() && matches.wrapped_picks.is_empty() && has_answer(matches) {
             return;
         }
-        let router = self.router();
+        let routers = self.routers();
         // No writer is there now, so this is the edition that is read.
         if has_answer(matches) {
-            return router.shared.matching(topic, &mut matches.picks);
+            return routers.pick_again(topic, matches);
         }
         matches.edition = Some(self.router_edition.load(Ordering::Acquire));
-        router.matching(topic, &mut matches.targets, &mut matches.picks);
+        routers.matching(topic, matches);
     }
 
     pub fn retained(&self) -> RwLockReadGuard<'_, Retained<RetainedMessage>> {
@@ -241,7 +251,7 @@ mod tests {
         let mut matches = Matches::default();
         let subscribe = |filter: &str, slot| {
             let filter = TopicFilter::new(filter).unwrap();
-            shared.router_mut().subscribe(&filter, Subscriber { shard: 0, slot }, Subscription::default());
+            shared.routers_mut().subscribe(&filter, Subscriber { shard: 0, slot }, Subscription::default());
         };
         assert_eq!(slots(&shared, &mut matches, "a"), (vec![], vec![]));
         subscribe("a", 1);

@@ -8,6 +8,7 @@ use crate::message::Envelope;
 use crate::router::{Subscribed, Subscription};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record};
+use crate::wrapped;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
 use candor_protocol::packet::{
@@ -97,6 +98,7 @@ impl Shard {
             let problem = Problem::titled("this server serves no shared subscriptions").retry(Retry::Never);
             return Err(Refusal::new(Reason::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, problem));
         }
+        wrapped::check(filter)?;
         if filter.pattern().starts_with(FEEDBACK) || filter.pattern() == "$feedback" {
             return self.subscribe_feedback(slot, filter, qos);
         }
@@ -110,9 +112,9 @@ impl Shard {
         let bits = options.value(property::SUBSCRIPTION_OPTIONS).unwrap_or(0);
         let (no_local, retain_as_published) = (bits & NO_LOCAL != 0, bits & RETAIN_AS_PUBLISHED != 0);
         let subscription = Subscription { qos, no_local, retain_as_published, unordered: bits & UNORDERED != 0 };
-        let subscribed = self.shared.router_mut().subscribe(filter, self.subscriber(slot), subscription);
+        let subscribed = self.shared.routers_mut().subscribe(filter, self.subscriber(slot), subscription);
         if filter.group().is_some() {
-            self.shared.router().shared.set_available(filter, self.subscriber(slot), true);
+            self.shared.routers().set_available(filter, self.subscriber(slot), true);
         }
         let wants_retained = bits & NO_RETAINED == 0 && (bits & RETAINED_IF_NEW == 0 || subscribed == Subscribed::New);
         if let Some(client) = self.clients.get_mut(slot) {
@@ -187,7 +189,7 @@ impl Shard {
             Some(last) => {
                 client.replays.retain(|replay| replay.filter != *filter);
                 client.subscriptions.insert(filter.clone(), last);
-                self.shared.router_mut().subscribe(filter, subscriber, last);
+                self.shared.routers_mut().subscribe(filter, subscriber, last);
             }
         }
     }
@@ -206,7 +208,7 @@ impl Shard {
         if let Some(session) = client.number {
             self.keeper.keep(Record::Unsubscribed { session, filter: filter.clone() });
         }
-        self.shared.router_mut().unsubscribe(filter, subscriber)
+        self.shared.routers_mut().unsubscribe(filter, subscriber)
     }
 
     /// Puts a session in line for the next slice of its retained messages.
@@ -226,11 +228,13 @@ impl Shard {
         }
         let Some(mut replay) = client.replays.pop_front() else { return };
         let granted = replay.subscription.qos;
+        let inner = wrapped::inner(&replay.filter);
+        let pattern = inner.as_ref().unwrap_or(&replay.filter).pattern();
         let (mut slice, mut must_wait) = (Vec::<RetainedMessage>::new(), false);
         // A slice ends with its messages or with its work: only the store knows whether more is left.
         let next = {
             let retained = self.shared.retained();
-            let next = retained.matching(replay.filter.pattern().as_bytes(), replay.after.as_deref(), SLICE, |message| {
+            let next = retained.matching(pattern.as_bytes(), replay.after.as_deref(), SLICE, |message| {
                 must_wait = message.must_wait();
                 if must_wait {
                     return ControlFlow::Break(());
@@ -254,7 +258,9 @@ impl Shard {
         let unix_ms = self.now.unix_ms;
         for RetainedMessage { envelope, message, .. } in slice.into_iter().filter(|message| !message.envelope.is_expired(unix_ms)) {
             let qos = envelope.qos.min(granted);
-            let message = self.keep_retained(slot, &envelope, message, qos);
+            let is_wrapped = inner.is_some();
+            let envelope = if is_wrapped { wrapped::wrap(&envelope) } else { envelope };
+            let message = self.keep_retained(slot, &envelope, message, qos, is_wrapped);
             self.frames.start();
             // Retained messages that do not fit the window wait with the others; there is at most a slice of them.
             self.deliver(&CrossingTarget { slot, qos, retain: true, message }, &envelope, false);
@@ -265,8 +271,15 @@ impl Shard {
     }
 
     /// A session that is kept is owed a retained message too: under the number that it has, or another if the session holds it
-    /// under that already.
-    fn keep_retained(&mut self, slot: u32, envelope: &Envelope, message: Option<MessageNumber>, qos: Qos) -> Option<MessageNumber> {
+    /// under that already, or the store does not have it as it is sent.
+    fn keep_retained(
+        &mut self,
+        slot: u32,
+        envelope: &Envelope,
+        message: Option<MessageNumber>,
+        qos: Qos,
+        is_wrapped: bool,
+    ) -> Option<MessageNumber> {
         let client = self.clients.get(slot)?;
         let (session, message) = (client.number?, message?);
         if qos == Qos::AtMostOnce {
@@ -275,7 +288,7 @@ impl Shard {
         let owed = Owed { session, qos, retain: true };
         let connection = client.connection.and_then(|key| self.connections.get(key))?;
         let is_held = connection.session.in_flight().messages().any(|(_, sent)| sent.token == message.0);
-        if !is_held {
+        if !is_held && !is_wrapped {
             self.keeper.keep(Record::OwedToo { message, owed });
             return Some(message);
         }

@@ -116,10 +116,7 @@ impl Shard {
             let retained = self.shared.retained();
             (retained.len() as u64, retained.bytes() as u64)
         };
-        let (plain, shared) = {
-            let router = self.shared.router();
-            (router.tree.len() as u64, router.shared.len() as u64)
-        };
+        let (subscriptions, shared) = self.shared.routers().len();
         let numbers = [
             ("broker/clients/total", sessions),
             ("broker/clients/connected", connected),
@@ -129,8 +126,8 @@ impl Shard {
             ("broker/publish/messages/sent", sum(|n| n.counts.publish_sent)),
             ("broker/publish/messages/dropped", sum(|n| n.counts.publish_dropped)),
             ("broker/retained messages/count", retained),
-            ("broker/subscriptions/count", plain + shared),
-            ("broker/shared_subscriptions/count", shared),
+            ("broker/subscriptions/count", subscriptions as u64),
+            ("broker/shared_subscriptions/count", shared as u64),
             ("candor/retained/bytes", retained_bytes),
             ("candor/memory/bytes", self.shared.memory.bytes() as u64),
             ("candor/refused", sum(|n| n.counts.refused)),

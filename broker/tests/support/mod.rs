@@ -1,6 +1,7 @@
 //! A broker in this process and clients that talk to it over real sockets, by every way into a dialect.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod rules;
 pub mod store;
 
 use bytes::BytesMut;
@@ -84,19 +85,27 @@ impl TestBroker {
     }
 
     pub fn with(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> Self {
-        let broker = Self::setup(settings, policy, acknowledges_refused).unwrap();
+        Self::behind(settings, policy, acknowledges_refused, Arc::new(Names))
+    }
+
+    pub fn behind(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool, authenticate: Arc<dyn Authenticate>) -> Self {
+        let broker = Self::setup(settings, policy, acknowledges_refused, authenticate).unwrap();
         let address = broker.urls()[0].trim_start_matches("mqtt://").to_owned();
         Self { broker: Some(broker), address }
     }
 
     /// Why a broker does not start.
     pub fn why_not(settings: Settings, policy: ServerPolicy) -> String {
-        Self::setup(settings, policy, false).unwrap_err().to_string()
+        Self::setup(settings, policy, false, Arc::new(Names)).unwrap_err().to_string()
     }
 
-    fn setup(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool) -> std::io::Result<Broker> {
-        let listener =
-            ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused, authenticate: Arc::new(Names) };
+    fn setup(
+        settings: Settings,
+        policy: ServerPolicy,
+        acknowledges_refused: bool,
+        authenticate: Arc<dyn Authenticate>,
+    ) -> std::io::Result<Broker> {
+        let listener = ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused, authenticate };
         let setup = ListenerSetup {
             url: "mqtt://127.0.0.1:0".parse().unwrap(),
             settings: Arc::new(listener),

@@ -317,7 +317,8 @@ impl Session {
         if !self.is_ready() {
             return Admitted::Later;
         }
-        if self.terms.send_size_max < PACKET_SIZE_MAX && self.packet_len(message, hop) > self.terms.send_size_max as usize {
+        let may_be_too_large = self.terms.send_size_max < PACKET_SIZE_MAX || message.len() > PACKET_SIZE_MAX as usize / 2;
+        if may_be_too_large && self.packet_len(message, hop) > self.terms.send_size_max as usize {
             return Admitted::TooLarge;
         }
         if qos == Qos::AtMostOnce {
