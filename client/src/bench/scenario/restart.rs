@@ -19,9 +19,9 @@ pub(in crate::bench) fn run(
     let site = Site::of(running);
     let absent = Absent::new(plan, &site, sessions, |at| format!("bench/absent/{at}"), watch)?;
     let stored = deposit(plan, site.endpoint, &errand, Topics::retained(retained), watch)?;
-    let disk = site.disk_bytes();
     let (stop, start) = running.restart()?;
     let site = Site::of(running);
+    let disk = site.disk_bytes();
     let present = absent.present(&site)?;
     // Its whole memory counts, since it has done nothing but start.
     let rss = Meter::start(site.pid).stop().rss_bytes;
