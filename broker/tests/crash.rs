@@ -196,5 +196,11 @@ fn what_a_folder_holds_can_be_looked_at_while_a_broker_runs() {
         .collect();
     assert_eq!(sessions, [("publisher", 0.into()), ("sleeper", 3.into())], "{report}");
     assert_eq!((&report["retained"], &report["messages"]), (&1.into(), &4.into()), "{report}");
-    assert!(inspect(&[]).contains("sleeper"));
+    // For people, times are dates.
+    let text = inspect(&[]);
+    let sleeper = text.lines().find(|line| line.starts_with("sleeper")).expect("a line for the sleeper");
+    for at_ms in ["oldest_ms", "expires_at_ms"].map(|name| report["sessions"][1][name].as_u64().unwrap()) {
+        let date = candor_protocol::annotate::instant(at_ms);
+        assert!(date.starts_with("20") && sleeper.contains(&date), "{date}: {text}");
+    }
 }
