@@ -3,14 +3,15 @@
 
 mod support;
 
-use candor_broker::shard::Settings;
+use candor_broker::shard::{Settings, Storage};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Message, Qos, Reason, property};
 use candor_protocol::session::{Parked, ServerPolicy};
 use candor_protocol::sim::Way;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use support::{DEADLINE, TestBroker, in_every_storage, policy};
+use support::store::TestStore;
+use support::{Client, DEADLINE, TestBroker, in_every_storage, policy, stored};
 
 #[test]
 fn a_message_waits_no_longer_than_message_expiry_max_s_whatever_it_says_itself() {
@@ -61,15 +62,43 @@ fn retained_bytes_max_holds_when_a_small_message_is_replaced_by_a_large_one() {
     });
 }
 
+#[test]
+fn the_longest_wait_does_not_begin_anew_with_the_broker() {
+    let store = TestStore::default();
+    let start = || {
+        let settings = Settings { message_expiry_max_s: 60, storage: store.storage(), ..Settings::default() };
+        TestBroker::with(settings, policy(), false)
+    };
+    let broker = start();
+    let mut sleeper = broker.connect_stored(Way::Extended, "sleeper", Parked::default());
+    sleeper.subscribe("wait/#", Qos::AtLeastOnce);
+    let parked = sleeper.lose_connection();
+    let mut publisher = broker.connect(Way::Plain, "publisher");
+    publisher.publish("wait/a", "x", Qos::AtLeastOnce);
+    publisher.retain("kept/a", "for ever");
+    broker.stop();
+    let broker = start();
+    let mut sleeper = Client::resume(&broker.address, stored(Way::Extended, "sleeper"), parked);
+    sleeper.until(|client| client.messages.len() == 1);
+    let left = sleeper.messages[0].dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
+    assert!(left.is_some_and(|left| (30..=60).contains(&left)), "{left:?} s left");
+    sleeper.messages.clear();
+    sleeper.subscribe("kept/#", Qos::AtMostOnce);
+    sleeper.until(|client| client.messages.len() == 1);
+    assert_eq!(sleeper.messages[0].dictionary.value(property::MESSAGE_EXPIRY_INTERVAL), None, "a topic keeps its message");
+    broker.stop();
+}
+
 /// Connections whose messages all wait to be kept, more than a shard holds in one turn: those that it did not read then are read
 /// afterwards, although nothing new comes from them.
 #[test]
 fn who_was_not_read_while_a_shard_held_back_is_read_afterwards() {
-    const CONNECTIONS: u8 = 12;
-    const MESSAGES: u16 = 5000;
-    in_every_storage(|storage| {
+    const CONNECTIONS: u8 = 8;
+    const MESSAGES: u16 = 4000;
+    // A disk adds nothing here but time.
+    for storage in [Storage::Memory, Storage::Late { turns: 3 }] {
         let policy = ServerPolicy { receive_window: u16::MAX, ..policy() };
-        let broker = TestBroker::with(Settings { storage: storage.clone(), ..Settings::default() }, policy, false);
+        let broker = TestBroker::with(Settings { storage, ..Settings::default() }, policy, false);
         let mut sleeper = broker.connect_stored(Way::Plain, "sleeper", Parked::default());
         sleeper.subscribe("k", Qos::AtLeastOnce);
         sleeper.lose_connection();
@@ -88,7 +117,7 @@ fn who_was_not_read_while_a_shard_held_back_is_read_afterwards() {
             assert_eq!(answers[answers.len() - 4..], [&[0x40, 2][..], &MESSAGES.to_be_bytes()].concat());
         }
         broker.stop();
-    });
+    }
 }
 
 fn connected(broker: &TestBroker, at: u8) -> TcpStream {

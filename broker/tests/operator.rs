@@ -76,8 +76,7 @@ fn a_port_is_served_by_one_broker_and_the_second_says_which_and_why() {
 
 #[test]
 fn the_end_comes_although_a_subscriber_does_not_read() {
-    const CONNECT_AND_SUBSCRIBE: &[u8] =
-        &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 1, b'd', 0x82, 6, 0, 1, 0, 1, b'a', 0];
+    const CONNECT_AND_SUBSCRIBE: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 1, b'd', 0x82, 6, 0, 1, 0, 1, b'a', 0];
     for threads in [1, 3] {
         let process = Process::start(threads);
         let mut deaf = TcpStream::connect(&process.address).unwrap();

@@ -1,10 +1,10 @@
 //! `docs/performance.md` is what its figures say, and the command that measures them works.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use candor_compat::peer::scratch::Scratch;
 use candor_compat::performance::catalogue::Scale;
 use candor_compat::performance::figures::Figures;
 use candor_compat::performance::{Request, docs, files, run};
-use candor_compat::peer::scratch::Scratch;
 
 #[test]
 fn the_page_is_what_its_figures_say() {

@@ -116,11 +116,7 @@ impl fmt::Display for Report {
             return writeln!(f, "no sessions");
         }
         let wide = self.sessions.iter().map(|session| session.client_id.chars().count()).max().unwrap_or(0).clamp(6, 40);
-        writeln!(
-            f,
-            "\n{:wide$}  {:>8}  {:>9}  {:>7}  {:>24}  {:>6}  state",
-            "client", "owed", "in flight", "dropped", "oldest", "subs"
-        )?;
+        writeln!(f, "\n{:wide$}  {:>8}  {:>9}  {:>7}  {:>24}  {:>6}  state", "client", "owed", "in flight", "dropped", "oldest", "subs")?;
         for session in &self.sessions {
             let oldest = session.oldest_ms.map_or("-".to_owned(), instant);
             let state = match (session.is_attached, session.expires_at_ms) {

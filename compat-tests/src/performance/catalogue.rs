@@ -196,7 +196,10 @@ pub fn growths(scale: Scale) -> Vec<Growth> {
             "Filters: half exact, a quarter with +, a quarter with #, on 20 connections (the first point: one filter on one)",
             "filters",
             &[Candor, Mosquitto],
-            filters.iter().map(|filters| (*filters, format!("subs -n {} --filters {filters}", if *filters < 80 { 1 } else { 20 }))).collect(),
+            filters
+                .iter()
+                .map(|filters| (*filters, format!("subs -n {} --filters {filters}", if *filters < 80 { 1 } else { 20 })))
+                .collect(),
         ),
         plain(
             "subscribers",
@@ -263,11 +266,7 @@ fn large(scale: Scale) -> Vec<Load> {
         load("drain", &format!("durable -q 1 --payload 256 --messages {million}"), &[CandorDisk, Candor, MosquittoSaving]),
         load("restart", &format!("restart --messages {million} --sessions {sessions}"), &[CandorDisk, MosquittoSaving]),
         load("offline", &format!("offline --payload 256 --sessions {sessions} --messages 100"), &[CandorDisk, MosquittoSaving]),
-        load(
-            "shared",
-            &format!("offline --payload 4096 --shared --sessions {few} --messages 100"),
-            &[CandorDisk, Candor, MosquittoSaving],
-        ),
+        load("shared", &format!("offline --payload 4096 --shared --sessions {few} --messages 100"), &[CandorDisk, Candor, MosquittoSaving]),
     ]
 }
 
@@ -288,11 +287,7 @@ fn bad(scale: Scale) -> Vec<Load> {
 
 /// A retained store that is asked for as a whole while others go on.
 fn flood(scale: Scale) -> Load {
-    let line = format!(
-        "latency -n 10 -q 1 --rate 10000 --time {} --retained-beside {}",
-        scale.time_s(3.0),
-        scale.of(1_000_000)
-    );
+    let line = format!("latency -n 10 -q 1 --rate 10000 --time {} --retained-beside {}", scale.time_s(3.0), scale.of(1_000_000));
     load("flood", &line, &[Candor, Mosquitto])
 }
 

@@ -135,7 +135,8 @@ impl Goal {
         };
         let own = self.figure(figures, self.judged()).map_or_else(|| "–".to_owned(), |spread| spread.text());
         let base = self.base(figures).filter(|_| !is_bare).map_or_else(|| "–".to_owned(), short);
-        let limit = if matches!(self.measure, StoredPerSecond) { format!("at least {}", short(self.limit)) } else { times(Some(self.limit)) };
+        let limit =
+            if matches!(self.measure, StoredPerSecond) { format!("at least {}", short(self.limit)) } else { times(Some(self.limit)) };
         let other = |target| times(self.multiple(figures, target).filter(|_| !matches!(self.measure, OfOurs(..) | StoredPerSecond)));
         let judged = times(self.multiple(figures, self.judged()));
         vec![self.work.to_owned(), own, base, judged, limit, self.verdict(figures).to_owned(), other(Mosquitto), other(Rumqttd)]

@@ -187,7 +187,8 @@ pub(super) fn calls(figures: &Figures) -> String {
     if names.is_empty() {
         return "Not measured: `strace` is missing, or may not look at the broker.".to_owned();
     }
-    let cell = |load: &str, name: &String| of(load).map_or(NONE.to_owned(), |calls| calls.get(name).map_or("0".to_owned(), |n| format!("{n:.3}")));
+    let cell =
+        |load: &str, name: &String| of(load).map_or(NONE.to_owned(), |calls| calls.get(name).map_or("0".to_owned(), |n| format!("{n:.3}")));
     let rows = names.iter().map(|name| [vec![format!("`{name}`")], LOADS.iter().map(|load| cell(load, name)).collect()].concat());
     table(&["calls a message", "QoS 0", "QoS 0, 1 KiB", "QoS 0, alone", "fan-out"], rows)
 }

@@ -155,8 +155,7 @@ const RUMQTTD: &str = "id = 0\n[router]\nid = 0\nmax_connections = 20000\nmax_ou
 /// None of a million prefixes does it.
 pub(super) fn prefix(pairs: usize, within: bool) -> Checked<String> {
     use candor_broker::shard::attach::home;
-    let fits = |prefix: &String| {
-        (0..pairs).all(|at| (home(&format!("{prefix}-sub-{at}"), 2) == home(&format!("{prefix}-pub-{at}"), 2)) == within)
-    };
+    let fits =
+        |prefix: &String| (0..pairs).all(|at| (home(&format!("{prefix}-sub-{at}"), 2) == home(&format!("{prefix}-pub-{at}"), 2)) == within);
     (0..1_000_000).map(|n| format!("bench{n}")).find(fits).ok_or_else(|| Stop::failed("no prefix places the pairs in shards as wanted"))
 }

@@ -2,8 +2,8 @@
 
 use super::publisher::Publisher;
 use super::turn::{Clock, Turn};
-use crate::bench::door::Door;
 use crate::bench::BenchError;
+use crate::bench::door::Door;
 use crate::bench::link::{Link, Poll, Scratch};
 use crate::bench::outcome::Outcome;
 use crate::bench::plan::Plan;
@@ -32,7 +32,9 @@ pub(super) enum Role {
         extended: bool,
     },
     /// It gets what is no part of the load: that is taken, acknowledged and counted.
-    Aside { extended: bool },
+    Aside {
+        extended: bool,
+    },
 }
 
 /// What happens beside the load.

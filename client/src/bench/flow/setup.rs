@@ -34,7 +34,13 @@ pub(super) fn engine(plan: &Plan, endpoint: &Endpoint) -> Result<Engine, BenchEr
             None => streams.clone().map(|stream| build.topic(stream)).collect(),
         };
         door.subscribe(&topics, plan.qos)?;
-        let role = Role::Subscriber { first: streams.start as u32, count: streams.len() as u32, tally: tallies, lane: at, extended: dialect.is_extended() };
+        let role = Role::Subscriber {
+            first: streams.start as u32,
+            count: streams.len() as u32,
+            tally: tallies,
+            lane: at,
+            extended: dialect.is_extended(),
+        };
         tallies += streams.len();
         build.add(door, role)?;
     }

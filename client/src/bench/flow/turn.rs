@@ -58,14 +58,7 @@ impl Marks {
 impl Turn {
     /// `clock`: for a load whose times are wanted.
     pub(super) fn new(publishers: usize, links: usize, clock: Option<Clock>) -> Self {
-        Self {
-            moved: Marks::new(publishers),
-            touched: Marks::new(links),
-            progress: 0,
-            strangers: 0,
-            refused: 0,
-            clock,
-        }
+        Self { moved: Marks::new(publishers), touched: Marks::new(links), progress: 0, strangers: 0, refused: 0, clock }
     }
 }
 

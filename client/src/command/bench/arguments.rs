@@ -48,19 +48,19 @@ pub(in crate::command) fn command() -> Command {
         .subcommand(
             fixed("retained", "Store messages, then get them all on one subscription").arg(number("messages", "100000", "Messages")),
         )
-        .subcommand(fixed("durable", "Messages for an absent session, which then comes").args([
-            number("messages", "50000", "Messages over all publishers"),
-            number("publishers", "1", "Connections that publish"),
-        ]))
+        .subcommand(
+            fixed("durable", "Messages for an absent session, which then comes")
+                .args([number("messages", "50000", "Messages over all publishers"), number("publishers", "1", "Connections that publish")]),
+        )
         .subcommand(fixed("offline", "Many absent sessions, and messages that wait for each").args([
             number("sessions", "1000", "Sessions"),
             number("messages", "100", "Messages that wait for each"),
             switch("shared", "The same messages for all sessions, instead of each its own"),
         ]))
-        .subcommand(fixed("restart", "Stop and start a server that --start started, with retained messages and absent sessions").args([
-            number("messages", "100000", "Retained messages"),
-            number("sessions", "1000", "Sessions"),
-        ]))
+        .subcommand(
+            fixed("restart", "Stop and start a server that --start started, with retained messages and absent sessions")
+                .args([number("messages", "100000", "Retained messages"), number("sessions", "1000", "Sessions")]),
+        )
         .subcommand(fixed("storm", "Connections that come and go").args([
             connections("20000", "Connections, one after the other"),
             switch("resume", "Over TLS: resume instead of a full handshake"),

@@ -44,11 +44,9 @@ pub(super) fn plan(name: &str, matches: &ArgMatches) -> Plan {
         "subs" => Kind::Subs { filters: count("filters", 200_000), connections },
         "retained" => Kind::Retained(count("messages", 100_000)),
         "durable" => Kind::Durable { messages: count("messages", 50_000), publishers: count("publishers", 1) },
-        "offline" => Kind::Offline {
-            sessions: count("sessions", 1000),
-            messages: count("messages", 100),
-            shared: get(matches, "shared", false),
-        },
+        "offline" => {
+            Kind::Offline { sessions: count("sessions", 1000), messages: count("messages", 100), shared: get(matches, "shared", false) }
+        }
         "restart" => Kind::Restart { retained: count("messages", 100_000), sessions: count("sessions", 1000) },
         "storm" => Kind::Storm { connections, resume: get(matches, "resume", false) },
         "idle" => Kind::Idle(connections),
