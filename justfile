@@ -34,3 +34,8 @@ matrix:
 draft:
     rfc/tools.sh
     cargo run -p candor-rfc -- build --out target/draft
+
+# docs/performance.md: everything that it says, measured beside other people's brokers (half an hour; `--quick` shows that it works).
+performance *flags:
+    compat-tests/setup.sh
+    cargo run -p candor-compat -- performance {{flags}}

@@ -411,8 +411,12 @@ impl Queue {
         let is_it = |entry: &Entry| entry.message == Some(message) && matches!(entry.body, Body::Stored(_));
         let Some(at) = self.waiting.iter().position(is_it) else { return false };
         match (envelope, self.waiting.get_mut(at)) {
-            (Some(envelope), Some(entry)) => {
+            (Some(mut envelope), Some(entry)) => {
                 self.near_bytes -= entry.near_bytes();
+                // A queue may bound the time that it waits, where the store knows the publisher's alone.
+                if let Body::Stored(Reference { expires_at_ms: Some(at_ms), .. }) = entry.body {
+                    envelope.expire_by(at_ms);
+                }
                 entry.body = Body::Here(Box::new(envelope));
                 self.near_bytes += entry.near_bytes();
             }

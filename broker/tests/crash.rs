@@ -175,7 +175,7 @@ fn what_a_folder_holds_can_be_looked_at_while_a_broker_runs() {
     let process = Process::start(&folder, 1);
     let mut sleeper = process.resume(Way::Plain, "sleeper", Parked::default());
     sleeper.subscribe("owed/#", Qos::AtLeastOnce);
-    sleeper.drop_connection();
+    sleeper.lose_connection();
     let mut publisher = process.resume(Way::Plain, "publisher", Parked::default());
     publisher.retain("kept/a", "x");
     for n in 0..3 {
@@ -196,5 +196,9 @@ fn what_a_folder_holds_can_be_looked_at_while_a_broker_runs() {
         .collect();
     assert_eq!(sessions, [("publisher", 0.into()), ("sleeper", 3.into())], "{report}");
     assert_eq!((&report["retained"], &report["messages"]), (&1.into(), &4.into()), "{report}");
-    assert!(inspect(&[]).contains("sleeper"));
+    // For people, times are dates.
+    let text = inspect(&[]);
+    let sleeper = text.lines().find(|line| line.starts_with("sleeper")).expect("a line for the sleeper");
+    let date = candor_protocol::annotate::instant(report["sessions"][1]["expires_at_ms"].as_u64().unwrap());
+    assert!(date.starts_with("20") && sleeper.ends_with(&format!("parked until {date}")), "{date}: {text}");
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use candor_broker::shard::{Settings, SysSettings};
 use candor_protocol::packet::property;
 use candor_protocol::packet::{Message, Qos, Reason};
 use candor_protocol::session::{Cause, Outcome, Parked, SessionState};
@@ -280,7 +281,13 @@ fn a_released_message_comes_again_and_a_rejected_one_does_not() {
 
 #[test]
 fn a_connack_tells_what_became_of_the_session() {
-    let broker = TestBroker::start(3);
+    let sys = Some(SysSettings { interval_ms: 50, retain: true });
+    let broker = TestBroker::with(Settings { shards: 3, sys, ..Settings::default() }, support::policy(), false);
+    let mut watcher = broker.connect(Way::Plain, "watcher");
+    watcher.subscribe("$SYS/broker/clients/total", Qos::AtMostOnce);
+    let sessions = |count: &'static [u8]| {
+        move |client: &support::Client| client.messages.last().is_some_and(|publish| publish.message.payload() == count)
+    };
     let state = |client: &support::Client| {
         let dictionary = &client.opened.as_ref().unwrap().dictionary;
         dictionary.value(property::SESSION_STATE).and_then(SessionState::of_number)
@@ -294,19 +301,15 @@ fn a_connack_tells_what_became_of_the_session() {
     first.drop_connection();
     let second = broker.connect_with(settings.clone());
     assert_eq!((state(&second), incarnation(&second)), (Some(SessionState::Resumed), first_life.clone()));
+    watcher.until(sessions(b"2"));
     second.drop_connection();
-    // The session lasts one second; the test asks until it has ended.
-    let until = std::time::Instant::now() + support::DEADLINE;
-    loop {
-        std::thread::park_timeout(std::time::Duration::from_millis(1200));
-        let third = broker.connect_with(settings.clone());
-        if state(&third) == Some(SessionState::Expired) {
-            assert_ne!(incarnation(&third), first_life);
-            break;
-        }
-        assert!(std::time::Instant::now() < until);
-        third.drop_connection();
-    }
+    // The session lasts one second, and the broker says when there is one less.
+    watcher.until(sessions(b"1"));
+    let third = broker.connect_with(settings.clone());
+    assert_eq!(state(&third), Some(SessionState::Expired));
+    assert_ne!(incarnation(&third), first_life);
+    third.drop_connection();
+    watcher.leave();
     broker.stop();
 }
 

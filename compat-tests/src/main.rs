@@ -6,10 +6,13 @@ use candor_compat::client;
 use candor_compat::crash::Plan;
 use candor_compat::outcome::{Checked, Stop};
 use candor_compat::peer::{Broker, Peers, Unavailable};
+use candor_compat::performance::catalogue::Scale;
+use candor_compat::performance::{self, Request};
 use candor_compat::report::{self, Format};
 use candor_compat::run::{self, Record, SCRIPT, Trial, WIRE};
 use clap::{Parser, Subcommand};
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -47,6 +50,25 @@ enum Command {
     Cases,
     /// Say which statements of MQTT 3.1.1 are covered by tests, and why the others are not.
     Statements,
+    /// Measure everything that docs/performance.md says, beside other people's brokers, and write it: about half an hour of a machine
+    /// that does nothing else.
+    Performance {
+        /// A thousandth of everything, once: whether it works. The figures mean nothing.
+        #[arg(long)]
+        quick: bool,
+        /// Only loads whose name begins with this; may be repeated.
+        #[arg(long)]
+        only: Vec<String>,
+        /// Where performance.md and performance/ are written; without it, the docs of this repository.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// The profile of cargo's that broker and load generator are built with.
+        #[arg(long, default_value = "release")]
+        profile: String,
+        /// Write the page anew from the figures that were measured.
+        #[arg(long)]
+        render: bool,
+    },
     /// Kill our broker again and again while clients use it, and say what was lost. Fails if anything was.
     Crash {
         #[arg(long, default_value_t = 200)]
@@ -65,6 +87,10 @@ fn main() -> ExitCode {
         Command::Peers => list_peers(),
         Command::Cases => list_cases(),
         Command::Statements => statements(),
+        Command::Performance { quick, only, out, profile, render } => {
+            let scale = if quick { Scale::Quick } else { Scale::Full };
+            measure(&Request { scale, only, out: out.unwrap_or_else(performance::docs), profile, render })
+        }
         Command::Crash { kills, seed, threads } => crash(kills, seed, threads),
     };
     match done {
@@ -173,6 +199,17 @@ fn crash(kills: u64, seed: Option<u64>, threads: u16) -> Checked<bool> {
     let ledger = candor_compat::crash::run(&plan)?;
     write!(std::io::stdout(), "{}", candor_compat::crash::run::report(&plan, &ledger))?;
     Ok(ledger.counts.is_clean())
+}
+
+/// True: a load that went wrong stands on the page.
+fn measure(request: &Request) -> Checked<bool> {
+    let shown = std::io::stderr().is_terminal();
+    let begin = if shown { "\r\x1b[K" } else { "" };
+    let end = if shown { "" } else { "\n" };
+    performance::run(request, &mut |what| eprint!("{begin}{what}{end}"))?;
+    eprint!("{begin}");
+    writeln!(std::io::stdout(), "written: {}", request.out.join("performance.md").display())?;
+    Ok(true)
 }
 
 /// Whether every statement is covered, or has a reason why not.

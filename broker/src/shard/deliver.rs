@@ -149,8 +149,7 @@ impl Shard {
         // What is left to the store at once need not be copied out of the buffer that it was read into.
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
         let mut envelope = if is_left { envelope.clone() } else { envelope.compact() };
-        if self.settings.message_expiry_max_s != u32::MAX {
-            let at_ms = self.now.unix_ms.saturating_add(1000 * u64::from(self.settings.message_expiry_max_s));
+        if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms) {
             envelope.expire_by(at_ms);
         }
         let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };

@@ -220,7 +220,11 @@ impl Shard {
         if owed.is_empty() && number.is_none() {
             return numbers;
         }
-        let envelope = matched.envelope.compact();
+        let mut envelope = matched.envelope.compact();
+        // What waits in the store, and is found there after a restart, waits no longer than in a queue; but a topic keeps its message.
+        if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms).filter(|_| number.is_none()) {
+            envelope.expire_by(at_ms);
+        }
         for (at, one) in again {
             let message = self.shared.next_message();
             numbers.again.push((at, message));

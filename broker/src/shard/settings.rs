@@ -56,6 +56,14 @@ pub struct Settings {
     pub experiments: QueueExtensions,
 }
 
+impl Settings {
+    /// When a message that waits from `unix_ms` on is of no more use, whatever it says itself; `None`: no limit.
+    pub(super) fn latest_expiry(&self, unix_ms: u64) -> Option<u64> {
+        let seconds = Some(self.message_expiry_max_s).filter(|seconds| *seconds != u32::MAX)?;
+        Some(unix_ms.saturating_add(1000 * u64::from(seconds)))
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -6,6 +6,7 @@ use super::log::{self, Recovery};
 use super::record::Record;
 use super::state::{KeptSession, Progress};
 use super::{MessageNumber, StoreError};
+use candor_protocol::annotate::instant;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;
@@ -115,22 +116,18 @@ impl fmt::Display for Report {
             return writeln!(f, "no sessions");
         }
         let wide = self.sessions.iter().map(|session| session.client_id.chars().count()).max().unwrap_or(0).clamp(6, 40);
-        writeln!(
-            f,
-            "\n{:wide$}  {:>8}  {:>9}  {:>7}  {:>13}  {:>6}  state",
-            "client", "owed", "in flight", "dropped", "oldest (ms)", "subs"
-        )?;
+        writeln!(f, "\n{:wide$}  {:>8}  {:>9}  {:>7}  {:>24}  {:>6}  state", "client", "owed", "in flight", "dropped", "oldest", "subs")?;
         for session in &self.sessions {
-            let oldest = session.oldest_ms.map_or("-".to_owned(), |at| at.to_string());
+            let oldest = session.oldest_ms.map_or("-".to_owned(), instant);
             let state = match (session.is_attached, session.expires_at_ms) {
                 (true, _) => "attached".to_owned(),
                 (false, None) => "parked".to_owned(),
-                (false, Some(at)) => format!("parked until {at}"),
+                (false, Some(at)) => format!("parked until {}", instant(at)),
             };
             let SessionReport { client_id, owed, in_flight, dropped, subscriptions, .. } = session;
             // A name is somebody else's text.
             let client_id: String = client_id.chars().map(|c| if c.is_control() { '.' } else { c }).collect();
-            writeln!(f, "{client_id:wide$}  {owed:>8}  {in_flight:>9}  {dropped:>7}  {oldest:>13}  {subscriptions:>6}  {state}")?;
+            writeln!(f, "{client_id:wide$}  {owed:>8}  {in_flight:>9}  {dropped:>7}  {oldest:>24}  {subscriptions:>6}  {state}")?;
         }
         Ok(())
     }

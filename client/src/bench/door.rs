@@ -5,6 +5,8 @@ use super::target::Endpoint;
 use super::tls::Stream;
 use super::wire::{self, CONNACK, Hello, SUBACK};
 use candor_protocol::dialect::Dialect;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -20,6 +22,8 @@ const FILTERS_A_PACKET: usize = 100;
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) stream: Stream,
+    /// Whether the server had a session for it.
+    pub(super) is_present: bool,
     dialect: Dialect,
 }
 
@@ -39,8 +43,28 @@ pub(super) fn open(endpoint: &Endpoint, dialect: Dialect, client_id: &str, clean
 impl<'a> Opening<'a> {
     /// Sends what can be sent without an answer: CONNECT, or over TLS the first flight of the handshake.
     pub(super) fn begin(endpoint: &'a Endpoint, dialect: Dialect, client_id: &str, clean: bool) -> Result<Self, BenchError> {
+        let socket = TcpStream::connect(endpoint.address).map_err(|error| BenchError::Connect(format!("{endpoint}: {error}")))?;
+        Self::on(socket, endpoint, dialect, client_id, clean)
+    }
+
+    /// The same with a clean session and a receive buffer of so many bytes, which the system may round.
+    pub(super) fn begin_narrow(
+        endpoint: &'a Endpoint,
+        dialect: Dialect,
+        client_id: &str,
+        receive_buffer: usize,
+    ) -> Result<Self, BenchError> {
+        let bad = |error: Errno| BenchError::Connect(format!("{endpoint}: {}", io::Error::from(error)));
+        let family = if endpoint.address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(bad)?;
+        // Before the connection is there: the window that is offered at first follows from it.
+        net::sockopt::set_socket_recv_buffer_size(&socket, receive_buffer).map_err(bad)?;
+        net::connect(&socket, &endpoint.address).map_err(bad)?;
+        Self::on(TcpStream::from(socket), endpoint, dialect, client_id, true)
+    }
+
+    fn on(socket: TcpStream, endpoint: &'a Endpoint, dialect: Dialect, client_id: &str, clean: bool) -> Result<Self, BenchError> {
         let bad = |error: io::Error| BenchError::Connect(format!("{endpoint}: {error}"));
-        let socket = TcpStream::connect(endpoint.address).map_err(bad)?;
         socket.set_nodelay(true).map_err(bad)?;
         socket.set_read_timeout(Some(PATIENCE)).map_err(bad)?;
         let tls = endpoint.tls.as_ref().map(super::tls::Tls::connection).transpose()?;
@@ -53,7 +77,7 @@ impl<'a> Opening<'a> {
             stream.write_all(&connect).map_err(bad)?;
             connect.clear();
         }
-        Ok(Self { endpoint, door: Door { stream, dialect }, connect })
+        Ok(Self { endpoint, door: Door { stream, dialect, is_present: false }, connect })
     }
 
     /// Waits until the server has taken the connection.
@@ -63,7 +87,10 @@ impl<'a> Opening<'a> {
         door.stream.write_all(&connect).map_err(bad)?;
         let (first, body) = read_packet(&mut door.stream).map_err(bad)?;
         match (first, body.get(1)) {
-            (CONNACK, Some(0)) => Ok(door),
+            (CONNACK, Some(0)) => {
+                door.is_present = body.first().is_some_and(|flags| flags & 1 == 1);
+                Ok(door)
+            }
             (CONNACK, Some(code)) => Err(BenchError::Connect(format!("{endpoint} refused the connection with code {code}"))),
             _ => Err(BenchError::Connect(format!("{endpoint} answered CONNECT with a packet that begins with {first:#04x}"))),
         }

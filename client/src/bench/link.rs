@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Bytes that one read takes at most.
-pub(super) const READ_LEN: usize = 256 * 1024;
+const READ_LEN: usize = 256 * 1024;
 /// Bytes that wait to be written before a publisher waits.
 pub(super) const WRITE_LEN_MAX: usize = 4 * 1024 * 1024;
 

@@ -71,6 +71,11 @@ impl Outcome {
         self.facts.extend(cost.rss_growth_bytes.map(|growth| (name, growth as f64 / count.max(1) as f64)));
     }
 
+    /// Notes how much more of the disk each of `count` things takes, in bytes; nothing where the server keeps nothing there.
+    pub(super) fn fact_disk(&mut self, name: &'static str, growth: Option<f64>, count: usize) {
+        self.facts.extend(growth.filter(|growth| *growth > 0.0).map(|growth| (name, growth / count.max(1) as f64)));
+    }
+
     pub fn per_second(&self) -> f64 {
         if self.seconds > 0.0 { self.count.delivered as f64 / self.seconds } else { 0.0 }
     }

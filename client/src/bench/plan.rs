@@ -18,16 +18,35 @@ pub enum Kind {
     Subs { filters: usize, connections: usize },
     /// So many retained messages, delivered on one subscription.
     Retained(usize),
-    /// So many messages for an absent session, which then comes for them.
-    Durable(usize),
+    /// So many messages from so many publishers for an absent session, which then comes for them.
+    Durable { messages: usize, publishers: usize },
+    /// So many absent sessions that are owed so many messages each: of one topic that all have, or each of its own.
+    Offline { sessions: usize, messages: usize, shared: bool },
+    /// A server that is stopped with so many retained messages and absent sessions, and started again with them.
+    Restart { retained: usize, sessions: usize },
     /// So many times CONNECT, CONNACK and DISCONNECT; over TLS with a full handshake or a resumed one.
     Storm { connections: usize, resume: bool },
     /// So many open connections.
     Idle(usize),
 }
 
+/// What happens beside a flow while it is measured: what others do to it must not be seen in its latency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Beside {
+    #[default]
+    Nothing,
+    /// So many more subscribers of the same topics that never read, each with a receive buffer of so many bytes.
+    Deaf { count: usize, receive_buffer: usize },
+    /// A publisher at full speed, at QoS 1, into the queue of a session that is not there.
+    FullQueue,
+    /// A subscriber that gets so many retained messages while the load lasts.
+    Retained(usize),
+}
+
 /// Publishers of [`Kind::Subs`].
 const SUBS_PUBLISHERS: usize = 10;
+/// The shortest entry of a dictionary: a name of three letters and a text of one, each with its head.
+pub(super) const ENTRY_LEN_MIN: usize = 6;
 
 /// A load in all its parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +67,15 @@ pub struct Plan {
     /// When nothing at all has come for so long, what is missing is taken for lost.
     pub stall: Duration,
     pub dialect: Dialect,
+    /// Half of the publishers and half of the subscribers speak the other dialect, so that all four combinations occur.
+    pub mixed: bool,
     /// Bytes of metadata with each message in the extended dialect; 0: an empty dictionary.
     pub dictionary_len: usize,
+    /// The entries that these bytes are spread over; at least 1.
+    pub dictionary_entries: usize,
+    pub beside: Beside,
+    /// What topics and client identifiers of a flow begin with; `None`: random for each run.
+    pub prefix: Option<String>,
 }
 
 impl Default for Plan {
@@ -65,7 +91,11 @@ impl Default for Plan {
             time: Duration::from_secs(3),
             stall: Duration::from_secs(5),
             dialect: Dialect::V311,
+            mixed: false,
             dictionary_len: 0,
+            dictionary_entries: 1,
+            beside: Beside::Nothing,
+            prefix: None,
         }
     }
 }
@@ -75,7 +105,8 @@ impl Plan {
         match self.kind {
             Kind::Pairs(count) | Kind::FanIn(count) => count,
             Kind::Subs { .. } => SUBS_PUBLISHERS,
-            Kind::FanOut(_) | Kind::Retained(_) | Kind::Durable(_) => 1,
+            Kind::Durable { publishers, .. } => publishers,
+            Kind::FanOut(_) | Kind::Retained(_) | Kind::Offline { .. } | Kind::Restart { .. } => 1,
             Kind::Storm { connections, .. } | Kind::Idle(connections) => connections,
         }
     }
@@ -84,19 +115,35 @@ impl Plan {
         match self.kind {
             Kind::Pairs(count) | Kind::FanOut(count) => count,
             Kind::Subs { connections, .. } => connections,
-            Kind::FanIn(_) | Kind::Retained(_) | Kind::Durable(_) => 1,
+            Kind::FanIn(_) | Kind::Retained(_) | Kind::Durable { .. } => 1,
+            Kind::Offline { sessions, .. } | Kind::Restart { sessions, .. } => sessions,
             Kind::Storm { connections, .. } | Kind::Idle(connections) => connections,
         }
     }
 
-    /// Whether the floor can take part: it has no wildcards, sessions or QoS 2.
+    /// Whether messages flow from connections to connections.
+    pub fn is_flow(&self) -> bool {
+        matches!(self.kind, Kind::Pairs(_) | Kind::FanOut(_) | Kind::FanIn(_) | Kind::Subs { .. })
+    }
+
+    /// Whether the floor can take part: it has no wildcards, sessions or QoS 2, and gives up nobody who does not read.
     pub fn suits_floor(&self) -> bool {
-        self.qos < 2 && !self.dialect.is_extended() && !matches!(self.kind, Kind::Subs { .. } | Kind::Retained(_) | Kind::Durable(_))
+        let kinds = matches!(self.kind, Kind::Pairs(_) | Kind::FanOut(_) | Kind::FanIn(_) | Kind::Storm { .. } | Kind::Idle(_));
+        kinds && self.qos < 2 && !self.dialect.is_extended() && !self.mixed && self.beside == Beside::Nothing
+    }
+
+    /// What a connection speaks; `at` is its place among those of its kind.
+    pub fn dialect_of(&self, at: usize, publishes: bool) -> Dialect {
+        let is_other = if publishes { at % 2 == 1 } else { at / 2 % 2 == 1 };
+        match self.dialect {
+            Dialect::V311 if self.mixed && is_other => Dialect::Extended,
+            dialect => dialect,
+        }
     }
 
     /// Whether the protocol orders all messages of a stream: it does for those of one topic ([MQTT-4.6.0-6]).
     pub fn is_ordered(&self) -> bool {
-        !matches!(self.kind, Kind::Subs { .. } | Kind::Retained(_))
+        !matches!(self.kind, Kind::Subs { .. } | Kind::Retained(_) | Kind::Restart { .. } | Kind::Offline { .. })
     }
 
     /// # Errors
@@ -113,7 +160,7 @@ impl Plan {
             return wrong(format!("a window of {}: allowed is 1 to 65535", self.window));
         }
         if let Kind::Subs { filters, connections } = self.kind
-            && (filters < 4 * connections || filters > 10_000_000)
+            && (filters < 4 * connections && connections > 1 || filters > 10_000_000)
         {
             return wrong(format!(
                 "{filters} filters over {connections} connections: allowed are four a connection and more, up to 10000000"
@@ -122,7 +169,30 @@ impl Plan {
         if self.publishers() == 0 || self.subscribers() == 0 {
             return wrong("no connections at all: give at least 1".to_owned());
         }
-        if self.dictionary_len > 0 && !self.dialect.is_extended() {
+        if self.mixed && (self.dialect.is_extended() || !self.is_flow()) {
+            return wrong("mixed dialects: half of a flow that begins with 3.1.1 is extended; leave --dialect out".to_owned());
+        }
+        if self.beside != Beside::Nothing && !self.is_flow() {
+            return wrong("something beside a load: only beside one of messages that flow".to_owned());
+        }
+        if let Beside::Deaf { receive_buffer, .. } = self.beside
+            && !(1..=16 << 20).contains(&receive_buffer)
+        {
+            return wrong(format!("a receive buffer of {receive_buffer} bytes: allowed is 1 to 16777216"));
+        }
+        if let Kind::Offline { sessions, messages, .. } = self.kind
+            && sessions * messages > 100_000_000
+        {
+            return wrong(format!("{sessions} sessions with {messages} messages each: 100000000 messages is the most"));
+        }
+        let room = self.dictionary_len / ENTRY_LEN_MIN;
+        if self.dictionary_entries != 1 && !(1..=room).contains(&self.dictionary_entries) {
+            return wrong(format!(
+                "{} entries in {} bytes of metadata: allowed are 1 to {room}, {ENTRY_LEN_MIN} bytes each and more",
+                self.dictionary_entries, self.dictionary_len
+            ));
+        }
+        if self.dictionary_len > 0 && !self.dialect.is_extended() && !self.mixed {
             return wrong("only messages in the extended dialect have a dictionary: add --dialect extended".to_owned());
         }
         if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e8)) {

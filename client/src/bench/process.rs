@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// What a process and its descendants have used so far.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +85,18 @@ pub(super) fn socket_bytes() -> u64 {
     let mut words = line.split_whitespace().skip_while(|word| *word != "mem");
     let pages: u64 = words.nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
+}
+
+/// Bytes that the files below a folder take on the disk.
+pub(super) fn disk_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => disk_bytes(&entry.path()),
+        // In units of 512 bytes, whatever the file system's blocks are.
+        Ok(data) => data.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.map(of).sum()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::BenchError;
 use super::outcome::Outcome;
-use super::plan::Plan;
+use super::plan::{Kind, Plan};
 use super::report::{Report, Row};
 use super::scenario::{self, Site};
 use super::target::{Running, Source, Target};
@@ -76,7 +76,11 @@ pub fn run(plans: &[Plan], targets: &[Target], pins: Pins, runs: usize, watch: &
 }
 
 fn once(plan: &Plan, target: &Target, pins: &Pins, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
-    let running = Running::new(target, pins, plan.dialect)?;
-    let site = Site { endpoint: &running.endpoint, pid: running.pid, is_ours: !matches!(target.source, Source::Running { .. }) };
-    scenario::run(plan, &site, watch)
+    let mut running = Running::new(target, pins, plan.dialect)?;
+    match (plan.kind, &target.source) {
+        (Kind::Restart { retained, sessions }, Source::Command { .. }) => {
+            scenario::restart::run(plan, (retained, sessions), &mut running, watch)
+        }
+        _ => scenario::run(plan, &Site::of(&running), watch),
+    }
 }

@@ -3,7 +3,7 @@
 use crate::broker::Served;
 use crate::{Relay, measure, plan, row};
 use candor_client::Dialect;
-use candor_client::bench::{Count, Fault, Kind, Plan, suite};
+use candor_client::bench::{Beside, Count, Fault, Kind, Plan, suite};
 use std::time::Duration;
 
 #[test]
@@ -23,6 +23,69 @@ fn metadata_travels_with_extended_messages() {
     let served = Served::start();
     let plan = Plan { dialect: Dialect::Extended, dictionary_len: 100, payload_len: 16, ..plan(Kind::FanOut(3), 1, 100) };
     assert_eq!(row(&plan, served.address).outcomes[0].count, Count { delivered: 300, ..Count::default() });
+}
+
+#[test]
+fn metadata_can_be_spread_over_entries() {
+    let served = Served::start();
+    for dictionary_entries in [1, 2, 64] {
+        let plan = Plan { dialect: Dialect::Extended, dictionary_len: 768, dictionary_entries, ..plan(Kind::Pairs(2), 1, 100) };
+        assert_eq!(row(&plan, served.address).outcomes[0].count, Count { delivered: 100, ..Count::default() }, "{dictionary_entries}");
+    }
+}
+
+#[test]
+fn both_dialects_talk_to_each_other_in_one_load() {
+    let served = Served::start();
+    for qos in 0..=2 {
+        let plan = Plan { mixed: true, dictionary_len: 30, ..plan(Kind::Pairs(8), qos, 800) };
+        assert_eq!(row(&plan, served.address).outcomes[0].count, Count { delivered: 800, ..Count::default() }, "QoS {qos}");
+    }
+}
+
+#[test]
+fn what_happens_beside_a_load_is_no_part_of_it() {
+    let served = Served::start();
+    let cases = [Beside::Deaf { count: 3, receive_buffer: 2048 }, Beside::FullQueue, Beside::Retained(500)];
+    for beside in cases {
+        let plan = Plan { beside, rate: Some(2000.0), window: 1000, ..plan(Kind::Pairs(2), 1, 600) };
+        let row = row(&plan, served.address);
+        let outcome = &row.outcomes[0];
+        assert_eq!((outcome.sent, outcome.count), (600, Count { delivered: 600, ..Count::default() }), "{beside:?}");
+        assert!(outcome.latency.is_some_and(|latency| latency.p99 > 0.0) && row.violations().is_empty(), "{beside:?}");
+        match beside {
+            Beside::FullQueue => assert!(outcome.facts["published_beside"] > 100.0, "{:?}", outcome.facts),
+            Beside::Retained(count) => assert_eq!(outcome.facts["delivered_beside"], count as f64),
+            _ => assert!(outcome.facts.is_empty(), "{:?}", outcome.facts),
+        }
+    }
+}
+
+#[test]
+fn many_publishers_store_for_one_session_and_their_acknowledgements_are_timed() {
+    let served = Served::start();
+    let row = row(&plan(Kind::Durable { messages: 203, publishers: 10 }, 1, 1), served.address);
+    let outcome = &row.outcomes[0];
+    assert_eq!((outcome.sent, outcome.count), (203, Count { delivered: 203, ..Count::default() }));
+    assert!(0.0 < outcome.facts["ack_p50_us"] && outcome.facts["ack_p50_us"] <= outcome.facts["ack_p99_us"], "{:?}", outcome.facts);
+    assert!(outcome.facts["store_s"] > 0.0 && outcome.facts["drain_s"] > 0.0);
+}
+
+#[test]
+fn messages_wait_for_many_absent_sessions() {
+    let served = Served::start();
+    for (shared, published) in [(false, 100), (true, 5)] {
+        let row = row(&plan(Kind::Offline { sessions: 20, messages: 5, shared }, 1, 1), served.address);
+        assert_eq!((row.outcomes[0].sent, row.outcomes[0].count.lost), (published, 0), "shared: {shared}");
+        assert!(row.outcomes[0].facts.contains_key("rss_bytes_a_session"));
+    }
+}
+
+#[test]
+fn only_a_server_that_was_started_here_can_be_started_again() {
+    let served = Served::start();
+    let refused = measure(&plan(Kind::Restart { retained: 10, sessions: 1 }, 1, 1), served.address).unwrap_err();
+    assert!(refused.to_string().contains("--start"), "{refused}");
 }
 
 #[test]
@@ -48,7 +111,7 @@ fn an_absent_session_gets_what_was_stored() {
     let served = Served::start();
     for dialect in [Dialect::V311, Dialect::Extended] {
         for qos in 1..=2 {
-            let row = row(&Plan { dialect, ..plan(Kind::Durable(200), qos, 1) }, served.address);
+            let row = row(&Plan { dialect, ..plan(Kind::Durable { messages: 200, publishers: 1 }, qos, 1) }, served.address);
             assert_eq!(row.outcomes[0].sent, 200);
             assert_eq!(row.outcomes[0].count, Count { delivered: 200, ..Count::default() }, "{dialect} QoS {qos}");
         }
@@ -59,7 +122,7 @@ fn an_absent_session_gets_what_was_stored() {
 fn what_an_absent_session_lost_is_a_violation() {
     // The relay keeps nothing for anybody, and acknowledges all.
     let relay = Relay::start(Fault::None);
-    let plan = Plan { stall: Duration::from_millis(200), ..plan(Kind::Durable(50), 1, 1) };
+    let plan = Plan { stall: Duration::from_millis(200), ..plan(Kind::Durable { messages: 50, publishers: 1 }, 1, 1) };
     let row = row(&plan, relay.address);
     assert_eq!(row.outcomes[0].count, Count { lost: 50, ..Count::default() });
     assert_eq!(row.violations(), ["50 messages lost"]);
@@ -89,7 +152,7 @@ fn a_load_at_a_rate_has_latencies_in_order() {
 #[test]
 fn a_plan_out_of_range_names_what_is_wrong() {
     let at = |change: fn(&mut Plan)| {
-        let mut plan = suite(true).remove(0);
+        let mut plan = suite(true, None).remove(0);
         change(&mut plan);
         measure(&plan, ([127, 0, 0, 1], 1).into()).unwrap_err().to_string()
     };
@@ -101,4 +164,9 @@ fn a_plan_out_of_range_names_what_is_wrong() {
     assert!(at(|plan| plan.dictionary_len = 1).contains("extended"));
     assert!(at(|plan| plan.rate = Some(0.0)).contains("rate"));
     assert!(at(|plan| plan.kind = Kind::Subs { filters: 10, connections: 20 }).contains("filters"));
+    assert!(at(|plan| (plan.mixed, plan.dialect) = (true, Dialect::Extended)).contains("mixed"));
+    assert!(at(|plan| (plan.kind, plan.beside) = (Kind::Idle(1), Beside::FullQueue)).contains("beside"));
+    assert!(at(|plan| plan.beside = Beside::Deaf { count: 1, receive_buffer: 0 }).contains("receive buffer"));
+    assert!(at(|plan| (plan.dialect, plan.dictionary_len, plan.dictionary_entries) = (Dialect::Extended, 10, 2)).contains("entries"));
+    assert!(at(|plan| plan.kind = Kind::Offline { sessions: 1_000_000, messages: 1000, shared: false }).contains("messages"));
 }

@@ -210,14 +210,22 @@ pub fn candor_broker() -> Result<PathBuf, Unavailable> {
     BUILT.get_or_init(|| build("candor-broker", "candor-broker")).clone()
 }
 
-/// Builds a binary of this workspace and says where it is.
+/// Builds a binary of this workspace for tests and says where it is.
+///
+/// # Errors
+/// As [`built`].
+pub fn build(package: &str, binary: &str) -> Result<PathBuf, Unavailable> {
+    built(package, binary, "dev")
+}
+
+/// Builds a binary of this workspace with a profile of cargo's and says where it is.
 ///
 /// # Errors
 /// Missing if the package has no such binary or there is no cargo; broken if it does not compile.
-pub fn build(package: &str, binary: &str) -> Result<PathBuf, Unavailable> {
+pub fn built(package: &str, binary: &str, profile: &str) -> Result<PathBuf, Unavailable> {
     let cargo = std::env::var_os("CARGO").map(PathBuf::from).map_or_else(|| on_path("cargo"), Ok)?;
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--message-format=json", "--package", package, "--bin", binary]);
+    command.args(["build", "--quiet", "--message-format=json", "--package", package, "--bin", binary, "--profile", profile]);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = command.output()?;
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -13,9 +13,17 @@ impl Scratch {
     /// # Errors
     /// The file system's.
     pub fn new(name: &str) -> Checked<Self> {
+        Self::within(&std::env::temp_dir(), name)
+    }
+
+    /// Makes a new folder in `parent`, for what has to be on its disk.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn within(parent: &Path, name: &str) -> Checked<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("candor-compat-{}-{serial}-{name}", std::process::id()));
+        let dir = parent.join(format!("candor-compat-{}-{serial}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).map_err(|error| Stop::failed(format!("cannot make {}: {error}", dir.display())))?;
         Ok(Self(dir))
     }

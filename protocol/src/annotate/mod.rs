@@ -37,6 +37,7 @@ pub use fault::Fault;
 pub use field::{FIELDS, Field};
 pub use source::{Section, Source};
 pub use summary::{summary, summary_of};
+pub use words::instant;
 
 use crate::dialect::Dialect;
 use crate::packet::kind::Kind;

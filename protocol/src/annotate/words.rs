@@ -137,7 +137,7 @@ fn duration(ms: u64, own: String) -> String {
 }
 
 /// Milliseconds since 1970 as a date and time of UTC (RFC 3339), by the rule of the Gregorian calendar.
-fn instant(ms: u64) -> String {
+pub fn instant(ms: u64) -> String {
     let (mut days, ms_of_day) = (ms / 86_400_000, ms % 86_400_000);
     // Whole cycles of 400 years have 146,097 days each and can be set aside.
     let mut year = 1970 + days / 146_097 * 400;

@@ -1,6 +1,6 @@
 //! The relay's loop.
 
-use crate::bench::link::{Link, Poll, READ_LEN, Scratch};
+use crate::bench::link::{Link, Poll, Scratch};
 use crate::bench::tls::Stream;
 use crate::bench::wire::{self, Frame};
 use std::collections::HashMap;
@@ -13,6 +13,8 @@ use std::time::Duration;
 const LISTENER: usize = usize::MAX;
 /// How often a relay that has nothing to do looks whether it shall end.
 const LOOK: Duration = Duration::from_millis(200);
+/// The longest packet that is passed on.
+const PACKET_LEN_MAX: usize = 4 * 1024 * 1024;
 /// Bytes that wait for a subscriber who does not read, before he is cut off.
 const BACKLOG_MAX: usize = 256 * 1024 * 1024;
 
@@ -57,7 +59,7 @@ impl Floor {
         let mut poll = Poll::new()?;
         poll.add(&self.listener, LISTENER)?;
         let mut relay = Relay { links: Vec::new(), free: Vec::new(), topics: HashMap::new(), fault: self.fault, ..Relay::default() };
-        let mut scratch = Scratch::new(READ_LEN);
+        let mut scratch = Scratch::new(PACKET_LEN_MAX);
         while !stop.load(Ordering::Relaxed) {
             for at in 0..poll.wait(LOOK)? {
                 let ready = poll.ready(at);

@@ -10,8 +10,8 @@ const DIGITS: usize = 7;
 pub(super) enum Aim {
     /// To the one topic of the template.
     One,
-    /// Each to a topic with its own number, which stands at `at`.
-    Numbered { at: usize },
+    /// In turn to so many topics with a number, which stands at `at`.
+    Numbered { at: usize, topics: u64 },
     /// Each to the topic that one of the filters matches.
     Filters(Filters),
 }
@@ -78,9 +78,9 @@ impl Filters {
 }
 
 impl Aim {
-    /// A topic of the numbered kind, and where its number stands.
-    pub(super) fn numbered(prefix: &str) -> (String, Self) {
-        (format!("{prefix}/{:0DIGITS$}", 0), Self::Numbered { at: prefix.len() + 1 })
+    /// A topic of the numbered kind, of which there are so many.
+    pub(super) fn numbered(prefix: &str, topics: usize) -> (String, Self) {
+        (numbered(prefix, 0), Self::Numbered { at: prefix.len() + 1, topics: topics.max(1) as u64 })
     }
 
     /// Makes `template` that of message `number`; gives the number on its lane.
@@ -88,13 +88,18 @@ impl Aim {
     pub(super) fn aim(&mut self, number: u64, template: &mut Template) -> u32 {
         match self {
             Aim::One => number as u32,
-            Aim::Numbered { at } => {
-                template.set_topic(*at, &digits(number));
+            Aim::Numbered { at, topics } => {
+                template.set_topic(*at, &digits(number % *topics));
                 number as u32
             }
             Aim::Filters(filters) => filters.aim(template),
         }
     }
+}
+
+/// The topic of message `number`, of those that are numbered.
+pub(super) fn numbered(prefix: &str, number: u64) -> String {
+    format!("{prefix}/{number:0DIGITS$}")
 }
 
 fn digits(mut number: u64) -> [u8; DIGITS] {

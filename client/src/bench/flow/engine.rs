@@ -3,11 +3,12 @@
 use super::publisher::Publisher;
 use super::turn::{Clock, Turn};
 use crate::bench::BenchError;
+use crate::bench::door::Door;
 use crate::bench::link::{Link, Poll, Scratch};
 use crate::bench::outcome::Outcome;
 use crate::bench::plan::Plan;
 use crate::bench::tally::{Count, Tally};
-use crate::bench::wire::{self, Frame};
+use crate::bench::wire::{self, Frame, Stamp};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,23 @@ pub(super) enum Role {
         count: u32,
         tally: usize,
         lane: usize,
+        extended: bool,
     },
+    /// It gets what is no part of the load: that is taken, acknowledged and counted.
+    Aside {
+        extended: bool,
+    },
+}
+
+/// What happens beside the load.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    /// The publishers that are the load; those behind them are not.
+    pub(super) main: usize,
+    /// Messages that are to come beside it.
+    pub(super) due: u64,
+    /// What such a connection sends when the load begins.
+    pub(super) opening: Option<(usize, Vec<u8>)>,
 }
 
 /// All connections of a flow.
@@ -41,22 +58,46 @@ pub(super) struct Engine {
     roles: Vec<Role>,
     publishers: Vec<Publisher>,
     tallies: Vec<Tally>,
-    /// Messages that come from nobody here.
-    awaited: u64,
+    /// Messages of each stream that come from nobody here.
+    awaited: Vec<u64>,
     turn: Turn,
+    company: Company,
+    /// Messages that came beside the load.
+    beside: u64,
+    /// Connections that nobody reads from.
+    _aside: Vec<Door>,
 }
 
 impl Engine {
     pub(super) fn new(plan: Plan, poll: Poll, links: Vec<Link>, roles: Vec<Role>, publishers: Vec<Publisher>, tallies: usize) -> Self {
-        let turn = Turn::new(publishers.len(), links.len(), plan.dialect.is_extended(), plan.rate);
+        let turn = Turn::new(publishers.len(), links.len(), plan.rate.map(|rate| Clock::new(Some(rate))));
         let scratch = Some(Scratch::new(plan.payload_len + plan.dictionary_len + OVERHEAD_LEN));
         let tallies = vec![Tally::default(); tallies];
-        Self { plan, poll, scratch, links, roles, publishers, tallies, awaited: 0, turn }
+        let company = Company { main: publishers.len(), ..Company::default() };
+        Self { plan, poll, scratch, links, roles, publishers, tallies, awaited: Vec::new(), turn, company, beside: 0, _aside: Vec::new() }
     }
 
-    /// Waits for `count` messages that were sent before.
-    pub(super) fn awaits(&mut self, count: u64) {
-        self.awaited = count;
+    pub(super) fn keeps_company(&mut self, aside: Vec<Door>, company: Company) {
+        (self._aside, self.company) = (aside, company);
+    }
+
+    /// Times the acknowledgements of its publishers, which note when they send.
+    pub(super) fn times_acks(&mut self) {
+        self.turn.clock = Some(Clock::new(None));
+    }
+
+    /// Messages that each publisher sent.
+    pub(super) fn sent(&self) -> Vec<u64> {
+        self.publishers.iter().map(Publisher::sent).collect()
+    }
+
+    fn is_all_sent(&self) -> bool {
+        self.publishers[..self.company.main].iter().all(Publisher::is_done)
+    }
+
+    /// Waits for so many messages of each stream that were sent before.
+    pub(super) fn awaits(&mut self, counts: Vec<u64>) {
+        self.awaited = counts;
         self.turn.touched.set(0);
     }
 
@@ -68,16 +109,22 @@ impl Engine {
         }
         let (mut last, mut last_progress, mut looked, mut quiet_since) = (start, 0, start, start);
         (0..self.publishers.len()).for_each(|at| self.turn.moved.set(at));
+        if let Some((link, bytes)) = self.company.opening.take() {
+            self.links[link].out.extend(bytes);
+            self.turn.touched.set(link);
+        }
         let mut sending = true;
+        let awaited = self.awaited.iter().sum::<u64>();
         loop {
             let now = Instant::now();
-            sending = sending && now - start < self.plan.time && !self.publishers.iter().all(Publisher::is_done);
+            sending = sending && now - start < self.plan.time && !self.is_all_sent();
             if sending {
                 self.fill(now - start);
             }
             self.flush()?;
             let is_late = !sending && now - start > self.plan.time + DRAIN_TIME;
-            if !sending && (is_late || self.turn.progress >= self.awaited && self.publishers.iter().all(Publisher::is_idle)) {
+            let is_complete = self.turn.progress >= awaited && self.beside >= self.company.due;
+            if !sending && (is_late || is_complete && self.publishers.iter().all(Publisher::is_idle)) {
                 break;
             }
             let ready = self.poll.wait(self.patience(sending)).map_err(BenchError::system("epoll"))?;
@@ -112,12 +159,14 @@ impl Engine {
                 (elapsed.as_secs_f64() * rate) as u64 + 1
             }
         };
-        let publishers = self.publishers.len() as u64;
+        let publishers = self.company.main as u64;
+        let now_ns = elapsed.as_nanos() as u64;
         while let Some(at) = self.turn.moved.pop() {
-            // At a rate publishers take turns, so that messages travel one by one.
-            let due = if self.plan.rate.is_none() { due } else { (due + publishers - 1 - at as u64) / publishers };
+            // At a rate publishers take turns, so that messages travel one by one; who is beside the load has no rate.
+            let is_paced = self.plan.rate.is_some() && (at as u64) < publishers;
+            let due = if is_paced { (due + publishers - 1 - at as u64) / publishers } else { u64::MAX };
             let publisher = &mut self.publishers[at];
-            if publisher.fill(due, &mut self.links[publisher.link]) {
+            if publisher.fill(due, now_ns, &mut self.links[publisher.link]) {
                 self.turn.touched.set(publisher.link);
             }
         }
@@ -168,8 +217,11 @@ impl Engine {
         while let Some((frame, length)) = wire::next_frame(&bytes[used..]).map_err(bad)? {
             match role {
                 Role::Publisher(at) => self.answered(token, at, frame).ok_or_else(|| bad("an answer that makes no sense"))?,
-                Role::Subscriber { first, count, tally, .. } => {
-                    self.delivered(token, (first, count, tally), frame).ok_or_else(|| bad("a packet that makes no sense"))?;
+                Role::Subscriber { first, count, tally, extended, .. } => {
+                    self.delivered(token, (first, count, tally), extended, frame).ok_or_else(|| bad("a packet that makes no sense"))?;
+                }
+                Role::Aside { extended } => {
+                    self.taken(token, extended, frame).ok_or_else(|| bad("a packet that makes no sense"))?;
                 }
             }
             used += length;
@@ -191,6 +243,11 @@ impl Engine {
             wire::PUBACK | wire::PUBREC | wire::PUBCOMP => {
                 self.turn.refused += u64::from(is_error);
                 self.turn.progress += 1;
+                if let Some(clock) = &mut self.turn.clock
+                    && let Some(sent_ns) = self.publishers[at].sent_ns(u16::from_be_bytes(*id?))
+                {
+                    clock.note_ack(sent_ns);
+                }
                 if self.publishers[at].acknowledged(u16::from_be_bytes(*id?)) {
                     self.turn.moved.set(at);
                 }
@@ -201,23 +258,38 @@ impl Engine {
         Some(())
     }
 
-    /// A packet to a subscriber; `None` where it makes no sense.
+    /// Takes a packet to a subscriber and answers it; `None` where it makes no sense, and `Some(None)` where it is no message.
     #[inline]
-    fn delivered(&mut self, token: usize, (first, count, tally): (u32, u32, usize), frame: Frame<'_>) -> Option<()> {
+    fn accept(&mut self, token: usize, extended: bool, frame: Frame<'_>) -> Option<Option<Stamp>> {
         if frame.first == wire::PUBREL {
             wire::put_ack(wire::PUBCOMP, *frame.body.first_chunk::<2>()?, &mut self.links[token].out);
-            return Some(());
+            return Some(None);
         }
         if frame.first & 0xF0 != wire::PUBLISH {
-            return Some(());
+            return Some(None);
         }
-        let delivery = wire::delivery(frame, self.turn.extended)?;
+        let delivery = wire::delivery(frame, extended)?;
         match delivery.qos {
             0 => {}
             1 => wire::put_ack(wire::PUBACK, delivery.id, &mut self.links[token].out),
             _ => wire::put_ack(wire::PUBREC, delivery.id, &mut self.links[token].out),
         }
-        let stamp = delivery.stamp;
+        Some(Some(delivery.stamp))
+    }
+
+    /// A packet beside the load; `None` where it makes no sense.
+    fn taken(&mut self, token: usize, extended: bool, frame: Frame<'_>) -> Option<()> {
+        if self.accept(token, extended, frame)?.is_some() {
+            self.beside += 1;
+            self.turn.progress += 1;
+        }
+        Some(())
+    }
+
+    /// A packet to a subscriber of the load; `None` where it makes no sense.
+    #[inline]
+    fn delivered(&mut self, token: usize, (first, count, tally): (u32, u32, usize), extended: bool, frame: Frame<'_>) -> Option<()> {
+        let Some(stamp) = self.accept(token, extended, frame)? else { return Some(()) };
         let stream = stamp.stream.wrapping_sub(first);
         if stream >= count {
             self.turn.strangers += 1;
@@ -226,7 +298,7 @@ impl Engine {
         if self.tallies[tally + stream as usize].take(stamp.lane) {
             self.turn.progress += 1;
             if let Some(clock) = &mut self.turn.clock {
-                clock.note(stamp, self.publishers.len());
+                clock.note(stamp, self.company.main);
             }
             if self.publishers.get_mut(stamp.stream as usize).is_some_and(|publisher| publisher.delivered(stamp.number)) {
                 self.turn.moved.set(stamp.stream as usize);
@@ -262,22 +334,36 @@ impl Engine {
     fn outcome(&self, elapsed: Duration) -> Outcome {
         let mut count = Count { strangers: self.turn.strangers, ..Count::default() };
         for role in &self.roles {
-            let Role::Subscriber { first, count: streams, tally, lane } = *role else { continue };
+            let Role::Subscriber { first, count: streams, tally, lane, .. } = *role else { continue };
             for stream in 0..streams as usize {
                 let publisher = self.publishers.get(first as usize + stream);
-                let sent = publisher.map_or(self.awaited, |publisher| publisher.sent_to(lane));
+                let awaited = || self.awaited.get(stream).copied().unwrap_or_default();
+                let sent = publisher.map_or_else(awaited, |publisher| publisher.sent_to(lane));
                 self.tallies[tally + stream].add_to(sent, &mut count);
             }
         }
-        let sent = self.publishers.iter().map(Publisher::sent).sum();
+        let (load, beside) = self.publishers.split_at(self.company.main);
+        let sum = |publishers: &[Publisher]| publishers.iter().map(Publisher::sent).sum::<u64>();
         let latency = self.turn.clock.as_ref().and_then(Clock::latency);
-        Outcome { count, sent, refused: self.turn.refused, seconds: elapsed.as_secs_f64(), latency, ..Outcome::default() }
+        let seconds = elapsed.as_secs_f64();
+        let mut outcome = Outcome { count, sent: sum(load), refused: self.turn.refused, seconds, latency, ..Outcome::default() };
+        if let Some(acks) = self.turn.clock.as_ref().and_then(Clock::ack_latency) {
+            outcome.facts.extend([("ack_p50_us", acks.p50), ("ack_p99_us", acks.p99)]);
+        }
+        if !beside.is_empty() {
+            outcome.facts.insert("published_beside", sum(beside) as f64);
+        }
+        if self.company.due > 0 {
+            outcome.facts.extend([("delivered_beside", self.beside as f64), ("due_beside", self.company.due as f64)]);
+        }
+        outcome
     }
 
     fn lost(&self, token: usize, error: &io::Error) -> BenchError {
         let who = match self.roles[token] {
             Role::Publisher(at) => format!("publisher {at}"),
             Role::Subscriber { .. } => format!("subscriber {token}"),
+            Role::Aside { .. } => "the subscriber beside the load".to_owned(),
         };
         match error.kind() {
             io::ErrorKind::UnexpectedEof => BenchError::Lost(format!("the server closed the connection of {who}")),

@@ -1,8 +1,8 @@
 //! Messages that are stored first and fetched later.
 
-use super::aim::Aim;
+use super::aim::{self, Aim};
 use super::engine::{Engine, Role};
-use super::publisher::Publisher;
+use super::publisher::{Promise, Publisher};
 use super::setup;
 use crate::bench::BenchError;
 use crate::bench::door;
@@ -33,40 +33,98 @@ impl Errand {
         format!("{}/#", self.prefix)
     }
 
+    /// The topic of all messages of the first publisher.
+    pub(in crate::bench) fn first(&self) -> String {
+        format!("{}/0", self.prefix)
+    }
+
+    /// One of the topics of [`Topics::Numbered`].
+    pub(in crate::bench) fn numbered(&self, at: usize) -> String {
+        aim::numbered(&self.prefix, at as u64)
+    }
+
     /// The client identifier of whom they are for.
     pub(in crate::bench) fn receiver(&self) -> String {
         format!("{}-receiver", self.prefix.replace('/', "-"))
     }
 }
 
-/// Publishes them all and waits for the acknowledgements; `retained`: each on a topic of its own. With an empty payload that takes
-/// the stored ones away.
+/// Which topic each message goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::bench) enum Topics {
+    /// All of a publisher to one.
+    OfPublisher,
+    /// In turn to so many.
+    Numbered { topics: usize, retain: bool },
+}
+
+/// What was stored.
+#[derive(Debug)]
+pub(in crate::bench) struct Stored {
+    pub(in crate::bench) outcome: Outcome,
+    /// Messages of each publisher.
+    pub(in crate::bench) sent: Vec<u64>,
+}
+
+impl Stored {
+    pub(in crate::bench) fn count(&self) -> u64 {
+        self.sent.iter().sum()
+    }
+}
+
+impl Topics {
+    /// One for each of `count` messages, which are retained.
+    pub(in crate::bench) fn retained(count: usize) -> Self {
+        Self::Numbered { topics: count, retain: true }
+    }
+}
+
+/// Publishes them all, from as many connections as the plan has publishers, and waits for the acknowledgements, which are timed. An
+/// empty payload takes retained ones away.
 pub(in crate::bench) fn deposit(
     plan: &Plan,
     endpoint: &Endpoint,
     errand: &Errand,
-    retained: bool,
+    topics: Topics,
     watch: &mut dyn FnMut(u64),
-) -> Result<Outcome, BenchError> {
+) -> Result<Stored, BenchError> {
     let plan = Plan { time: STORE_TIME, rate: None, ..plan.clone() };
     let poll = Poll::new().map_err(BenchError::system("epoll"))?;
-    let door = door::open(endpoint, plan.dialect, &format!("{}-sender", errand.prefix.replace('/', "-")), true)?;
-    let link = Link::new(&poll, door.stream, 0).map_err(BenchError::system("a socket"))?;
-    let (topic, aim) = if retained { Aim::numbered(&errand.prefix) } else { (format!("{}/d", errand.prefix), Aim::One) };
+    let publishers = plan.publishers();
     let dictionary = setup::dictionary(&plan);
     let dictionary = plan.dialect.is_extended().then_some(&dictionary.as_bytes()[..]);
-    let template = Template::new(Shape { topic: &topic, qos: plan.qos, retain: retained, payload_len: plan.payload_len, dictionary });
-    let publisher = Publisher::new(0, 0, template, aim, plan.window, errand.count as u64, 1);
-    Engine::new(plan, poll, vec![link], vec![Role::Publisher(0)], vec![publisher], 0).run(watch)
+    let (mut links, mut roles, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    for at in 0..publishers {
+        let door = door::open(endpoint, plan.dialect, &format!("{}-sender-{at}", errand.prefix.replace('/', "-")), true)?;
+        links.push(Link::new(&poll, door.stream, at).map_err(BenchError::system("a socket"))?);
+        roles.push(Role::Publisher(at));
+        let (topic, aim) = match topics {
+            Topics::OfPublisher => (format!("{}/{at}", errand.prefix), Aim::One),
+            Topics::Numbered { topics, .. } => Aim::numbered(&errand.prefix, topics),
+        };
+        let retain = matches!(topics, Topics::Numbered { retain: true, .. });
+        let template = Template::new(Shape { topic: &topic, qos: plan.qos, retain, payload_len: plan.payload_len, dictionary });
+        let promise = Promise { window: plan.window, limit: share(errand.count, at, publishers), owed: 1 };
+        all.push(Publisher::new(at, at as u32, template, aim, promise).timed());
+    }
+    let mut engine = Engine::new(plan, poll, links, roles, all, 0);
+    engine.times_acks();
+    let outcome = engine.run(watch)?;
+    Ok(Stored { outcome, sent: engine.sent() })
 }
 
-/// Gets `stored.count` of them; `subscribe`: by a subscription, else because the session is there. Gone is what does not come.
+/// What of `count` messages is that of one of so many publishers.
+fn share(count: usize, at: usize, publishers: usize) -> u64 {
+    (count / publishers + usize::from(at < count % publishers)) as u64
+}
+
+/// Gets what was stored; `subscribe`: by a subscription, else because the session is there. Gone is what does not come.
 pub(in crate::bench) fn collect(
     plan: &Plan,
     endpoint: &Endpoint,
     errand: &Errand,
     subscribe: bool,
-    stored: u64,
+    stored: &Stored,
     watch: &mut dyn FnMut(u64),
 ) -> Result<Outcome, BenchError> {
     let poll = Poll::new().map_err(BenchError::system("epoll"))?;
@@ -76,8 +134,9 @@ pub(in crate::bench) fn collect(
         // Messages may come before SUBACK (section 3.8.4 allows it), so it is not waited for here.
         link.out.extend(wire::subscribe(plan.dialect, 1, &[errand.filter()], plan.qos));
     }
-    let role = Role::Subscriber { first: 0, count: 1, tally: 0, lane: 0 };
-    let mut engine = Engine::new(plan.clone(), poll, vec![link], vec![role], Vec::new(), 1);
-    engine.awaits(stored);
+    let streams = stored.sent.len();
+    let role = Role::Subscriber { first: 0, count: streams as u32, tally: 0, lane: 0, extended: plan.dialect.is_extended() };
+    let mut engine = Engine::new(plan.clone(), poll, vec![link], vec![role], Vec::new(), streams);
+    engine.awaits(stored.sent.clone());
     engine.run(watch)
 }

@@ -12,7 +12,7 @@ use super::outcome::{Meter, Outcome};
 use super::plan::{Kind, Plan};
 use super::scenario::Site;
 
-pub(super) use errand::{Errand, collect, deposit};
+pub(super) use errand::{Errand, Topics, collect, deposit};
 
 /// Runs the load of `plan` once.
 pub(super) fn run(plan: &Plan, site: &Site<'_>, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {

@@ -19,12 +19,36 @@ pub(super) struct Publisher {
     /// What is still to come for each message of the window: deliveries, and one acknowledgement above QoS 0.
     remaining: Vec<u32>,
     owed: u32,
+    /// When each message of the window was sent, where acknowledgements are timed; else empty.
+    sent_ns: Vec<u64>,
+}
+
+/// What a publisher may do, and what completes a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Promise {
+    pub(super) window: usize,
+    /// Messages, at most.
+    pub(super) limit: u64,
+    /// Deliveries and acknowledgements of one message.
+    pub(super) owed: u32,
 }
 
 impl Publisher {
-    /// `owed`: deliveries and acknowledgements that complete a message.
-    pub(super) fn new(link: usize, stream: u32, template: Template, aim: Aim, window: usize, limit: u64, owed: u32) -> Self {
-        Self { link, stream, template, aim, next: 0, head: 0, limit, remaining: vec![0; window], owed }
+    pub(super) fn new(link: usize, stream: u32, template: Template, aim: Aim, promise: Promise) -> Self {
+        let Promise { window, limit, owed } = promise;
+        Self { link, stream, template, aim, next: 0, head: 0, limit, remaining: vec![0; window], owed, sent_ns: Vec::new() }
+    }
+
+    /// The same, with each acknowledgement timed.
+    pub(super) fn timed(self) -> Self {
+        let sent_ns = vec![0; self.remaining.len()];
+        Self { sent_ns, ..self }
+    }
+
+    /// When the message with identifier `id` was sent, where that was noted.
+    #[inline]
+    pub(super) fn sent_ns(&self, id: u16) -> Option<u64> {
+        self.sent_ns.get(usize::from(id).checked_sub(1)?).copied()
     }
 
     pub(super) fn sent(&self) -> u64 {
@@ -48,15 +72,18 @@ impl Publisher {
         self.next >= self.limit
     }
 
-    /// Sends what the window and `due` messages allow; true when there was any.
+    /// Sends what the window and `due` messages allow, at the time `now_ns`; true when there was any.
     #[inline]
-    pub(super) fn fill(&mut self, due: u64, link: &mut Link) -> bool {
+    pub(super) fn fill(&mut self, due: u64, now_ns: u64, link: &mut Link) -> bool {
         let window = self.remaining.len() as u64;
         let end = (self.head + window).min(self.limit).min(due);
         let first = self.next;
         while self.next < end && link.backlog() < WRITE_LEN_MAX {
             let slot = self.next % window;
             self.remaining[slot as usize] = self.owed;
+            if let Some(sent_ns) = self.sent_ns.get_mut(slot as usize) {
+                *sent_ns = now_ns;
+            }
             let lane = self.aim.aim(self.next, &mut self.template);
             let stamp = Stamp { stream: self.stream, number: self.next, lane };
             self.template.put(slot as u16 + 1, stamp, &mut link.out);

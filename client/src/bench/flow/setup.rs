@@ -1,53 +1,70 @@
 //! The connections of a flow, opened and subscribed before the load begins.
 
 use super::aim::{Aim, Filters};
-use super::engine::{Engine, Role};
-use super::publisher::Publisher;
+use super::engine::{Company, Engine, Role};
+use super::errand::{self, Errand, Topics};
+use super::publisher::{Promise, Publisher};
 use crate::bench::BenchError;
-use crate::bench::door::{self, Door};
+use crate::bench::door::{self, Door, Opening};
 use crate::bench::link::{Link, Poll};
-use crate::bench::plan::{Kind, Plan};
+use crate::bench::plan::{Beside, ENTRY_LEN_MIN, Kind, Plan};
 use crate::bench::target::Endpoint;
-use crate::bench::wire::{Shape, Template};
-use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use crate::bench::wire::{self, Shape, Template};
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder, write_text};
+use candor_protocol::dialect::Dialect;
 use candor_protocol::packet::property;
 use std::ops::Range;
 
+/// Messages that a flood has under way: enough that the server is never idle, few enough that one turn is no burden.
+const FLOOD_WINDOW: usize = 100;
+
 /// Opens everything.
 pub(super) fn engine(plan: &Plan, endpoint: &Endpoint) -> Result<Engine, BenchError> {
-    let prefix = format!("bench/{:08x}", crate::random::number() as u32);
+    let prefix = plan.prefix.clone().unwrap_or_else(|| format!("bench/{:08x}", crate::random::number() as u32));
     let mut build =
         Build { plan, endpoint, links: Vec::new(), roles: Vec::new(), poll: Poll::new().map_err(BenchError::system("epoll"))?, prefix };
     let filters = build.filters();
     let mut tallies = 0;
     for at in 0..plan.subscribers() {
         let streams = build.streams_of(at);
-        let mut door = build.open("sub", at)?;
+        let dialect = plan.dialect_of(at, false);
+        let mut door = build.open(dialect, "sub", at)?;
         let topics = match &filters {
             Some(filters) => filters.of_connection(at),
             None => streams.clone().map(|stream| build.topic(stream)).collect(),
         };
         door.subscribe(&topics, plan.qos)?;
-        let role = Role::Subscriber { first: streams.start as u32, count: streams.len() as u32, tally: tallies, lane: at };
+        let role = Role::Subscriber {
+            first: streams.start as u32,
+            count: streams.len() as u32,
+            tally: tallies,
+            lane: at,
+            extended: dialect.is_extended(),
+        };
         tallies += streams.len();
         build.add(door, role)?;
     }
     let dictionary = dictionary(plan);
     let mut publishers = Vec::new();
     for at in 0..plan.publishers() {
-        let door = build.open("pub", at)?;
+        let dialect = plan.dialect_of(at, true);
+        let door = build.open(dialect, "pub", at)?;
         let (topic, aim) = match &filters {
             None => (build.topic(at), Aim::One),
             // Each publisher takes another path through the filters, and every run the same.
             Some(filters) => (filters.topic(), Aim::Filters(Filters { random: 0x9E37_79B9_7F4A_7C15 + at as u64, ..filters.clone() })),
         };
-        let dictionary = plan.dialect.is_extended().then_some(&dictionary.as_bytes()[..]);
+        let dictionary = dialect.is_extended().then_some(&dictionary.as_bytes()[..]);
         let template = Template::new(Shape { topic: &topic, qos: plan.qos, retain: false, payload_len: plan.payload_len, dictionary });
         let link = build.add(door, Role::Publisher(at))?;
         let share = plan.count / plan.publishers() as u64 + u64::from((at as u64) < plan.count % plan.publishers() as u64);
-        publishers.push(Publisher::new(link, at as u32, template, aim, plan.window, share, build.fan() + u32::from(plan.qos > 0)));
+        let promise = Promise { window: plan.window, limit: share, owed: build.fan() + u32::from(plan.qos > 0) };
+        publishers.push(Publisher::new(link, at as u32, template, aim, promise));
     }
-    Ok(Engine::new(plan.clone(), build.poll, build.links, build.roles, publishers, tallies))
+    let (aside, company) = build.company(&mut publishers)?;
+    let mut engine = Engine::new(plan.clone(), build.poll, build.links, build.roles, publishers, tallies);
+    engine.keeps_company(aside, company);
+    Ok(engine)
 }
 
 struct Build<'a> {
@@ -86,9 +103,51 @@ impl Build<'_> {
         }
     }
 
-    fn open(&self, what: &str, at: usize) -> Result<Door, BenchError> {
-        let id = format!("{}-{what}-{at}", self.prefix.replace('/', "-"));
-        door::open(self.endpoint, self.plan.dialect, &id, true)
+    fn open(&self, dialect: Dialect, what: &str, at: usize) -> Result<Door, BenchError> {
+        door::open(self.endpoint, dialect, &self.client_id(what, at), true)
+    }
+
+    fn client_id(&self, what: &str, at: usize) -> String {
+        format!("{}-{what}-{at}", self.prefix.replace('/', "-"))
+    }
+
+    /// What happens beside the load: connections that are held and not looked at, and what is watched besides.
+    fn company(&mut self, publishers: &mut Vec<Publisher>) -> Result<(Vec<Door>, Company), BenchError> {
+        let (mut aside, mut company) = (Vec::new(), Company { main: publishers.len(), ..Company::default() });
+        match self.plan.beside {
+            Beside::Nothing => {}
+            Beside::Deaf { count, receive_buffer } => {
+                for at in 0..count {
+                    let id = self.client_id("deaf", at);
+                    let mut door = Opening::begin_narrow(self.endpoint, self.plan.dialect, &id, receive_buffer)?.finish()?;
+                    door.subscribe(&[self.topic(at % self.plan.publishers())], self.plan.qos)?;
+                    aside.push(door);
+                }
+            }
+            Beside::FullQueue => {
+                let topic = format!("{}/full", self.prefix);
+                let mut absent = door::open(self.endpoint, self.plan.dialect, &self.client_id("absent", 0), false)?;
+                absent.subscribe(std::slice::from_ref(&topic), 1)?;
+                absent.leave()?;
+                let door = self.open(self.plan.dialect, "flood", 0)?;
+                let dictionary = self.plan.dialect.is_extended().then_some(&[][..]);
+                let shape = Shape { topic: &topic, qos: 1, retain: false, payload_len: self.plan.payload_len, dictionary };
+                let at = publishers.len();
+                let link = self.add(door, Role::Publisher(at))?;
+                let promise = Promise { window: FLOOD_WINDOW, limit: u64::MAX, owed: 1 };
+                publishers.push(Publisher::new(link, at as u32, Template::new(shape), Aim::One, promise));
+            }
+            Beside::Retained(count) => {
+                let errand = Errand::new(count);
+                let plan = Plan { qos: 1, window: FLOOD_WINDOW, beside: Beside::Nothing, kind: Kind::Retained(count), ..self.plan.clone() };
+                let stored = errand::deposit(&plan, self.endpoint, &errand, Topics::retained(count), &mut |_| {})?;
+                let door = self.open(self.plan.dialect, "collector", 0)?;
+                let link = self.add(door, Role::Aside { extended: self.plan.dialect.is_extended() })?;
+                company.due = stored.count();
+                company.opening = Some((link, wire::subscribe(self.plan.dialect, 1, &[errand.filter()], 0)));
+            }
+        }
+        Ok((aside, company))
     }
 
     fn add(&mut self, door: Door, role: Role) -> Result<usize, BenchError> {
@@ -106,6 +165,14 @@ pub(super) fn dictionary(plan: &Plan) -> Dictionary {
         return Dictionary::EMPTY;
     }
     let mut message = MapBuilder::new();
-    message.set(property::CONTENT_TYPE, &"x".repeat(plan.dictionary_len.saturating_sub(6).max(1)));
+    if plan.dictionary_entries == 1 {
+        message.set(property::CONTENT_TYPE, &"x".repeat(plan.dictionary_len.saturating_sub(6).max(1)));
+    } else {
+        // A name of three letters and a text, each with a head of one byte: as `ENTRY_LEN_MIN` counts.
+        let value = "x".repeat((plan.dictionary_len / plan.dictionary_entries).saturating_sub(ENTRY_LEN_MIN - 1).max(1));
+        for at in 0..plan.dictionary_entries {
+            message.put_text(&format!("k{at:02}"), |out| write_text(out, &value));
+        }
+    }
     Dictionary::with(property::MESSAGE, message.finish().as_bytes())
 }

@@ -10,7 +10,6 @@ use std::time::Instant;
 pub(super) struct Turn {
     pub(super) moved: Marks,
     pub(super) touched: Marks,
-    pub(super) extended: bool,
     /// Deliveries and acknowledgements.
     pub(super) progress: u64,
     pub(super) strangers: u64,
@@ -18,15 +17,16 @@ pub(super) struct Turn {
     pub(super) clock: Option<Clock>,
 }
 
-/// Times of a load at a rate.
+/// Times of a load: of deliveries where it is at a rate, of acknowledgements where they are timed.
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
-    /// When what is being handled was read.
-    now_ns: u64,
+    /// When what is being handled was read, or is being sent.
+    pub(super) now_ns: u64,
     /// Messages a second over all publishers.
-    rate: f64,
-    histogram: Histogram,
+    rate: Option<f64>,
+    deliveries: Histogram,
+    acks: Histogram,
 }
 
 /// A set of small numbers, emptied every turn.
@@ -56,22 +56,16 @@ impl Marks {
 }
 
 impl Turn {
-    pub(super) fn new(publishers: usize, links: usize, extended: bool, rate: Option<f64>) -> Self {
-        Self {
-            moved: Marks::new(publishers),
-            touched: Marks::new(links),
-            extended,
-            progress: 0,
-            strangers: 0,
-            refused: 0,
-            clock: rate.map(Clock::new),
-        }
+    /// `clock`: for a load whose times are wanted.
+    pub(super) fn new(publishers: usize, links: usize, clock: Option<Clock>) -> Self {
+        Self { moved: Marks::new(publishers), touched: Marks::new(links), progress: 0, strangers: 0, refused: 0, clock }
     }
 }
 
 impl Clock {
-    fn new(rate: f64) -> Self {
-        Self { start: Instant::now(), now_ns: 0, rate, histogram: Histogram::new() }
+    /// With a `rate` it times deliveries.
+    pub(super) fn new(rate: Option<f64>) -> Self {
+        Self { start: Instant::now(), now_ns: 0, rate, deliveries: Histogram::new(), acks: Histogram::new() }
     }
 
     pub(super) fn start(&mut self, now: Instant) {
@@ -86,12 +80,22 @@ impl Clock {
     /// Notes a delivery. It counts from when the message was to be sent, whenever it was: a server that holds back the load does
     /// not hide what that cost (coordinated omission).
     pub(super) fn note(&mut self, stamp: Stamp, publishers: usize) {
+        let Some(rate) = self.rate else { return };
         let turn = stamp.number * publishers as u64 + u64::from(stamp.stream);
-        let intended_ns = (turn as f64 * 1e9 / self.rate) as u64;
-        self.histogram.add(self.now_ns.saturating_sub(intended_ns));
+        let intended_ns = (turn as f64 * 1e9 / rate) as u64;
+        self.deliveries.add(self.now_ns.saturating_sub(intended_ns));
+    }
+
+    /// Notes the acknowledgement of what was sent at `sent_ns`.
+    pub(super) fn note_ack(&mut self, sent_ns: u64) {
+        self.acks.add(self.now_ns.saturating_sub(sent_ns));
     }
 
     pub(super) fn latency(&self) -> Option<Latency> {
-        self.histogram.latency()
+        self.deliveries.latency()
+    }
+
+    pub(super) fn ack_latency(&self) -> Option<Latency> {
+        self.acks.latency()
     }
 }

@@ -3,7 +3,7 @@
 use super::Site;
 use crate::bench::BenchError;
 use crate::bench::door;
-use crate::bench::flow::{Errand, collect, deposit};
+use crate::bench::flow::{Errand, Topics, collect, deposit};
 use crate::bench::outcome::{Cost, Meter, Outcome};
 use crate::bench::plan::Plan;
 
@@ -14,19 +14,25 @@ pub(super) fn run(plan: &Plan, count: usize, site: &Site<'_>, watch: &mut dyn Fn
     let mut door = door::open(site.endpoint, plan.dialect, &errand.receiver(), false)?;
     door.subscribe(&[errand.filter()], plan.qos)?;
     door.leave()?;
+    let before = site.disk_bytes();
     let meter = Meter::start(site.pid);
-    let stored = deposit(plan, site.endpoint, &errand, false, watch)?;
+    let stored = deposit(plan, site.endpoint, &errand, Topics::OfPublisher, watch)?;
     let store = meter.stop();
+    let disk = site.disk_growth(before);
     let meter = Meter::start(site.pid);
-    let got = collect(plan, site.endpoint, &errand, false, stored.sent, watch)?;
+    let got = collect(plan, site.endpoint, &errand, false, &stored, watch)?;
     let drain = meter.stop();
     let both = |of: fn(&Cost) -> Option<f64>| of(&store).zip(of(&drain)).map(|(store, drain)| store + drain);
     let cost = Cost { server_cpu_s: both(|cost| cost.server_cpu_s), own_cpu_s: store.own_cpu_s + drain.own_cpu_s, ..drain };
-    let mut outcome = Outcome { sent: stored.sent, refused: stored.refused, cost, ..got };
-    outcome.seconds += stored.seconds;
+    let mut outcome = Outcome { sent: stored.count(), refused: stored.outcome.refused, cost, ..got };
+    outcome.facts.extend(stored.outcome.facts);
+    outcome.facts.extend([("store_s", stored.outcome.seconds), ("drain_s", outcome.seconds)]);
+    outcome.facts.insert("stored_per_s", count as f64 / stored.outcome.seconds);
+    outcome.seconds += stored.outcome.seconds;
     outcome.fact_cpu("store_cpu_us", store, count);
     outcome.fact_cpu("drain_cpu_us", drain, count);
     outcome.fact_rss("rss_bytes_a_message", store, count);
+    outcome.fact_disk("disk_bytes_a_message", disk, count);
     // A clean session of the same name ends the stored one.
     door::open(site.endpoint, plan.dialect, &errand.receiver(), true)?.leave()?;
     Ok(outcome)

@@ -2,23 +2,26 @@
 
 use super::Site;
 use crate::bench::BenchError;
-use crate::bench::flow::{Errand, collect, deposit};
+use crate::bench::flow::{Errand, Topics, collect, deposit};
 use crate::bench::outcome::{Meter, Outcome};
 use crate::bench::plan::Plan;
 
 pub(super) fn run(plan: &Plan, count: usize, site: &Site<'_>, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
     let errand = Errand::new(count);
+    let before = site.disk_bytes();
     let meter = Meter::start(site.pid);
     // Above QoS 0, so that all are known to be stored.
-    let stored = deposit(&Plan { qos: plan.qos.max(1), ..plan.clone() }, site.endpoint, &errand, true, watch)?;
+    let stored = deposit(&Plan { qos: plan.qos.max(1), ..plan.clone() }, site.endpoint, &errand, Topics::retained(count), watch)?;
     let store = meter.stop();
+    let disk = site.disk_growth(before);
     let meter = Meter::start(site.pid);
-    let got = collect(plan, site.endpoint, &errand, true, stored.sent, watch)?;
-    let mut outcome = Outcome { sent: stored.sent, refused: stored.refused, cost: meter.stop(), ..got };
+    let got = collect(plan, site.endpoint, &errand, true, &stored, watch)?;
+    let mut outcome = Outcome { sent: stored.count(), refused: stored.outcome.refused, cost: meter.stop(), ..got };
     outcome.fact_cpu("store_cpu_us", store, count);
     outcome.fact_rss("rss_bytes_a_message", store, count);
+    outcome.fact_disk("disk_bytes_a_message", disk, count);
     if !site.is_ours {
-        deposit(&Plan { payload_len: 0, qos: 1, ..plan.clone() }, site.endpoint, &errand, true, watch)?;
+        deposit(&Plan { payload_len: 0, qos: 1, ..plan.clone() }, site.endpoint, &errand, Topics::retained(count), watch)?;
     }
     Ok(outcome)
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// For a server that was started to take its first connection.
 const COME_UP: Duration = Duration::from_secs(20);
+/// For one that has much on the disk to do so, or to end.
+const COME_UP_FULL: Duration = Duration::from_secs(120);
 
 /// A target that can be connected to. What was started for it ends with this.
 #[derive(Debug)]
@@ -19,14 +21,26 @@ pub(in crate::bench) struct Running {
     pub(in crate::bench) endpoint: Endpoint,
     pub(in crate::bench) pid: Option<u32>,
     child: Option<Child>,
-    folder: Option<PathBuf>,
+    /// Of what was started: gone with it.
+    pub(in crate::bench) folder: Option<PathBuf>,
+    again: Option<Again>,
+}
+
+/// What it takes to start it once more.
+#[derive(Debug)]
+struct Again {
+    name: String,
+    words: Vec<String>,
+    pins: Pins,
+    dialect: Dialect,
+    tls: Option<TlsOptions>,
 }
 
 impl Running {
     /// Starts what is to be started and waits until it takes connections.
     pub(in crate::bench) fn new(target: &Target, pins: &Pins, dialect: Dialect) -> Result<Self, BenchError> {
         match &target.source {
-            Source::Running { endpoint, pid } => Ok(Self { endpoint: endpoint.clone(), pid: *pid, child: None, folder: None }),
+            Source::Running { endpoint, pid } => Ok(Self { endpoint: endpoint.clone(), pid: *pid, child: None, folder: None, again: None }),
             Source::Command { command, tls } => Self::start(target, words(command)?, tls.as_ref(), pins, dialect),
             Source::Floor => {
                 let program = std::env::current_exe().map_err(BenchError::system("the path of this program"))?;
@@ -43,23 +57,56 @@ impl Running {
         std::fs::create_dir(&folder).map_err(BenchError::system(&folder.display().to_string()))?;
         let port = free_port()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut running = Self { endpoint: Endpoint::at(address), pid: None, child: None, folder: Some(folder.clone()) };
+        let mut running = Self { endpoint: Endpoint::at(address), pid: None, child: None, folder: Some(folder.clone()), again: None };
         let words = words.into_iter().map(|word| fill(&word, port, &folder)).collect::<Result<Vec<_>, _>>()?;
-        let Some((program, arguments)) = words.split_first() else {
-            return Err(BenchError::Usage(format!("the command of {} is empty", target.name)));
-        };
-        let bad = |error| BenchError::Start(format!("{}: `{program}` cannot be started: {error}", target.name));
-        let said = std::fs::File::create(folder.join("said")).map_err(bad)?;
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        let child = pins.spawn(&mut command).map_err(bad)?;
-        running.pid = Some(child.id());
-        running.child = Some(child);
-        running.wait(&target.name, dialect, tls)?;
+        running.again = Some(Again { name: target.name.clone(), words, pins: *pins, dialect, tls: tls.cloned() });
+        running.spawn(COME_UP)?;
         Ok(running)
     }
 
-    fn wait(&mut self, name: &str, dialect: Dialect, tls: Option<&TlsOptions>) -> Result<(), BenchError> {
+    fn spawn(&mut self, patience: Duration) -> Result<(), BenchError> {
+        let Some(again) = self.again.take() else { return Err(BenchError::Start("it was not started here".to_owned())) };
+        let Some((program, arguments)) = again.words.split_first() else {
+            return Err(BenchError::Usage(format!("the command of {} is empty", again.name)));
+        };
+        let bad = |error| BenchError::Start(format!("{}: `{program}` cannot be started: {error}", again.name));
+        let said = std::fs::File::create(self.said()).map_err(bad)?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        let child = again.pins.spawn(&mut command).map_err(bad)?;
+        self.pid = Some(child.id());
+        self.child = Some(child);
+        self.endpoint = Endpoint::at(self.endpoint.address);
+        let up = self.wait(&again.name, again.dialect, again.tls.as_ref(), patience);
+        self.again = Some(again);
+        up
+    }
+
+    /// Stops it as an operator would, and starts it again in the same folder; how long each took.
+    pub(in crate::bench) fn restart(&mut self) -> Result<(Duration, Duration), BenchError> {
+        let begin = Instant::now();
+        let Some(mut child) = self.child.take() else { return Err(BenchError::Start("it was not started here".to_owned())) };
+        let pid = rustix::process::Pid::from_child(&child);
+        let told = rustix::process::kill_process(pid, rustix::process::Signal::TERM).map_err(std::io::Error::from);
+        told.map_err(BenchError::system("SIGTERM"))?;
+        while child.try_wait().map_err(BenchError::system("the server's end"))?.is_none() {
+            if begin.elapsed() > COME_UP_FULL {
+                self.child = Some(child);
+                return Err(BenchError::Silent(format!("the server does not end within {} s of SIGTERM", COME_UP_FULL.as_secs())));
+            }
+            // There is no wait with a deadline.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let (stopped, begin) = (begin.elapsed(), Instant::now());
+        self.spawn(COME_UP_FULL)?;
+        Ok((stopped, begin.elapsed()))
+    }
+
+    fn said(&self) -> PathBuf {
+        self.folder.as_deref().unwrap_or(Path::new("")).join("said")
+    }
+
+    fn wait(&mut self, name: &str, dialect: Dialect, tls: Option<&TlsOptions>, patience: Duration) -> Result<(), BenchError> {
         let start = Instant::now();
         let plain = self.endpoint.clone();
         loop {
@@ -78,8 +125,8 @@ impl Running {
                     self.endpoint = endpoint;
                     return Ok(());
                 }
-                Err(error) if start.elapsed() > COME_UP => {
-                    let seconds = COME_UP.as_secs();
+                Err(error) if start.elapsed() > patience => {
+                    let seconds = patience.as_secs();
                     return Err(BenchError::Start(format!(
                         "{name} takes no connection within {seconds} s: {error}; it said: {}",
                         self.last_words()
@@ -92,8 +139,7 @@ impl Running {
     }
 
     fn last_words(&self) -> String {
-        let path = self.folder.as_deref().unwrap_or(Path::new("")).join("said");
-        let said = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let said = std::fs::read(self.said()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
         match said.trim().lines().next_back() {
             Some(line) => line.to_owned(),
             None => "nothing on standard error".to_owned(),

@@ -14,6 +14,10 @@ fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg 
     arg(name, "COUNT").value_parser(value_parser!(u32).range(1..=10_000_000)).default_value(default).help(help)
 }
 
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
 pub(in crate::command) fn command() -> Command {
     let flow = |name: &'static str, about: &'static str| load(Command::new(name).about(about)).args(flow_flags());
     let fixed = |name: &'static str, about: &'static str| load(Command::new(name).about(about));
@@ -24,8 +28,9 @@ pub(in crate::command) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(targets(Command::new("suite").about("All loads of the table, one after the other")).args([
-            Arg::new("quick").long("quick").action(ArgAction::SetTrue).help("Shorter and smaller, for a first look"),
+            switch("quick", "Shorter and smaller, for a first look"),
             arg("only", "LOAD").action(ArgAction::Append).value_parser(suite_names()).help("Only this load; may be repeated"),
+            arg("time", "SECONDS").value_parser(values::seconds).help("A load lasts, where no count bounds it; default 4, quick 1"),
         ]))
         .subcommand(flow("pairs", "So many publishers, each with one subscriber").arg(connections("10", "Pairs")))
         .subcommand(flow("fan-out", "One publisher, so many subscribers").arg(connections("100", "Subscribers")))
@@ -43,10 +48,22 @@ pub(in crate::command) fn command() -> Command {
         .subcommand(
             fixed("retained", "Store messages, then get them all on one subscription").arg(number("messages", "100000", "Messages")),
         )
-        .subcommand(fixed("durable", "Messages for an absent session, which then comes").arg(number("messages", "50000", "Messages")))
+        .subcommand(
+            fixed("durable", "Messages for an absent session, which then comes")
+                .args([number("messages", "50000", "Messages over all publishers"), number("publishers", "1", "Connections that publish")]),
+        )
+        .subcommand(fixed("offline", "Many absent sessions, and messages that wait for each").args([
+            number("sessions", "1000", "Sessions"),
+            number("messages", "100", "Messages that wait for each"),
+            switch("shared", "The same messages for all sessions, instead of each its own"),
+        ]))
+        .subcommand(
+            fixed("restart", "Stop and start a server that --start started, with retained messages and absent sessions")
+                .args([number("messages", "100000", "Retained messages"), number("sessions", "1000", "Sessions")]),
+        )
         .subcommand(fixed("storm", "Connections that come and go").args([
             connections("20000", "Connections, one after the other"),
-            Arg::new("resume").long("resume").action(ArgAction::SetTrue).help("Over TLS: resume instead of a full handshake"),
+            switch("resume", "Over TLS: resume instead of a full handshake"),
         ]))
         .subcommand(fixed("idle", "Connections that stay open and do nothing").arg(connections("1000", "Connections")))
         .subcommand(
@@ -71,7 +88,7 @@ Example:
   candor bench pairs -t floor -s 'candor-broker --listen mqtt://127.0.0.1:{port} --durability memory' -s 'mosquitto -p {port}' --runs 3 --pin 0,1";
 
 fn suite_names() -> Vec<String> {
-    crate::bench::suite(true).into_iter().map(|plan| plan.name).collect()
+    crate::bench::suite(true, None).into_iter().map(|plan| plan.name).collect()
 }
 
 /// What every load has.
@@ -87,12 +104,24 @@ fn load(command: Command) -> Command {
         arg("stall", "SECONDS").value_parser(values::seconds).default_value("5").help("Silence after which what is missing is lost"),
         arg("dialect", "DIALECT").short('V').value_parser(["3.1.1", "extended"]).default_value("3.1.1").help("3.1.1 or extended"),
         arg("dictionary", "BYTES").value_parser(value_parser!(usize)).default_value("0").help("Metadata with each extended message"),
+        arg("entries", "COUNT").value_parser(value_parser!(usize)).default_value("1").help("Entries that the metadata is spread over"),
         arg("time", "SECONDS").value_parser(values::seconds).help("The load lasts, at most; default 3, and 120 where a count bounds it"),
+        arg("name", "NAME").help("What the load is called in the report; default: as the command"),
     ])
 }
 
-fn flow_flags() -> [Arg; 2] {
+fn beside(name: &'static str, help: &'static str) -> Arg {
+    arg(name, "COUNT").value_parser(value_parser!(u32).range(1..=10_000_000)).help(format!("Beside the load: {help}"))
+}
+
+fn flow_flags() -> [Arg; 8] {
     [
+        switch("mixed", "Half of the publishers and half of the subscribers are extended").conflicts_with("dialect"),
+        beside("deaf", "so many more subscribers of the same topics, which never read"),
+        beside("retained-beside", "a subscriber that gets so many retained messages").conflicts_with_all(["deaf", "full-queue"]),
+        switch("full-queue", "Beside the load: a publisher at full speed into the full queue of an absent session").conflicts_with("deaf"),
+        arg("receive-buffer", "BYTES").value_parser(value_parser!(u32).range(1..)).default_value("4096").help("Of each --deaf socket"),
+        arg("prefix", "TEXT").help("What topics and client identifiers begin with; default: random for each run"),
         arg("rate", "PER_SECOND").value_parser(value_parser!(f64)).help("Messages over all publishers; default: as the window allows"),
         arg("count", "COUNT").value_parser(value_parser!(u64).range(1..)).default_value("100000000").help("Messages, at most"),
     ]

@@ -23,7 +23,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("floor", matches)) => floor(matches),
         Some(("suite", matches)) => {
             let chosen: Vec<&String> = matches.get_many("only").into_iter().flatten().collect();
-            let mut plans = suite(matches.get_flag("quick"));
+            let mut plans = suite(matches.get_flag("quick"), matches.get_one("time").copied());
             plans.retain(|plan| chosen.is_empty() || chosen.contains(&&plan.name));
             told(&loads(&plans, matches)?, matches)
         }

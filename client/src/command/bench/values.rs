@@ -1,7 +1,7 @@
 //! What the flags of `candor bench` come to.
 
 use super::failure;
-use crate::bench::{Fault, Kind, Pins, Plan, Source, Target};
+use crate::bench::{Beside, Fault, Kind, Pins, Plan, Source, Target};
 use crate::command::exit::Failure;
 use crate::command::flags;
 use candor_protocol::dialect::Dialect;
@@ -43,25 +43,41 @@ pub(super) fn plan(name: &str, matches: &ArgMatches) -> Plan {
         "fan-in" => Kind::FanIn(connections),
         "subs" => Kind::Subs { filters: count("filters", 200_000), connections },
         "retained" => Kind::Retained(count("messages", 100_000)),
-        "durable" => Kind::Durable(count("messages", 50_000)),
+        "durable" => Kind::Durable { messages: count("messages", 50_000), publishers: count("publishers", 1) },
+        "offline" => {
+            Kind::Offline { sessions: count("sessions", 1000), messages: count("messages", 100), shared: get(matches, "shared", false) }
+        }
+        "restart" => Kind::Restart { retained: count("messages", 100_000), sessions: count("sessions", 1000) },
         "storm" => Kind::Storm { connections, resume: get(matches, "resume", false) },
         "idle" => Kind::Idle(connections),
         _ => Kind::Pairs(connections),
     };
-    let is_counted = matches!(kind, Kind::Retained(_) | Kind::Durable(_) | Kind::Storm { .. } | Kind::Idle(_));
-    Plan {
-        name: name.to_owned(),
+    let beside = match matches.try_get_one::<u32>("deaf").ok().flatten() {
+        Some(&deaf) => Beside::Deaf { count: deaf as usize, receive_buffer: count("receive-buffer", 4096) },
+        None if get(matches, "full-queue", false) => Beside::FullQueue,
+        None => match count("retained-beside", 0) {
+            0 => Beside::Nothing,
+            retained => Beside::Retained(retained),
+        },
+    };
+    let plan = Plan {
+        name: get(matches, "name", name.to_owned()),
         kind,
         qos: get(matches, "qos", 0),
         payload_len: get(matches, "payload", 64),
         window: get(matches, "window", 100),
         rate: matches.try_get_one("rate").ok().flatten().copied(),
         count: get(matches, "count", 100_000_000),
-        time: get(matches, "time", Duration::from_secs(if is_counted { 120 } else { 3 })),
         stall: get(matches, "stall", Duration::from_secs(5)),
         dialect: if get(matches, "dialect", String::new()) == "extended" { Dialect::Extended } else { Dialect::V311 },
+        mixed: get(matches, "mixed", false),
         dictionary_len: get(matches, "dictionary", 0),
-    }
+        dictionary_entries: get(matches, "entries", 1),
+        beside,
+        prefix: matches.try_get_one::<String>("prefix").ok().flatten().cloned(),
+        ..Plan::default()
+    };
+    Plan { time: get(matches, "time", Duration::from_secs(if plan.is_flow() { 3 } else { 120 })), ..plan }
 }
 
 /// The targets in the order in which they stand on the command line.

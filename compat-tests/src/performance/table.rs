@@ -1,0 +1,216 @@
+//! The tables of the page.
+
+use super::catalogue::{Growth, growths};
+use super::figures::{Figures, Spread, short};
+use super::goal::GOALS;
+use super::profile::{LOADS, SAMPLED};
+use super::target::Target::{self, Candor, CandorBounded, CandorDisk, Floor, Mosquitto, MosquittoSaving, Rumqttd};
+use std::fmt::Write;
+
+const NONE: &str = "–";
+
+/// A table in Markdown.
+fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut out = format!("| {} |\n|{}\n", head.join(" | "), " --- |".repeat(head.len()));
+    for row in rows {
+        let _ = writeln!(out, "| {} |", row.join(" | "));
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+fn cell(spread: Option<Spread>) -> String {
+    spread.map_or_else(|| NONE.to_owned(), |spread| spread.text())
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| NONE.to_owned(), short)
+}
+
+pub(super) fn machine(figures: &Figures) -> String {
+    let machine = &figures.machine;
+    let rows = [
+        ("date", machine.date.clone()),
+        ("revision", format!("`{}`", machine.revision)),
+        ("processor", format!("{}, {} cores", machine.cpu, machine.cores)),
+        ("memory", format!("{} GiB", short(machine.memory_gib))),
+        ("kernel", machine.kernel.clone()),
+        ("rustc", format!("{}, profile `{}`", machine.rustc, machine.profile)),
+        ("disk", format!("{}; 4 KiB written and synced: {} µs", machine.file_system, short(machine.sync_us))),
+        ("load before the run", short(machine.load_average)),
+    ];
+    let peers = machine.peers.iter().map(|(name, version)| (name.as_str(), version.clone().unwrap_or_else(|| "not installed".to_owned())));
+    table(&["what", "value"], rows.into_iter().chain(peers).map(|(what, value)| vec![what.to_owned(), value]))
+}
+
+pub(super) fn targets() -> String {
+    table(&["name", "started with"], Target::ALL.map(|target| vec![target.name().to_owned(), target.settings().to_owned()]))
+}
+
+pub(super) fn goals(figures: &Figures) -> String {
+    let head = ["work", "candor", "against", "multiple", "goal", "", "mosquitto", "rumqttd"];
+    table(&head, GOALS.iter().map(|goal| goal.cells(figures)))
+}
+
+/// Everything that the goals are judged by, with its range.
+pub(super) fn ranges(figures: &Figures) -> String {
+    let rows = GOALS.iter().filter(|goal| figures.row(goal.load(), Candor).is_some()).map(|goal| {
+        let figures = [Floor, Candor, Mosquitto, Rumqttd].map(|target| cell(goal.figure(figures, target)));
+        [vec![goal.work().to_owned()], figures.to_vec()].concat()
+    });
+    table(&["work", "floor", "candor", "mosquitto", "rumqttd"], rows)
+}
+
+/// The growth of this name: its plot, and its figures.
+pub(super) fn growth(name: &str, figures: &Figures) -> Option<String> {
+    let all = growths(figures.scale);
+    let growth: &Growth = all.iter().find(|growth| growth.name == name)?;
+    let mut head = vec![growth.axis];
+    head.extend(growth.lines.iter().map(|line| line.label.as_str()));
+    let rows = growth.lines.first()?.points.iter().enumerate().map(|(at, (x, _))| {
+        let of = |line: &super::catalogue::Line| cell(line.points.get(at).and_then(|(_, load)| figures.cpu(load, line.target)));
+        let count = short(*x).trim_end_matches(".00").trim_end_matches(".0").to_owned();
+        [vec![count], growth.lines.iter().map(of).collect()].concat()
+    });
+    Some(format!("{}.\n\n![{}](performance/{name}.svg)\n\n{}", growth.title, growth.title, table(&head, rows)))
+}
+
+pub(super) fn memory(figures: &Figures) -> String {
+    let all = [Candor, CandorDisk, Mosquitto, MosquittoSaving];
+    let bytes = |what: &str, load: &str, fact: &str, targets: &[Target]| {
+        let of = |target: &Target| if targets.contains(target) { cell(figures.fact(load, *target, fact)) } else { NONE.to_owned() };
+        [vec![what.to_owned()], all.iter().map(of).collect()].concat()
+    };
+    let rows = [
+        bytes("an idle connection", "idle", "rss_bytes_a_connection", &all),
+        bytes("the kernel's, of an idle connection, both sides", "idle", "kernel_bytes_a_connection", &all),
+        bytes("a subscription", "subs", "rss_bytes_a_subscription", &all),
+        bytes("a retained message, 64 B", "retained", "rss_bytes_a_message", &all),
+        bytes("a queued message, 256 B", "drain", "rss_bytes_a_message", &all),
+        bytes("a queued message, 256 B, on disk", "drain", "disk_bytes_a_message", &[CandorDisk, MosquittoSaving]),
+        bytes("an absent session with one subscription", "offline", "rss_bytes_a_session", &all),
+        bytes("a message owed to one of many absent sessions, 256 B", "offline", "rss_bytes_a_message_owed", &all),
+    ];
+    table(&["bytes of", "candor, memory", "candor, disk", "mosquitto", "mosquitto, persistence"], rows)
+}
+
+pub(super) fn durable(figures: &Figures) -> String {
+    let loads = [
+        ("QoS 1, 1 publisher, window 100", "durable-q1-1"),
+        ("QoS 1, 100 publishers, window 100 each", "durable-q1-100"),
+        ("QoS 2, 1 publisher, window 100", "durable-q2-1"),
+        ("QoS 2, 100 publishers, window 100 each", "durable-q2-100"),
+        ("QoS 1, each message alone", "durable-alone"),
+    ];
+    let mut rows = Vec::new();
+    for (what, load) in loads {
+        for target in [CandorDisk, Candor, MosquittoSaving] {
+            let fact = |name| cell(figures.fact(load, target, name));
+            rows.push(vec![
+                what.to_owned(),
+                target.name().to_owned(),
+                fact("stored_per_s"),
+                fact("store_cpu_us"),
+                fact("drain_cpu_us"),
+                fact("ack_p50_us"),
+                fact("ack_p99_us"),
+            ]);
+        }
+    }
+    table(&["work, 256 B", "broker", "stored a second", "CPU µs, store", "CPU µs, drain", "ack p50 µs", "ack p99 µs"], rows)
+}
+
+/// What takes a million messages.
+pub(super) fn large(figures: &Figures) -> String {
+    let of = |load: &str, target, fact: &str| figures.fact(load, target, fact).map(|spread| spread.median);
+    let row = |what: &str, cells: [Option<f64>; 3]| [vec![what.to_owned()], cells.map(number).to_vec()].concat();
+    let three = |what, load, fact| row(what, [CandorDisk, Candor, MosquittoSaving].map(|target| of(load, target, fact)));
+    let two = |what, load, fact: &str, unit: f64| {
+        row(what, [of(load, CandorDisk, fact), None, of(load, MosquittoSaving, fact)].map(|value| value.map(|value| value / unit)))
+    };
+    let owed = |target| figures.rss_mib("offline", target);
+    let payload = 4096.0;
+    let rows = vec![
+        three("seconds to store the queue of one absent session", "drain", "store_s"),
+        three("seconds to drain it", "drain", "drain_s"),
+        two("bytes on disk of a queued message of 256 B", "drain", "disk_bytes_a_message", 1.0),
+        two("seconds to start with the retained messages and absent sessions", "restart", "start_s", 1.0),
+        two("memory after that start, MiB", "restart", "rss_bytes_after_start", f64::from(1 << 20)),
+        two("share of the sessions that were kept", "restart", "sessions_kept_share", 1.0),
+        row("memory with absent sessions owed 100 messages of 256 B each, MiB", [owed(CandorDisk), None, owed(MosquittoSaving)]),
+        two("payloads on disk of a message of 4 KiB that all those in the note below are owed", "shared", "disk_bytes_a_message", payload),
+    ];
+    table(&["what", "candor, disk", "candor, memory", "mosquitto, persistence"], rows)
+}
+
+/// What some do to others: the latency of those who did nothing, with and without.
+pub(super) fn bad(figures: &Figures) -> String {
+    let cases = [
+        ("10 subscribers that never read, beside 10 pairs", "calm", "slow", CandorBounded),
+        ("a publisher at full speed into a full queue, beside 10 pairs", "calm", "full", CandorBounded),
+        ("half of all subscribers of one topic never read", "crowd", "half-crowd", CandorBounded),
+        ("a whole retained store under `#`, beside 10 pairs", "calm", "flood", Candor),
+    ];
+    let mut rows = Vec::new();
+    for (what, without, with, own) in cases {
+        for target in [own, Mosquitto] {
+            let median = |load| figures.p99(load, target).map(|spread| spread.median);
+            let times = median(with).zip(median(without)).map(|(with, without)| with / without);
+            let verdict = match times {
+                Some(times) if times <= 2.0 => "at most doubled",
+                Some(_) => "**more than doubled**",
+                None => "not measured",
+            };
+            rows.push(vec![
+                what.to_owned(),
+                target.name().to_owned(),
+                cell(figures.p99(without, target)),
+                cell(figures.p99(with, target)),
+                times.map_or_else(|| NONE.to_owned(), |times| format!("{} ×", short(times))),
+                verdict.to_owned(),
+                number(figures.rss_mib(with, target)),
+                number(figures.sockets_mib(with, target)),
+                figures.lost(with, target).map_or_else(|| NONE.to_owned(), |lost| lost.to_string()),
+            ]);
+        }
+    }
+    let head = ["what", "broker", "p99 µs without", "p99 µs with", "", "", "memory MiB", "kernel's sockets MiB", "lost by the others"];
+    table(&head, rows)
+}
+
+/// System calls a message.
+pub(super) fn calls(figures: &Figures) -> String {
+    let of = |load: &str| figures.profiles.get(load).map(|profile| &profile.calls).filter(|calls| !calls.is_empty());
+    let mut names: Vec<&String> = LOADS.iter().filter_map(|load| of(load)).flat_map(|calls| calls.keys()).collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        return "Not measured: `strace` is missing, or may not look at the broker.".to_owned();
+    }
+    let cell =
+        |load: &str, name: &String| of(load).map_or(NONE.to_owned(), |calls| calls.get(name).map_or("0".to_owned(), |n| format!("{n:.3}")));
+    let rows = names.iter().map(|name| [vec![format!("`{name}`")], LOADS.iter().map(|load| cell(load, name)).collect()].concat());
+    table(&["calls a message", "QoS 0", "QoS 0, 1 KiB", "QoS 0, alone", "fan-out"], rows)
+}
+
+/// The functions that the broker's processor is in.
+pub(super) fn functions(figures: &Figures) -> String {
+    let of = |load: &str| figures.profiles.get(load).map(|profile| profile.functions.as_slice()).unwrap_or_default();
+    let rows = SAMPLED.iter().map(|load| of(load).len()).max().unwrap_or_default();
+    if rows == 0 {
+        return "Not measured: `perf` is missing, or may not look at the broker.".to_owned();
+    }
+    let cell = |load: &str, at: usize| of(load).get(at).map_or(NONE.to_owned(), |(name, share)| format!("{share:.1} % `{name}`"));
+    table(&["QoS 0, window 100", "QoS 0, alone"], (0..rows).map(|at| SAMPLED.iter().map(|load| cell(load, at)).collect()))
+}
+
+/// What went wrong, as a list.
+pub(super) fn faults(figures: &Figures) -> String {
+    let mut lines = Vec::new();
+    for (load, rows) in &figures.loads {
+        for (target, row) in rows {
+            lines.extend(row.faults.iter().map(|fault| format!("- {load}, {target}: {fault}")));
+        }
+    }
+    if lines.is_empty() { "Nothing.".to_owned() } else { lines.join("\n") }
+}
