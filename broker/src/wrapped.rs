@@ -97,7 +97,7 @@ mod tests {
     fn what_is_wrapped_is_all_that_is_known() {
         let map = MapBuilder::new().set(property::CONTENT_TYPE, &"text/plain".to_owned()).finish();
         let message = Message::new(&TopicName::new("a/b").unwrap(), &map, b"x");
-        let stamps = Stamps { publisher: Some("somebody".into()), node: None, received_at_ms: 7 };
+        let stamps = Stamps { publisher: Some("somebody".into()), node: None, received_at_ms: 7, message_id: None };
         let hop = Dictionary::EMPTY;
         let envelope = Envelope { message, qos: Qos::AtLeastOnce, retain: true, expires_at_ms: Some(1), stamps: Some(Arc::new(stamps)), hop };
         let wrapped = wrap(&envelope);
