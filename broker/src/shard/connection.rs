@@ -231,6 +231,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_touched = false;
         connection.session.sent(self.now.ms);
+        connection.out.rest(&mut self.spare);
         let (client, is_empty) = (connection.client, connection.out.is_empty());
         if let (Some(slot), true) = (client, is_empty)
             && self.clients.get(slot).is_some_and(|client| client.has_more())
@@ -255,7 +256,7 @@ impl Shard {
             match output {
                 Output::Send(packet) => {
                     // What a dialect cannot say was sorted out by the session.
-                    let _ = connection.session.lower(&packet, connection.out.tail());
+                    let _ = connection.session.lower(&packet, connection.out.tail(&mut self.spare));
                     wrote = true;
                 }
                 Output::Publish(sending) => {

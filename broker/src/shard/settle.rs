@@ -104,6 +104,6 @@ impl Shard {
         }
         let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
         self.counts.publish_sent += 1;
-        write_one(&mut connection.out, form, sending.dup, sending.id, &delivery.message, &hop);
+        write_one(&mut connection.out, &mut self.spare, form, sending.dup, sending.id, &delivery.message, &hop);
     }
 }
