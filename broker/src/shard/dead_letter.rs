@@ -209,7 +209,8 @@ impl Shard {
         let name = TopicName::new(place.topic).map_err(|_| none())?;
         let own = TopicName::new(publish.message.topic_str()).map_err(|_| none())?;
         let nothing = Message::new(&own, &Dictionary::EMPTY, b"");
-        let nothing = Envelope { message: nothing, qos: Qos::AtMostOnce, retain: true, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
+        let nothing =
+            Envelope { message: nothing, qos: Qos::AtMostOnce, retain: true, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
         if publish.retain {
             return self.route(&nothing, Some(slot), taken);
         }

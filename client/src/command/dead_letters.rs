@@ -112,7 +112,9 @@ async fn act(name: &str, client: &Client, messages: &mut Messages, matches: &Arg
     letters.retain(is_wanted);
     letters.sort_by(|a, b| (&a.topic, &a.id).cmp(&(&b.topic, &b.id)));
     if let Some(id) = ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
-        return Err(Failure::Other(format!("there is no dead letter {id} of topics {filter}; `candor dead-letters list` shows which are there")));
+        return Err(Failure::Other(format!(
+            "there is no dead letter {id} of topics {filter}; `candor dead-letters list` shows which are there"
+        )));
     }
     let is_json = matches.get_flag("json");
     for letter in &letters {

@@ -121,3 +121,208 @@ fn packet(first: u8, id: PacketId) -> [u8; 4] {
     let [high, low] = id.value().to_be_bytes();
     [first, 2, high, low]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::dictionary::Dictionary;
+    use crate::dialect::Dialect;
+    use crate::dialect::write::to_bytes;
+    use crate::packet::legality::Role;
+    use crate::packet::{Connect, Message};
+    use crate::session::{Acceptance, Delivered, Delivery, Parked, ServerPolicy, SessionState};
+    use bytes::BytesMut;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    /// What is under way between an owner and its session.
+    struct Table {
+        session: Session,
+        tickets: Vec<Ticket>,
+        records: Vec<Record>,
+        /// Which short ways were taken.
+        ways: BTreeSet<&'static str>,
+        seed: u64,
+    }
+
+    impl Table {
+        fn below(&mut self, end: u64) -> u64 {
+            self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.seed >> 33) % end
+        }
+
+        fn id(&mut self) -> PacketId {
+            PacketId::new(self.below(4) as u16 + 1).unwrap()
+        }
+
+        fn qos(&mut self) -> Qos {
+            Qos::ALL[self.below(3) as usize]
+        }
+
+        /// Goes both ways from here; they must come to the same words and the same state.
+        fn both(&mut self, usual: impl FnOnce(&mut Session), direct: impl FnOnce(&mut Session) -> Vec<String>) {
+            let mut other = self.session.clone();
+            usual(&mut self.session);
+            let mut said = direct(&mut other);
+            let mut expected = vec![];
+            while let Some(output) = self.session.poll() {
+                match &output {
+                    Output::Message { ticket, .. } => self.tickets.extend(ticket),
+                    Output::Record(record) => self.records.push(*record),
+                    _ => {}
+                }
+                expected.push(words(&self.session, &output));
+            }
+            while let Some(output) = other.poll() {
+                said.push(words(&other, &output));
+            }
+            assert_eq!(said, expected, "from {:#?}", self.session);
+            assert_eq!(other, self.session);
+        }
+
+        fn comes(&mut self, packet: &Packet) {
+            let bytes = to_bytes(self.session.terms().dialect, Role::Client, packet).unwrap();
+            let frame = Frame::split(&mut bytes.clone(), u32::MAX).unwrap().unwrap();
+            let usual = frame.clone();
+            let mut way = None;
+            self.both(
+                |session| session.receive(&usual, 1),
+                |session| {
+                    let mut rest = bytes.clone();
+                    let direct = session.take_ack(&mut rest, 1).unwrap_or_else(|| session.take(frame, 1));
+                    let (name, output) = match direct {
+                        Direct::Outputs => return vec![],
+                        Direct::Message { ticket, publish } => ("message", Output::Message { ticket, publish }),
+                        Direct::Settled(token) => ("settled", Output::Settled { token, outcome: Outcome::accepted(), returned: None }),
+                        Direct::Record(record) => ("record", Output::Record(record)),
+                    };
+                    way = Some(name);
+                    vec![words(session, &output)]
+                },
+            );
+            self.ways.extend(way);
+        }
+
+        fn step(&mut self) {
+            let (id, qos) = (self.id(), self.qos());
+            match self.below(12) {
+                0..=2 => {
+                    let message = Message::publish("t", self.below(100).to_string()).unwrap();
+                    let id = (qos != Qos::AtMostOnce).then_some(id);
+                    let dup = id.is_some() && self.below(4) == 0;
+                    self.comes(&Packet::Publish(Publish { dup, ..Publish::new(message, qos, false, id, &Dictionary::EMPTY) }));
+                }
+                3..=4 if qos != Qos::AtMostOnce => {
+                    let delivery = Delivery { message: Message::publish("t", "x").unwrap(), qos, retain: false, hop: Dictionary::EMPTY };
+                    let token = self.below(100);
+                    assert!(!matches!(self.session.deliver(delivery, token), Delivered::TooLarge(_)));
+                }
+                5 => self.comes(&Packet::PubAck(Ack::success(id))),
+                6 => self.comes(&Packet::PubRec(Ack::success(id))),
+                7 => self.comes(&Packet::PubRel(Ack::success(id))),
+                8 => self.comes(&Packet::PubComp(Ack::success(id))),
+                9 | 10 if !self.tickets.is_empty() => {
+                    let (any, is_first) = (self.below(self.tickets.len() as u64) as usize, self.below(2) == 0);
+                    let ticket = self.tickets.remove(if is_first { 0 } else { any });
+                    let outcome = match self.below(5) {
+                        0 => Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() },
+                        1 => Outcome::kept(crate::packet::Durability::Memory),
+                        _ => Outcome::accepted(),
+                    };
+                    let (usual, mut way) = (outcome.clone(), None);
+                    self.both(
+                        |session| session.settle(ticket, usual),
+                        |session| match session.settle_directly(ticket, &outcome) {
+                            Some(packet) => {
+                                way = Some("acknowledged");
+                                vec![format!("{packet:?}")]
+                            }
+                            None => {
+                                session.settle(ticket, outcome);
+                                vec![]
+                            }
+                        },
+                    );
+                    self.ways.extend(way);
+                }
+                11 if self.below(20) == 0 => self.reconnect(),
+                _ if !self.records.is_empty() => {
+                    let (record, mut way) = (self.records.remove(0), None);
+                    self.both(
+                        |session| session.recorded(record),
+                        |session| match session.recorded_directly(record) {
+                            Some(packet) => {
+                                way = Some("recorded");
+                                vec![format!("{packet:?}")]
+                            }
+                            None => {
+                                session.recorded(record);
+                                vec![]
+                            }
+                        },
+                    );
+                    self.ways.extend(way);
+                }
+                _ => {}
+            }
+        }
+
+        /// The connection ends, and the next one takes the session up as it was.
+        fn reconnect(&mut self) {
+            let dialect = self.session.terms().dialect;
+            self.session.lost();
+            while self.session.poll().is_some() {}
+            let parked = self.session.take_parked();
+            self.session = open(dialect, Some(parked));
+        }
+    }
+
+    /// An acknowledgement as it travels; everything else in full.
+    fn words(session: &Session, output: &Output) -> String {
+        let Output::Send(packet) = output else { return format!("{output:?}") };
+        let mut bytes = BytesMut::new();
+        assert_eq!(session.lower(packet, &mut bytes), crate::dialect::Lowered::Frame);
+        format!("{:?}", &bytes[..])
+    }
+
+    fn open(dialect: Dialect, parked: Option<Parked>) -> Session {
+        let mut session = Session::server(Arc::new(ServerPolicy::default()), 0);
+        let connect = Connect {
+            dialect,
+            clean_session: parked.is_none(),
+            keep_alive_s: 60,
+            client_id: "c".to_owned(),
+            will: None,
+            user_name: None,
+            password: None,
+            dictionary: Dictionary::EMPTY,
+        };
+        let mut bytes = to_bytes(dialect, Role::Client, &Packet::Connect(Box::new(connect))).unwrap();
+        session.receive(&Frame::split(&mut bytes, u32::MAX).unwrap().unwrap(), 0);
+        while session.poll().is_some() {}
+        let state = if parked.is_some() { SessionState::Resumed } else { SessionState::New };
+        session.accept(Acceptance { state, count_mark: Bytes::from_static(b"counting"), ..Acceptance::default() }, parked, 0);
+        while session.poll().is_some() {}
+        session
+    }
+
+    /// The short way is taken where it comes to the same, and nowhere else.
+    #[test]
+    fn what_is_taken_directly_comes_to_the_same_words_and_the_same_state() {
+        for dialect in [Dialect::V311, Dialect::Extended] {
+            let mut ways = BTreeSet::new();
+            for seed in 0..60 {
+                println!("seed {seed} {dialect}");
+                let mut table = Table { session: open(dialect, None), tickets: vec![], records: vec![], ways, seed };
+                for _ in 0..200 {
+                    table.step();
+                    if table.session.is_closed() {
+                        break;
+                    }
+                }
+                ways = table.ways;
+            }
+            assert_eq!(ways, BTreeSet::from(["acknowledged", "message", "record", "recorded", "settled"]), "{dialect}");
+        }
+    }
+}
