@@ -30,6 +30,9 @@ use tokio_util::sync::PollSender;
 
 /// The most bytes that are taken from a socket at once.
 pub const READ_BYTES: usize = 64 * 1024;
+/// When so many bytes were read within a turn, what came of them is written before its end: with more, the bytes that are written
+/// have long left the cache by then, and each is fetched once more.
+const WRITE_AFTER: usize = 2 * READ_BYTES;
 
 /// A connection's socket, and the transport that MQTT travels in.
 pub struct Socket {
@@ -71,6 +74,8 @@ pub struct Core {
     /// The buffer that sockets are read into, one after the other.
     read_buffer: BytesMut,
     touched: Vec<ConnectionKey>,
+    /// Bytes that were read since something was last written.
+    unwritten: usize,
     /// Since connections were last woken, some were not read.
     was_held_back: bool,
     is_stopping: bool,
@@ -117,6 +122,7 @@ impl Core {
             is_turn_due: false,
             read_buffer: BytesMut::new(),
             touched: Vec::new(),
+            unwritten: 0,
             was_held_back: false,
             is_stopping: false,
         }

@@ -1,7 +1,7 @@
 //! The task of one connection: reads when there is something to read and it is wanted, waits for room to write when the
 //! kernel has none, and sees the connection to its end.
 
-use super::{Core, READ_BYTES, SharedCore, Socket};
+use super::{Core, READ_BYTES, SharedCore, Socket, WRITE_AFTER};
 use crate::shard::{Connection, ConnectionKey, ListenerSettings, Peer};
 use crate::transport::{Progress, Transport};
 use bytes::{Buf, BytesMut};
@@ -107,9 +107,7 @@ impl Core {
             return Poll::Ready(End::Gone);
         }
         if socket.is_finished {
-            // Who has said goodbye waits for no word of this end: there is nothing to linger for, and everything was written.
-            let has_left = socket.transport.is_plain() && self.shard.connection(key).is_some_and(Connection::has_peer_left);
-            return Poll::Ready(if has_left { End::Gone } else { End::Closing });
+            return Poll::Ready(if self.has_left(key) { End::Gone } else { End::Closing });
         }
         if socket.is_blocked && socket.write.as_ref().poll_write_ready(cx).is_ready() {
             socket.is_blocked = false;
@@ -128,14 +126,21 @@ impl Core {
                 socket.is_paused = !wants;
             }
             if !wants {
+                if self.has_left(key) && self.shard.out(key).is_none_or(|out| out.is_empty()) {
+                    return Poll::Ready(End::Gone);
+                }
                 break;
             }
             let mut buffer = std::mem::take(&mut self.read_buffer);
             buffer.reserve(READ_BYTES);
             let room = buffer.capacity();
             let outcome = poll_read_buf(Pin::new(&mut *read), cx, &mut buffer);
-            if let Poll::Ready(Ok(1..)) = outcome {
+            if let Poll::Ready(Ok(len @ 1..)) = outcome {
                 self.received(key, &mut buffer);
+                self.unwritten += len;
+                if self.unwritten >= WRITE_AFTER {
+                    self.flush_touched();
+                }
             }
             buffer.clear();
             self.read_buffer = buffer;
@@ -152,6 +157,12 @@ impl Core {
             }
         }
         Poll::Pending
+    }
+
+    /// Whether the peer has said goodbye: it waits for no word of this end, so there is nothing to linger for.
+    fn has_left(&mut self, key: ConnectionKey) -> bool {
+        let is_plain = self.socket(key).is_some_and(|socket| socket.transport.is_plain());
+        is_plain && self.shard.connection(key).is_some_and(Connection::has_peer_left)
     }
 
     /// Hands bytes from the socket to the shard, through the transport.
@@ -281,7 +292,6 @@ impl Core {
         {
             let mut mqtt = BytesMut::new();
             out.take_into(&mut mqtt);
-            out.shrink();
             // Words of the transport's own that it has written by then are still sent.
             socket.has_transport_ended = socket.transport.send(&mut mqtt, &mut socket.raw).is_err();
         }

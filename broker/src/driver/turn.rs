@@ -114,7 +114,9 @@ impl Core {
         jobs
     }
 
-    fn flush_touched(&mut self) {
+    /// Writes to each connection that has something to be written.
+    pub(super) fn flush_touched(&mut self) {
+        self.unwritten = 0;
         let mut touched = std::mem::take(&mut self.touched);
         self.shard.take_touched(&mut touched);
         for key in touched.drain(..) {

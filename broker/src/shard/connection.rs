@@ -7,7 +7,7 @@ use crate::out::Out;
 use bytes::{Buf, Bytes, BytesMut};
 use candor_protocol::codec::frame::{Frame, whole_frames};
 use candor_protocol::packet::{Connect, Packet, Ping, Refusal, property};
-use candor_protocol::session::{Output, ServerPolicy, Session};
+use candor_protocol::session::{Direct, Output, ServerPolicy, Session};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -192,11 +192,24 @@ impl Shard {
                 }
                 return;
             }
-            if !connection.session.take_ack(&mut whole, self.now.ms) {
-                let Ok(Some(frame)) = Frame::split(&mut whole, limit) else { break };
-                connection.session.take(frame, self.now.ms);
-            }
+            let direct = match connection.session.take_ack(&mut whole, self.now.ms) {
+                Some(direct) => direct,
+                None => {
+                    let Ok(Some(frame)) = Frame::split(&mut whole, limit) else { break };
+                    connection.session.take(frame, self.now.ms)
+                }
+            };
             self.counts.packets_received += 1;
+            match direct {
+                // Nothing follows from it.
+                Direct::Settled(token) => {
+                    self.delivered(key, token);
+                    continue;
+                }
+                Direct::Message { ticket, publish } => self.publish(key, ticket, publish),
+                Direct::Record(step) => self.keep_step(key, step),
+                Direct::Outputs => {}
+            }
             self.act(key);
         }
         if let (Err(error), Some(connection)) = (rest, self.connections.get_mut(key)) {
@@ -231,6 +244,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_touched = false;
         connection.session.sent(self.now.ms);
+        connection.out.rest(&mut self.spare);
         let (client, is_empty) = (connection.client, connection.out.is_empty());
         if let (Some(slot), true) = (client, is_empty)
             && self.clients.get(slot).is_some_and(|client| client.has_more())
@@ -255,7 +269,7 @@ impl Shard {
             match output {
                 Output::Send(packet) => {
                     // What a dialect cannot say was sorted out by the session.
-                    let _ = connection.session.lower(&packet, connection.out.tail());
+                    let _ = connection.session.lower(&packet, connection.out.tail(&mut self.spare));
                     wrote = true;
                 }
                 Output::Publish(sending) => {

@@ -5,7 +5,7 @@ use super::keeping::{Sent, keep_sent, token_of};
 use super::publish::registered_keys;
 use super::{CrossingTarget, Shard};
 use crate::message::Envelope;
-use crate::out::{Out, SHARE_FROM};
+use crate::out::{Out, SHARE_FROM, Spare};
 use crate::queue::{Popped, Pushed, Waiting};
 use crate::store::MessageNumber;
 use bytes::BufMut;
@@ -109,8 +109,8 @@ impl Shard {
                     return;
                 }
                 match is_shared {
-                    true => self.frames.frame(form, message, &hop).write(id, false, connection.out.tail()),
-                    false => write_one(&mut connection.out, form, false, id, message, &hop),
+                    true => self.frames.frame(form, message, &hop).write(id, false, connection.out.tail(&mut self.spare)),
+                    false => write_one(&mut connection.out, &mut self.spare, form, false, id, message, &hop),
                 }
                 self.counts.publish_sent += 1;
                 if !std::mem::replace(&mut connection.is_touched, true) {
@@ -133,7 +133,7 @@ impl Shard {
         if let Some(sent) = connection.session.in_flight().get(id) {
             let Delivery { message, qos, retain, hop } = &*sent.delivery;
             let form = Form { dialect: terms.dialect, qos: *qos, retain: *retain, experiments: terms.experiments != 0 };
-            write_one(&mut connection.out, form, false, Some(id), message, hop);
+            write_one(&mut connection.out, &mut self.spare, form, false, Some(id), message, hop);
             self.counts.publish_sent += 1;
             self.touch(key);
         }
@@ -217,7 +217,7 @@ impl Shard {
                             continue;
                         }
                     }
-                    write_one(&mut connection.out, form, false, id, message, &hop);
+                    write_one(&mut connection.out, &mut self.spare, form, false, id, message, &hop);
                     self.counts.publish_sent += 1;
                     self.touch(key);
                 }
@@ -267,9 +267,17 @@ fn without_stamps(hop: &Dictionary) -> Dictionary {
 }
 
 /// Writes a message for one receiver; a large payload is not copied.
-pub(super) fn write_one(out: &mut Out, form: Form, dup: bool, id: Option<PacketId>, message: &Message, hop: &Dictionary) {
+pub(super) fn write_one(
+    out: &mut Out,
+    spare: &mut Spare,
+    form: Form,
+    dup: bool,
+    id: Option<PacketId>,
+    message: &Message,
+    hop: &Dictionary,
+) {
     let first = 0x30 | u8::from(dup) << 3 | (form.qos as u8) << 1 | u8::from(form.retain);
-    let tail = out.tail();
+    let tail = out.tail(spare);
     let is_small = message.payload().len() < SHARE_FROM;
     if id.is_none() && !dup && is_small && hop.is_empty() && publish_as_read(form.dialect, form.retain, message, tail) {
         return;

@@ -199,12 +199,26 @@ impl Shard {
                 if let Some(refusal) = outcome.refusal() {
                     outcome = Outcome::refused(connection.listener.disclosed(&refusal));
                 }
-                connection.session.settle(ticket, outcome);
-                self.drain(key);
+                match connection.session.settle_directly(ticket, &outcome) {
+                    Some(packet) => self.say(key, packet),
+                    None => {
+                        connection.session.settle(ticket, outcome);
+                        self.drain(key);
+                    }
+                }
                 // The window may have been full.
                 self.read_held(key);
             }
             (None, None) => {}
+        }
+    }
+
+    /// Writes an acknowledgement that a session gave directly.
+    #[inline]
+    fn say(&mut self, key: ConnectionKey, packet: [u8; 4]) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.out.tail(&mut self.spare).extend_from_slice(&packet);
+            self.touch(key);
         }
     }
 
@@ -241,10 +255,14 @@ impl Shard {
         match (&mut client.parked, client.connection) {
             (Some(parked), _) => parked.recorded(step),
             (None, Some(key)) => {
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.session.recorded(step);
+                let Some(connection) = self.connections.get_mut(key) else { return };
+                match connection.session.recorded_directly(step) {
+                    Some(packet) => self.say(key, packet),
+                    None => {
+                        connection.session.recorded(step);
+                        self.drain(key);
+                    }
                 }
-                self.drain(key);
             }
             (None, None) => {}
         }

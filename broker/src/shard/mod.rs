@@ -84,7 +84,7 @@ pub use sys::SysSettings;
 
 use crate::feedback::{Ledger, Quarantine};
 use crate::message::Envelope;
-use crate::out::Out;
+use crate::out::{Out, Spare};
 use crate::store::{Batch, Keeper, MessageNumber};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Refusal, property};
@@ -171,6 +171,7 @@ pub struct Shard {
     /// Not there while a message is routed.
     matches: Option<Box<Matches>>,
     frames: FrameCache,
+    spare: Spare,
     /// Clients that have more retained messages to get than one turn hands out.
     more: Vec<u32>,
     keeper: Keeper<Then>,
@@ -238,6 +239,7 @@ impl Shard {
             effects: Effects { crossings, ..Effects::default() },
             matches: None,
             frames: FrameCache::default(),
+            spare: Spare::default(),
             more: Vec::new(),
             keeper,
             is_releasing: false,

@@ -22,14 +22,22 @@ enum By {
 }
 
 impl Shard {
+    /// The subscriber has taken a delivery.
+    #[inline]
+    pub(super) fn delivered(&mut self, key: ConnectionKey, token: Token) {
+        let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.pause.is_over();
+        self.settle_kept(slot, number_of(token));
+    }
+
     /// The subscriber settled a delivery. What it gave back comes again, as often as the limit says; what it rejected does not.
     pub(super) fn settled(&mut self, key: ConnectionKey, token: Token, outcome: &Outcome, returned: Option<Box<Delivery>>) {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let Some(client) = self.clients.get_mut(slot) else { return };
         let message = number_of(token);
         let (Some(refusal), Some(delivery)) = (outcome.refusal(), returned) else {
-            client.pause.is_over();
-            return self.settle_kept(slot, message);
+            return self.delivered(key, token);
         };
         let message = message.filter(|_| client.number.is_some());
         let returned = self.returned(*delivery, message);
@@ -104,6 +112,6 @@ impl Shard {
         }
         let hop = if form.dialect.is_extended() { delivery.hop.clone() } else { Dictionary::EMPTY };
         self.counts.publish_sent += 1;
-        write_one(&mut connection.out, form, sending.dup, sending.id, &delivery.message, &hop);
+        write_one(&mut connection.out, &mut self.spare, form, sending.dup, sending.id, &delivery.message, &hop);
     }
 }

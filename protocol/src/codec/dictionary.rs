@@ -304,7 +304,9 @@ pub(crate) fn head(bytes: &[u8]) -> Result<Head, BadDictionary> {
     let (major, info) = (first >> 5, first & 0x1F);
     let (argument, len) = match info {
         0..=23 => (u64::from(info), 1),
-        24..=27 => {
+        // Almost every length that does not stand in the first byte.
+        24 => (u64::from(*bytes.get(1).ok_or(BadDictionary::Truncated)?), 2),
+        25..=27 => {
             let len = 1usize << (info - 24);
             let raw = bytes.get(1..=len).ok_or(BadDictionary::Truncated)?;
             (raw.iter().fold(0, |n, &b| n << 8 | u64::from(b)), 1 + len)
@@ -362,7 +364,10 @@ fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
         2 => Ok(head.len + count(1)?),
         3 => {
             let len = count(1)?;
-            std::str::from_utf8(&rest[..len]).map_err(|_| BadDictionary::NotUtf8)?;
+            let text = &rest[..len];
+            if !text.is_ascii() {
+                std::str::from_utf8(text).map_err(|_| BadDictionary::NotUtf8)?;
+            }
             Ok(head.len + len)
         }
         4 => {
@@ -378,8 +383,7 @@ fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
             let mut at = 0;
             let mut previous: &[u8] = &[];
             for _ in 0..count(2)? {
-                check_key(&rest[at..])?;
-                let key_len = check_item(&rest[at..], 0)?;
+                let key_len = check_key(&rest[at..])?;
                 let key = &rest[at..at + key_len];
                 match previous.cmp(key) {
                     Ordering::Less => {}
@@ -403,12 +407,18 @@ pub(crate) fn shortest_head(bytes: &[u8]) -> Result<Head, BadDictionary> {
     if head.major != 7 && head.argument < least(head.info) { Err(BadDictionary::NotShortest) } else { Ok(head) }
 }
 
-/// A key is an integer that fits 64 bits with sign, or text; judged by its head, before what is wrong inside it.
-fn check_key(key: &[u8]) -> Result<(), BadDictionary> {
-    let head = shortest_head(key)?;
+/// Checks the key at the start of `bytes` and tells its length. A key is an integer that fits 64 bits with sign, or text; judged by
+/// its head, before what is wrong inside it.
+#[inline]
+fn check_key(bytes: &[u8]) -> Result<usize, BadDictionary> {
+    // Almost every key: an integer that stands in its head.
+    if let Some(0x00..=0x17 | 0x20..=0x37) = bytes.first() {
+        return Ok(1);
+    }
+    let head = shortest_head(bytes)?;
     match head.major {
-        0 | 1 if i64::try_from(head.argument).is_ok() => Ok(()),
-        3 => Ok(()),
+        0 | 1 if i64::try_from(head.argument).is_ok() => Ok(head.len),
+        3 => check_item(bytes, 0),
         6 => Err(BadDictionary::Tag),
         _ => Err(BadDictionary::BadKey),
     }
@@ -526,19 +536,31 @@ fn skip(bytes: &[u8]) -> Option<usize> {
 /// The most bytes of a head.
 pub(crate) const HEAD_LEN_MAX: usize = 9;
 
+/// How many bytes the head of an item has in its shortest form.
+pub(crate) const fn head_len(argument: u64) -> usize {
+    match argument {
+        0..=23 => 1,
+        24..=0xFF => 2,
+        0x100..=0xFFFF => 3,
+        0x1_0000..=0xFFFF_FFFF => 5,
+        _ => 9,
+    }
+}
+
 /// The head of an item in its shortest form, and how many bytes that has.
 pub(crate) fn head_bytes(major: u8, argument: u64) -> ([u8; HEAD_LEN_MAX], usize) {
     let mut bytes = [0; HEAD_LEN_MAX];
-    let (info, len) = match argument {
-        0..=23 => (argument as u8, 0),
-        24..=0xFF => (24, 1),
-        0x100..=0xFFFF => (25, 2),
-        0x1_0000..=0xFFFF_FFFF => (26, 4),
-        _ => (27, 8),
+    let len = head_len(argument);
+    let info = match len {
+        1 => argument as u8,
+        2 => 24,
+        3 => 25,
+        5 => 26,
+        _ => 27,
     };
     bytes[0] = major << 5 | info;
-    bytes[1..=len].copy_from_slice(&argument.to_be_bytes()[8 - len..]);
-    (bytes, 1 + len)
+    bytes[1..len].copy_from_slice(&argument.to_be_bytes()[9 - len..]);
+    (bytes, len)
 }
 
 /// Writes the head of an item in its shortest form.

@@ -276,7 +276,7 @@ fn publish_fields(first: u8, id: Option<PacketId>, message: &Message, dictionary
     })
 }
 
-/// Writes a PUBLISH at QoS 0 without a dictionary as it was read, in one piece; `false`: its message was not read from such a one.
+/// Writes a PUBLISH at QoS 0 with no key of this hop as it was read, in one piece; `false`: its message was not read from such a one.
 pub fn publish_as_read(dialect: Dialect, retain: bool, message: &Message, out: &mut BytesMut) -> bool {
     let Some(body) = message.read_body(dialect.is_extended()) else { return false };
     put_header(out, publish_first(false, Qos::AtMostOnce, retain), body.len());
@@ -350,6 +350,7 @@ impl PublishFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::dictionary::MapBuilder;
 
     #[test]
     fn a_plain_suback_has_only_the_four_return_codes() {
@@ -361,7 +362,10 @@ mod tests {
 
     #[test]
     fn what_is_written_as_it_was_read_is_what_would_be_written_anew() {
-        let limits = crate::codec::dictionary::Limits::default();
+        let topic = crate::packet::TopicName::new("a/topic").unwrap();
+        let map = |len| MapBuilder::new().set(property::CONTENT_TYPE, &"x".repeat(len)).finish();
+        // Lengths around those at which the heads in front of them grow.
+        let maps: Vec<Dictionary> = [Dictionary::EMPTY].into_iter().chain([1, 19, 21, 22, 119, 120, 121, 251, 252, 300].map(map)).collect();
         for (read_in, written_in) in [
             (Dialect::V311, Dialect::V311),
             (Dialect::Extended, Dialect::Extended),
@@ -369,20 +373,40 @@ mod tests {
             (Dialect::Extended, Dialect::V311),
         ] {
             for qos in Qos::ALL {
-                for payload in [&b""[..], b"\0", b"\0payload"] {
-                    let made = Message::publish("a/topic", payload).unwrap();
-                    let id = (qos != Qos::AtMostOnce).then_some(PacketId::MIN);
-                    let sent = Packet::Publish(Publish::new(made.clone(), qos, false, id, &Dictionary::EMPTY));
-                    let mut bytes = to_bytes(read_in, Role::Client, &sent).unwrap();
-                    let frame = crate::codec::frame::Frame::split(&mut bytes, u32::MAX).unwrap().unwrap();
-                    let message = super::super::read::raise_publish(read_in, frame, limits).unwrap().message;
-                    let (mut as_read, mut anew) = (BytesMut::new(), BytesMut::new());
-                    let is_written = publish_as_read(written_in, true, &message, &mut as_read);
+                for (payload, map) in
+                    [&b""[..], b"\0", b"\0payload"].into_iter().flat_map(|payload| maps.iter().map(move |map| (payload, map)))
+                {
+                    let made = Message::new(&topic, map, payload);
+                    let message = as_read(read_in, qos, &made, &Dictionary::EMPTY);
+                    let (mut same, mut anew) = (BytesMut::new(), BytesMut::new());
+                    let is_written = publish_as_read(written_in, true, &message, &mut same);
                     message_head(written_in, 0x31, None, &made, &Dictionary::EMPTY, &mut anew);
                     anew.put_slice(payload);
-                    assert!(!is_written || as_read == anew, "{read_in} {written_in} {qos:?} {as_read:?} {anew:?}");
+                    assert!(!is_written || same == anew, "{read_in} {written_in} {qos:?} {same:?} {anew:?}");
                     assert!(is_written || qos != Qos::AtMostOnce || read_in != written_in);
                 }
+            }
+        }
+    }
+
+    /// The message of a PUBLISH, from the bytes that it was read from.
+    fn as_read(dialect: Dialect, qos: Qos, made: &Message, hop: &Dictionary) -> Message {
+        let id = (qos != Qos::AtMostOnce).then_some(PacketId::MIN);
+        let sent = Packet::Publish(Publish::new(made.clone(), qos, false, id, hop));
+        let mut bytes = to_bytes(dialect, Role::Client, &sent).unwrap();
+        let frame = crate::codec::frame::Frame::split(&mut bytes, u32::MAX).unwrap().unwrap();
+        super::super::read::raise_publish(dialect, frame, crate::codec::dictionary::Limits::default()).unwrap().message
+    }
+
+    #[test]
+    fn what_concerned_the_hop_it_was_read_from_is_not_written_on() {
+        let topic = crate::packet::TopicName::new("a/topic").unwrap();
+        let hop = MapBuilder::new().set(property::MESSAGE_EXPIRY_INTERVAL, &60).finish();
+        for map in [Dictionary::EMPTY, MapBuilder::new().set(property::CONTENT_TYPE, &"text".to_owned()).finish()] {
+            for payload in [&b""[..], b"payload"] {
+                let message = as_read(Dialect::Extended, Qos::AtMostOnce, &Message::new(&topic, &map, payload), &hop);
+                let mut out = BytesMut::new();
+                assert!(!publish_as_read(Dialect::Extended, false, &message, &mut out) && out.is_empty(), "{message:?}");
             }
         }
     }

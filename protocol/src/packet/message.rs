@@ -1,6 +1,8 @@
 //! An application message: what travels from publisher to subscribers, whatever the hop.
 
+use super::publish::MessageOnly;
 use super::topic::{InvalidTopic, TopicName};
+use crate::codec::cursor::varint_len;
 use crate::codec::dictionary::Dictionary;
 use bytes::Bytes;
 use std::fmt;
@@ -84,15 +86,24 @@ impl Message {
         self.body.slice(self.payload_at as usize..)
     }
 
-    /// The whole body of a PUBLISH at QoS 0 with an empty dictionary, if it stands in the message's memory as it was read.
+    /// The whole body of a PUBLISH at QoS 0 whose dictionary holds nothing but the message map, if it stands in the message's memory
+    /// as it was read.
     pub(crate) fn read_body(&self, is_extended: bool) -> Option<&[u8]> {
         let topic_end = 2 + u32::from(self.topic_len);
-        let is_as_read = match is_extended {
-            false => self.payload_at == topic_end,
+        let is_as_read = match (is_extended, self.map_len) {
+            (false, 0) => self.payload_at == topic_end,
+            (false, _) => false,
             // Between topic and payload stands the length of the dictionary alone.
-            true => self.payload_at == topic_end + 1 && self.body.get(topic_end as usize) == Some(&0),
+            (true, 0) => self.payload_at == topic_end + 1 && self.body.get(topic_end as usize) == Some(&0),
+            // Before the map stands as much as a dictionary of nothing else has there, and that can be nothing else. Behind it stands
+            // the payload.
+            (true, len) => {
+                let head = MessageOnly::len_before(len as usize);
+                let length = varint_len(head as u32 + len) as u32;
+                self.map_at == topic_end + length + head as u32 && self.payload_at == self.map_at + len
+            }
         };
-        (self.topic_at == 2 && self.map_len == 0 && is_as_read).then_some(&self.body[..])
+        (self.topic_at == 2 && is_as_read).then_some(&self.body[..])
     }
 
     /// The message in memory of its own: for messages that are kept longer than the buffer they were read into.

@@ -3,7 +3,7 @@
 use super::id::{PacketId, Qos};
 use super::message::Message;
 use super::property::MESSAGE;
-use crate::codec::dictionary::{Dictionary, HEAD_LEN_MAX, MapBuilder, head_bytes, shortest_head, write_bytes};
+use crate::codec::dictionary::{Dictionary, HEAD_LEN_MAX, MapBuilder, head_bytes, head_len, shortest_head, write_bytes};
 
 /// One sending of a message over one hop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -67,6 +67,11 @@ impl MessageOnly {
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// How many bytes stand before a map of `map_len` bytes.
+    pub fn len_before(map_len: usize) -> usize {
+        MESSAGE_ONLY.len() + head_len(map_len as u64)
     }
 
     /// Where the message map begins in bytes that are a dictionary of nothing else, in its shortest form; `None`: they are not, or

@@ -18,6 +18,7 @@ use crate::packet::id::{PacketId, Qos};
 use crate::packet::publish::MessageOnly;
 use crate::packet::{Reason, property};
 use bytes::Bytes;
+use std::collections::btree_map::Entry::Occupied;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A message that was handed on and is not settled.
@@ -269,6 +270,21 @@ impl Inbound {
         }
     }
 
+    /// As [`Inbound::settle`] with a success of which nothing more is told, where the message is the first of all and none behind it
+    /// waits for its answer: this one is answered, and no other. `None`: it is not so, and nothing was done.
+    #[inline]
+    pub(super) fn settle_only(&mut self, ticket: Ticket) -> Option<(PacketId, Qos)> {
+        let is_open = |pending: &Pending| pending.is_here && matches!(pending.state, PendingState::Open);
+        let first = self.pending.front().filter(|first| first.ticket == ticket && is_open(first) && !first.asked.receipt)?;
+        let (id, qos, number) = (first.id, first.qos, first.number);
+        if self.pending.get(1).is_some_and(|next| !is_open(next)) {
+            return None;
+        }
+        self.pending.pop_front();
+        self.commit(id, qos, number, Reason::SUCCESS);
+        Some((id, qos))
+    }
+
     /// The answer to a message that was settled while its peer was away, and has been repeated.
     pub fn settled_meanwhile(&mut self, id: PacketId, in_order: bool, answer: impl FnMut(&Pending, Outcome)) {
         if let Some(Entry { taken: Taken::Pending(ticket), .. }) = self.taken.get(&id) {
@@ -311,10 +327,11 @@ impl Inbound {
     /// An outcome is certain, and is, or is about to be, told.
     fn commit(&mut self, id: PacketId, qos: Qos, number: Option<u64>, reason: Reason) {
         if qos == Qos::ExactlyOnce {
-            if reason.is_error() {
-                self.taken.remove(&id);
-            } else {
-                self.taken.insert(id, Entry { taken: Taken::Committed, number, reason });
+            let committed = Entry { taken: Taken::Committed, number, reason };
+            match self.taken.get_mut(&id) {
+                _ if reason.is_error() => drop(self.taken.remove(&id)),
+                Some(entry) => *entry = committed,
+                None => drop(self.taken.insert(id, committed)),
             }
         }
         if let Some(number) = number {
@@ -374,8 +391,11 @@ impl Inbound {
 
     /// The release was recorded: the identifier is free.
     pub fn released(&mut self, id: PacketId) -> bool {
-        match self.taken.get(&id) {
-            Some(Entry { taken: Taken::Releasing, .. }) => self.taken.remove(&id).is_some(),
+        match self.taken.entry(id) {
+            Occupied(entry) if entry.get().taken == Taken::Releasing => {
+                entry.remove();
+                true
+            }
             _ => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::inbound::{Arrival, Asked, TAG_LEN_MAX, tag_of};
 use super::outbound::{Again, InFlight, Stage};
-use super::{Answer, Cause, Outcome, Output, Record, Session, Side};
+use super::{Answer, Cause, Outcome, Output, Record, Session, Side, Ticket};
 use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
 use crate::extension::Context;
@@ -114,24 +114,32 @@ impl Session {
     }
 
     pub(super) fn receive_publish(&mut self, publish: Publish) {
-        let Some(id) = publish.id else {
-            self.outputs.push_back(Output::Message { ticket: None, publish });
-            return;
-        };
+        if let Some((ticket, publish)) = self.arrived(publish) {
+            self.outputs.push_back(Output::Message { ticket, publish });
+        }
+    }
+
+    /// A message came. It is given back to be handed on, with its ticket above QoS 0; `None`: it is not handed on, and all that
+    /// follows was said.
+    #[inline]
+    pub(super) fn arrived(&mut self, publish: Publish) -> Option<(Option<Ticket>, Publish)> {
+        let Some(id) = publish.id else { return Some((None, publish)) };
         // What a plain peer was never told it cannot break: there the driver stops reading instead.
         let is_more = !self.inbound.is_open(id, publish.qos);
         if is_more && self.terms.dialect.is_extended() && self.inbound.open() >= usize::from(self.terms.receive_window) {
             let window = u64::from(self.terms.receive_window);
             let problem = Problem::titled("more messages were sent at once than agreed").field("receive-maximum").limit(window, window + 1);
-            return self.refuse_connection(Refusal::new(Reason::RECEIVE_MAXIMUM_EXCEEDED, problem.retry(Retry::Changed)));
+            self.refuse_connection(Refusal::new(Reason::RECEIVE_MAXIMUM_EXCEEDED, problem.retry(Retry::Changed)));
+            return None;
         }
         self.uncounted_if_plain();
         match self.inbound.arrive(id, publish.qos, publish.dup, Asked::of(&publish.dictionary)) {
-            Arrival::New(ticket) => self.outputs.push_back(Output::Message { ticket: Some(ticket), publish }),
+            Arrival::New(ticket) => return Some((Some(ticket), publish)),
             Arrival::Repeated(reason) => self.send(Packet::PubRec(Ack::new(id, reason, Dictionary::EMPTY))),
             Arrival::InProgress => {}
             Arrival::Settled => self.answer_messages(|inbound, in_order, answer| inbound.settled_meanwhile(id, in_order, answer)),
         }
+        None
     }
 
     /// PUBACK or PUBCOMP: the end of a delivery.

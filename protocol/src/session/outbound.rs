@@ -264,6 +264,36 @@ impl Outbound {
         }
     }
 
+    /// Ends a delivery of this QoS that has come so far, and frees its identifier: the owner's name for it. `None`: it is another one,
+    /// or more was said of it than success, and nothing was done.
+    #[inline]
+    pub(super) fn finish_if(&mut self, id: PacketId, qos: Qos, stage: Stage) -> Option<Token> {
+        let index = self.index(id)?;
+        let slot = self.slots.get_mut(index)?;
+        let Slot::Message(message) = &*slot else { return None };
+        if message.stage != stage || message.delivery.qos != qos || message.committed.is_some() {
+            return None;
+        }
+        let (token, number) = (message.token, message.number.unwrap_or(0));
+        *slot = Slot::Free;
+        self.open -= 1;
+        self.acknowledged = self.acknowledged.max(number);
+        self.drop_free();
+        Some(token)
+    }
+
+    /// PUBREC with success came for a delivery at QoS 2 that waited for it: it is to be recorded. `false`: nothing was done.
+    #[inline]
+    pub(super) fn record_if(&mut self, id: PacketId) -> bool {
+        match self.get_mut(id) {
+            Some(message) if message.stage == Stage::Published && message.delivery.qos == Qos::ExactlyOnce => {
+                message.stage = Stage::Recording;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Ends a request and frees its identifier.
     pub fn answered(&mut self, id: PacketId) -> Option<Token> {
         match self.slots.get(self.index(id)?) {
@@ -279,11 +309,17 @@ impl Outbound {
     fn free(&mut self, id: PacketId) -> Option<Slot> {
         let index = self.index(id)?;
         let slot = std::mem::replace(self.slots.get_mut(index)?, Slot::Free);
+        self.drop_free();
+        Some(slot)
+    }
+
+    /// The ring begins with an identifier that is in use.
+    #[inline]
+    fn drop_free(&mut self) {
         while let Some(Slot::Free) = self.slots.front() {
             self.slots.pop_front();
             self.first = if u32::from(self.first) == IDS { 1 } else { self.first + 1 };
         }
-        Some(slot)
     }
 
     /// The connection is gone: what was sent will be sent again, requests are forgotten and their tokens returned.
@@ -305,10 +341,7 @@ impl Outbound {
                 Slot::Free => {}
             }
         }
-        while let Some(Slot::Free) = self.slots.front() {
-            self.slots.pop_front();
-            self.first = if u32::from(self.first) == IDS { 1 } else { self.first + 1 };
-        }
+        self.drop_free();
         self.open = 0;
         self.waiting = self.len() as u32;
         requests
