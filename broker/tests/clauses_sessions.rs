@@ -5,11 +5,14 @@
 
 mod support;
 
-use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Qos, Reason, property};
+use bytes::Bytes;
+use candor_broker::shard::Settings;
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::packet::{Durability, Qos, Reason, property};
 use candor_protocol::session::{Cause, ClientSettings, Parked, SessionState};
 use candor_protocol::sim::Way;
 use std::io::{Read, Write};
+use support::store::TestStore;
 use support::{Client, DEADLINE, TestBroker, everywhere, named, policy, stored, stored_everywhere};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
@@ -78,6 +81,79 @@ fn a_session_that_expired_is_told_from_one_that_never_was() {
             }
             assert!(std::time::Instant::now() < until);
             next.drop_connection();
+        }
+    }
+}
+
+/// A client that comes back and names the life of the session that it knows.
+fn naming(way: Way, seconds: u64, life: &[u8]) -> ClientSettings {
+    let mut settings = keeping(way, seconds, false);
+    let dictionary = settings.offer.as_mut().map_or(&mut settings.connect.dictionary, |offer| &mut offer.dictionary);
+    let life = Dictionary::with(property::SESSION_INCARNATION, &Bytes::copy_from_slice(life));
+    *dictionary = MapBuilder::new().merge(dictionary).merge(&life).finish();
+    settings
+}
+
+/// clause sessions.lost MUST
+/// A server that does not have the session whose `session-incarnation` a client names, without clean start, in CONNECT or in an
+/// offer that it accepts, MUST say in `session-state` that it was lost with a restart, unless it knows that it ended in another way.
+#[test]
+fn a_session_that_a_restart_lost_is_told_from_one_that_ended() {
+    for shards in [1, 3] {
+        for way in EXTENDED {
+            let broker = TestBroker::start(shards);
+            let first = broker.connect_with(keeping(way, 3600, true));
+            let life = incarnation(&first);
+            first.drop_connection();
+            broker.stop();
+            let broker = TestBroker::start(shards);
+            let lost = broker.connect_with(naming(way, 3600, &life));
+            assert_eq!((state(&lost), lost.opened.as_ref().unwrap().session_present), (Some(SessionState::LostWithRestart), false), "{way:?}");
+            let life = incarnation(&lost);
+            lost.drop_connection();
+            // Begun here, it ends here as asked: with its connection.
+            broker.connect_with(naming(way, 0, &life)).drop_connection();
+            let ended = broker.connect_with(naming(way, 0, &life));
+            assert_eq!(state(&ended), Some(SessionState::New), "{way:?}");
+            ended.drop_connection();
+            let unasked = broker.connect_with(keeping(way, 0, false));
+            assert_eq!(state(&unasked), Some(SessionState::New), "{way:?}: who names none has lost none");
+            unasked.leave();
+        }
+    }
+}
+
+#[test]
+fn a_session_that_outlives_a_restart_is_lost_only_with_its_store() {
+    for shards in [1, 3] {
+        for way in EXTENDED {
+            let start = |store: &TestStore| {
+                let mut policy = policy();
+                (policy.profile.durability, policy.profile.session_durability) = (Durability::Disk, Durability::Disk);
+                TestBroker::with(Settings { shards, storage: store.storage(), ..Settings::default() }, policy, false)
+            };
+            let store = TestStore::default();
+            let broker = start(&store);
+            let first = broker.connect_with(keeping(way, 3600, true));
+            let life = incarnation(&first);
+            first.drop_connection();
+            broker.stop();
+            let broker = start(&store);
+            let kept = broker.connect_with(naming(way, 3600, &life));
+            assert_eq!((state(&kept), incarnation(&kept)), (Some(SessionState::Resumed), life.clone()), "{way:?}");
+            kept.drop_connection();
+            broker.stop();
+            let elsewhere = start(&TestStore::default());
+            let lost = elsewhere.connect_with(naming(way, 3600, &life));
+            assert_eq!(state(&lost), Some(SessionState::LostWithRestart), "{way:?}");
+            lost.leave();
+            elsewhere.stop();
+            // Another client with this identifier starts clean: the session ended as that one asked, whatever its name says.
+            let broker = start(&store);
+            broker.connect_with(keeping(way, 0, true)).drop_connection();
+            let ended = broker.connect_with(naming(way, 0, &life));
+            assert_eq!(state(&ended), Some(SessionState::New), "{way:?}");
+            ended.leave();
         }
     }
 }

@@ -164,6 +164,40 @@ fn an_acknowledgement_waits_only_where_somebody_is_owed_the_message() {
 }
 
 #[test]
+fn a_clean_start_is_told_when_the_end_of_the_session_before_it_is_kept() {
+    let mut bench = Bench::new();
+    bench.kept("same", Qos::AtLeastOnce);
+    let clean = bench.connect("same", true);
+    assert_eq!(kinds(&bench.after_the_receipt(clean)), [Kind::ConnAck], "or a crash would bring the old session back");
+    // Without one before it there is nothing to wait for.
+    let other = bench.connect("other", true);
+    assert_eq!(kinds(&bench.written(other)), [Kind::ConnAck]);
+}
+
+#[test]
+fn a_peer_that_reads_no_answers_is_not_read_until_it_does() {
+    let mut bench = Bench::new();
+    let key = bench.transient("asks", Qos::AtMostOnce);
+    let wants = |bench: &Bench| bench.shard.connection(key).unwrap().wants_bytes();
+    let questions = [0xC0, 0].repeat(32 * 1024);
+    let mut asked = 0;
+    while wants(&bench) {
+        bench.shard.receive(key, &mut BytesMut::from(&questions[..]));
+        asked += questions.len();
+        assert!(asked < 2 << 20, "it is read on, and nobody reads the answers");
+    }
+    let mut answers = BytesMut::new();
+    while answers.len() < asked {
+        let before = answers.len();
+        bench.shard.out(key).unwrap().take_into(&mut answers);
+        assert!(answers.len() > before, "{before} of {asked} bytes are answered, and no more come");
+        bench.shard.flushed(key);
+        bench.turn();
+    }
+    assert!(wants(&bench), "it has read them");
+}
+
+#[test]
 fn a_message_of_qos_2_is_delivered_when_it_is_kept_and_nothing_overtakes_it() {
     let mut bench = Bench::new();
     let publisher = bench.connect("publisher", true);

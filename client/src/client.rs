@@ -7,7 +7,7 @@ use crate::event::{Event, Events};
 use crate::incoming::Messages;
 use crate::options::Options;
 use crate::publish::{Order, Publish, Restored};
-use crate::subscribe::{Filters, Granted, Subscribe, Wish, parse};
+use crate::subscribe::{Filters, Granted, Subscribe, Subscriptions, Wish, parse};
 use bytes::Bytes;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::Reason;
@@ -66,8 +66,9 @@ impl Client {
         Publish::new(self, topic.as_ref(), payload.into())
     }
 
-    /// One or more topic filters to subscribe to: set what they need, then `.await` what was granted.
-    pub fn subscribe(&self, filters: impl Filters) -> Subscribe<'_> {
+    /// One or more topic filters to subscribe to, alone or each with its own options ([`Subscription`](crate::Subscription)): set what they
+    /// have in common, then `.await` what was granted.
+    pub fn subscribe(&self, filters: impl Subscriptions) -> Subscribe<'_> {
         Subscribe::new(self, filters)
     }
 

@@ -120,6 +120,8 @@ pub enum Misuse {
     },
     /// A property is unknown, may not be written by a client or has a wrong value.
     Property(String),
+    /// No property has this name.
+    UnknownProperty(String),
     /// No topic filter was given.
     NoFilter,
 }
@@ -271,6 +273,7 @@ impl fmt::Display for Misuse {
             Self::Topic { text, wrong } => write!(f, "`{text}`: {wrong}"),
             Self::Option { name, wrong } => write!(f, "`{name}`: {wrong}"),
             Self::Property(text) => f.write_str(text),
+            Self::UnknownProperty(name) => write!(f, "no property is called `{name}`"),
             Self::NoFilter => f.write_str("there is no topic filter to ask for"),
         }
     }

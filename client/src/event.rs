@@ -39,8 +39,9 @@ pub enum Event {
     Refused { topic: Option<String>, count: u64, refusal: Refusal },
     /// What the server can keep has changed; the profile is the one in force from here on.
     ProfileChanged(Box<Profile>),
-    /// A packet of the server was refused by the rules of the protocol, and the server was told.
-    PacketRefused { kind: Kind, refusal: Refusal },
+    /// A packet of the server was refused by the rules of the protocol, and the server was told; on a plain connection, where nothing can
+    /// be told, a SUBACK or UNSUBACK that answers nothing was ignored. `topic`: where it was a PUBLISH.
+    PacketRefused { kind: Kind, topic: Option<String>, refusal: Refusal },
     /// Other advice of the server.
     Notice(Notice),
     /// A message was dropped by the application without being settled: it was released.
@@ -157,7 +158,11 @@ impl fmt::Display for Event {
                 write!(f, ": {refusal}")
             }
             Self::ProfileChanged(profile) => write!(f, "the server now keeps messages at `{}`", profile.durability),
-            Self::PacketRefused { kind, refusal } => write!(f, "a {kind} of the server was refused: {refusal}"),
+            Self::PacketRefused { kind, topic, refusal } => {
+                write!(f, "a {kind} of the server")?;
+                topic.iter().try_for_each(|topic| write!(f, " to `{topic}`"))?;
+                write!(f, " was refused: {refusal}")
+            }
             Self::Notice(notice) => write!(f, "the server says: {}", notice.reason),
             Self::DroppedUnsettled { topic } => write!(f, "a message to `{topic}` was dropped without being settled; it was released"),
             Self::SettledTooLate { topic } => {

@@ -6,6 +6,7 @@ use crate::store::MARK_LEN_MAX;
 use bytes::Bytes;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
+use candor_protocol::extension::Registry;
 use candor_protocol::packet::property::{self, MESSAGE_KEYS, PACKET_KEYS};
 use candor_protocol::packet::{Message, Problem, Publish, Qos, Reason, Refusal};
 use candor_protocol::session::{Outcome, Ticket};
@@ -107,10 +108,13 @@ impl Incoming {
         self.hop().value(property::PUBLISHER)
     }
 
-    /// All properties by name, the publisher's and then the server's, as text.
-    pub fn named_properties(&self) -> Vec<(String, String)> {
-        let hop = named(self.hop(), PACKET_KEYS).into_iter().filter(|(name, _)| name != property::MESSAGE.name);
-        named(&self.properties(), MESSAGE_KEYS).into_iter().chain(hop).collect()
+    /// All properties by name, the publisher's and then the server's, as text; keys of experiments by the names in `registry`. A number that
+    /// has no name there stands for itself.
+    pub fn named_properties(&self, registry: &Registry) -> Vec<(String, String)> {
+        let experiments: Vec<_> = registry.iter().flat_map(|extension| extension.keys()).collect();
+        let hop = named(self.hop(), PACKET_KEYS.iter().chain(experiments.iter().copied()));
+        let hop = hop.into_iter().filter(|(name, _)| name != property::MESSAGE.name);
+        named(&self.properties(), MESSAGE_KEYS.iter()).into_iter().chain(hop).collect()
     }
 
     /// Whether it still waits to be settled: it is above QoS 0, and settlement is manual.

@@ -117,5 +117,5 @@ pub use properties::{Properties, settable_names};
 pub use publish::{Pending, Publish, Receipt, Restored};
 pub use reconnect::Reconnect;
 pub use store::{FileStore, InMemory, SessionStore, StoreError};
-pub use subscribe::{Filters, Granted, Subscribe};
+pub use subscribe::{Filters, Granted, Subscribe, Subscription, Subscriptions};
 pub use transport::TlsFacts;

@@ -23,6 +23,7 @@ use crate::memory::{Recollection, now_s};
 use crate::options::{Options, Policy};
 use crate::store::Journal;
 use crate::transport::{TransportFacts, dial};
+use bytes::Bytes;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::session::{Cause, Parked};
 use outcome::{agreement, is_extended_refusal, knows_extension, refused};
@@ -58,6 +59,8 @@ pub(crate) struct Negotiator {
     /// There was a connection before.
     pub(crate) ever_open: bool,
     pub(crate) journal: Journal,
+    /// The life of the session that this client knows, as a server named it; empty: it knows none.
+    pub(crate) incarnation: Bytes,
     /// The first connection starts clean.
     clean_start: bool,
     /// So does the next one.
@@ -77,7 +80,7 @@ impl Negotiator {
     /// `begun`: where there is a store, whether a server has had its session already.
     pub(crate) fn new(options: Arc<Options>, clock: Clock, journal: Journal, begun: bool) -> Self {
         let clean_start = if journal.is_on() { !begun } else { options.clean_start };
-        Self { options, clock, ever_open: false, journal, clean_start, starts_over: false, asked_why: false }
+        Self { options, clock, ever_open: false, journal, incarnation: Bytes::new(), clean_start, starts_over: false, asked_why: false }
     }
 
     /// The next connection that is open started clean.
@@ -135,7 +138,8 @@ impl Negotiator {
         };
         let door = fixed.unwrap_or_else(|| door::choose(&self.options, &facts, &known, now_s()));
         let left_ms = u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
-        let settings = door::settings(&self.options, door, self.starts_over || (self.clean_start && !self.ever_open), left_ms.max(1));
+        let starts_clean = self.starts_over || (self.clean_start && !self.ever_open);
+        let settings = door::settings(&self.options, door, starts_clean, &self.incarnation, left_ms.max(1));
         let result = Link::open(wire, settings, parked, self.clock, self.journal.clone()).await;
         Ok(Tried { facts, door, result })
     }
@@ -149,7 +153,7 @@ impl Negotiator {
         let until = Instant::now() + self.options.connect_timeout;
         let (wire, facts) = dial(&self.options, door == Door::Extended, until).await?;
         let timeout_ms = u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
-        let settings = door::settings(&self.options, door, self.clean_start, timeout_ms.max(1));
+        let settings = door::settings(&self.options, door, self.clean_start, &self.incarnation, timeout_ms.max(1));
         match Link::open(wire, settings, Parked::default(), self.clock, Journal::default()).await {
             Err(not_opened) => Err(self.error_of(&facts, door, &Recollection::default(), &not_opened)),
             Ok(open) => {

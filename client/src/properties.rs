@@ -86,11 +86,11 @@ impl Properties {
         self
     }
 
-    /// Sets a property by its registered name from text; a name that is registered nowhere becomes a text key for the
-    /// subscribers.
+    /// Sets a property by its registered name, or by that of a key of an experiment in `registry`, from text. A key of the application's own
+    /// is [`Properties::text`].
     ///
     /// # Errors
-    /// The name is registered and may not be written here, or the value does not fit: the sentence says what is allowed.
+    /// The name is registered nowhere, or may not be written here, or the value does not fit: the sentence says what is allowed.
     pub fn set(&mut self, name: &str, value: &str, registry: &Registry) -> Result<(), Misuse> {
         if let Some(row) = MESSAGE_KEYS.iter().find(|row| row.name == name) {
             return put(&mut self.message, row, value);
@@ -100,15 +100,9 @@ impl Properties {
             Some(row) if is_settable(row) => put(&mut self.hop, row, value),
             Some(_) => {
                 let allowed: Vec<_> = settable_names().collect();
-                Err(Misuse::Property(format!(
-                    "`{name}` is not for a client to write on a message; allowed: {}, and names of your own",
-                    allowed.join(", ")
-                )))
+                Err(Misuse::Property(format!("`{name}` is not for a client to write on a message; allowed: {}", allowed.join(", "))))
             }
-            None => {
-                self.message.put_text(name, |out| write_text(out, value));
-                Ok(())
-            }
+            None => Err(Misuse::UnknownProperty(name.to_owned())),
         }
     }
 
@@ -175,11 +169,11 @@ fn range(name: &str) -> (u64, u64) {
 
 /// The properties of a message map or of a hop with their names, for people and programs that read text: unknown numbers
 /// keep their number as a name.
-pub(crate) fn named(map: &Dictionary, table: &'static [KeyInfo]) -> Vec<(String, String)> {
+pub(crate) fn named<'a>(map: &Dictionary, table: impl Iterator<Item = &'a KeyInfo> + Clone) -> Vec<(String, String)> {
     let name = |key: KeyRef<'_>| match key {
         KeyRef::Text(text) => text.to_owned(),
         KeyRef::Number(number) => {
-            table.iter().find(|row| row.number == number).map_or_else(|| number.to_string(), |row| row.name.to_owned())
+            table.clone().find(|row| row.number == number).map_or_else(|| number.to_string(), |row| row.name.to_owned())
         }
     };
     map.entries().map(|(key, value)| (name(key), plain_text(value))).collect()
@@ -209,15 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_name_becomes_its_key_and_any_other_a_text_key() {
+    fn a_registered_name_becomes_its_key() {
         let by_name = set(&[
             ("content-type", "text/plain"),
             ("message-expiry-interval", "60"),
             ("minimum-durability", "disk"),
             ("receipt-request", "true"),
             ("tag", "t1"),
-            ("unit", "C"),
-        ]);
+        ])
+        .map(|properties| properties.text("unit", "C"));
         let by_call = Properties::default().content_type("text/plain").expiry_s(60).minimum_durability(Durability::Disk).receipt();
         assert_eq!(by_name, Ok(by_call.tag("t1").text("unit", "C")));
     }
@@ -228,6 +222,7 @@ mod tests {
         let stamps = error("node", "n1");
         assert!(stamps.starts_with("`node` is not for a client to write") && stamps.contains("message-expiry-interval"), "{stamps}");
         assert!(!stamps.contains("received-at"), "{stamps}");
+        assert_eq!(error("unit", "C"), "no property is called `unit`");
         assert_eq!(error("message-expiry-interval", "0"), "`message-expiry-interval` takes 1 to 4294967295, not `0`");
         assert_eq!(error("message-expiry-interval", "soon"), "`message-expiry-interval` takes a whole number, not `soon`");
         assert_eq!(error("receipt-request", "yes"), "`receipt-request` takes true or false, not `yes`");
@@ -237,8 +232,8 @@ mod tests {
 
     #[test]
     fn properties_are_read_back_by_name() {
-        let properties = set(&[("content-type", "text/plain"), ("correlation-data", "c1"), ("unit", "C")]).unwrap();
-        let pairs = named(&properties.message_map(), MESSAGE_KEYS);
+        let properties = set(&[("content-type", "text/plain"), ("correlation-data", "c1")]).unwrap().text("unit", "C");
+        let pairs = named(&properties.message_map(), MESSAGE_KEYS.iter());
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(pairs, [pair("content-type", "text/plain"), pair("correlation-data", "c1"), pair("unit", "C")]);
     }

@@ -48,6 +48,91 @@ impl Filters for &[String] {
     }
 }
 
+/// One topic filter with what concerns it alone.
+///
+/// ```
+/// use candor_client::{Qos, Subscription};
+/// let subscriptions = [Subscription::to("alarm/#").qos(Qos::ExactlyOnce), Subscription::to("chat/#").no_local()];
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscription {
+    filter: String,
+    qos: Option<Qos>,
+    options: u64,
+    requirement: Requirement,
+}
+
+impl Subscription {
+    pub fn to(filter: impl Into<String>) -> Self {
+        Self { filter: filter.into(), qos: None, options: 0, requirement: Requirement::default() }
+    }
+
+    /// The highest QoS that its messages shall come with; default: that of the whole request.
+    pub fn qos(mut self, qos: Qos) -> Self {
+        self.qos = Some(qos);
+        self
+    }
+
+    /// As [`Subscribe::no_local`].
+    pub fn no_local(mut self) -> Self {
+        self.options |= NO_LOCAL;
+        self
+    }
+
+    /// As [`Subscribe::retain_as_published`].
+    pub fn retain_as_published(mut self) -> Self {
+        self.options |= RETAIN_AS_PUBLISHED;
+        self
+    }
+
+    /// As [`Subscribe::no_retained`].
+    pub fn no_retained(mut self) -> Self {
+        self.options |= NO_RETAINED;
+        self
+    }
+
+    /// As [`Subscribe::unordered`].
+    pub fn unordered(mut self) -> Self {
+        self.options |= UNORDERED;
+        self
+    }
+
+    /// As [`Subscribe::require`]; default: what the whole request requires.
+    pub fn require(mut self, requirement: Requirement) -> Self {
+        self.requirement = requirement;
+        self
+    }
+}
+
+/// What [`Client::subscribe`](crate::Client::subscribe) takes: topic filters alone, or each with its own options.
+pub trait Subscriptions {
+    fn subscriptions(self) -> Vec<Subscription>;
+}
+
+impl<F: Filters> Subscriptions for F {
+    fn subscriptions(self) -> Vec<Subscription> {
+        self.filters().into_iter().map(Subscription::to).collect()
+    }
+}
+
+impl Subscriptions for Subscription {
+    fn subscriptions(self) -> Vec<Subscription> {
+        vec![self]
+    }
+}
+
+impl Subscriptions for Vec<Subscription> {
+    fn subscriptions(self) -> Vec<Subscription> {
+        self
+    }
+}
+
+impl<const N: usize> Subscriptions for [Subscription; N] {
+    fn subscriptions(self) -> Vec<Subscription> {
+        self.into()
+    }
+}
+
 /// Reads topic filters.
 pub(crate) fn parse(filters: impl Filters) -> Result<Vec<TopicFilter>, Misuse> {
     let parse = |text: String| TopicFilter::new(&text).map_err(|wrong| Misuse::Topic { text, wrong });
@@ -94,7 +179,7 @@ pub(crate) fn granted(wishes: &[Wish], suback: &SubAck) -> Option<Vec<Granted>> 
 #[must_use = "nothing is asked before it is awaited"]
 pub struct Subscribe<'a> {
     client: &'a Client,
-    filters: Result<Vec<TopicFilter>, Misuse>,
+    subscriptions: Vec<Subscription>,
     qos: Qos,
     options: u64,
     requirement: Requirement,
@@ -106,11 +191,13 @@ const NO_RETAINED: u64 = 4;
 const UNORDERED: u64 = 16;
 
 impl<'a> Subscribe<'a> {
-    pub(crate) fn new(client: &'a Client, filters: impl Filters) -> Self {
-        Self { client, filters: parse(filters), qos: Qos::ExactlyOnce, options: 0, requirement: Requirement::default() }
+    pub(crate) fn new(client: &'a Client, subscriptions: impl Subscriptions) -> Self {
+        let subscriptions = subscriptions.subscriptions();
+        Self { client, subscriptions, qos: Qos::ExactlyOnce, options: 0, requirement: Requirement::default() }
     }
 
-    /// The highest QoS that messages shall come with; default 2, so that each comes as it was published.
+    /// The highest QoS that messages shall come with, where a filter has none of its own; default 2, so that each comes as it was
+    /// published. This and what follows is about all filters of the request.
     pub fn qos(mut self, qos: Qos) -> Self {
         self.qos = qos;
         self
@@ -141,7 +228,7 @@ impl<'a> Subscribe<'a> {
         self
     }
 
-    /// The least profile that is good enough for this subscription. On a plain connection the request is refused here, since
+    /// The least profile that is good enough, where a filter has none of its own. On a plain connection the request is refused here, since
     /// nobody would answer for it.
     pub fn require(mut self, requirement: Requirement) -> Self {
         self.requirement = requirement;
@@ -155,15 +242,21 @@ impl<'a> IntoFuture for Subscribe<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let mut map = MapBuilder::new();
-            if self.options != 0 {
-                map.set(SUBSCRIPTION_OPTIONS, &self.options);
-            }
-            if !self.requirement.is_empty() {
-                map.set(REQUIRE, &self.requirement.to_dictionary());
-            }
-            let item = map.finish();
-            let wishes = self.filters?.into_iter().map(|filter| Wish { filter, qos: self.qos, item: item.clone() }).collect();
+            let filters = parse(self.subscriptions.iter().map(|one| one.filter.clone()).collect::<Vec<_>>().as_slice())?;
+            let item = |one: &Subscription| {
+                let mut map = MapBuilder::new();
+                let options = self.options | one.options;
+                if options != 0 {
+                    map.set(SUBSCRIPTION_OPTIONS, &options);
+                }
+                let requirement = if one.requirement.is_empty() { &self.requirement } else { &one.requirement };
+                if !requirement.is_empty() {
+                    map.set(REQUIRE, &requirement.to_dictionary());
+                }
+                map.finish()
+            };
+            let wishes = filters.into_iter().zip(&self.subscriptions);
+            let wishes = wishes.map(|(filter, one)| Wish { filter, qos: one.qos.unwrap_or(self.qos), item: item(one) }).collect();
             self.client.subscribe_to(wishes).await
         })
     }

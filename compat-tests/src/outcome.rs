@@ -17,6 +17,8 @@ pub enum Outcome {
 pub enum Stop {
     Failed(String),
     Unsupported(String),
+    /// A fault of the broker's hit the case by chance, as the broker's log says; the case has shown nothing.
+    Hit(String),
 }
 
 /// The result of a step of a case.
@@ -36,6 +38,7 @@ impl Stop {
         match self {
             Self::Failed(why) => Self::Failed(format!("{place}: {why}")),
             Self::Unsupported(why) => Self::Unsupported(format!("{place}: {why}")),
+            Self::Hit(why) => Self::Hit(format!("{place}: {why}")),
         }
     }
 }
@@ -43,7 +46,7 @@ impl Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(why) => f.write_str(why),
+            Self::Failed(why) | Self::Hit(why) => f.write_str(why),
             Self::Unsupported(why) => write!(f, "unsupported: {why}"),
         }
     }
@@ -61,7 +64,7 @@ impl From<Checked> for Outcome {
     fn from(checked: Checked) -> Self {
         match checked {
             Ok(()) => Self::Passed,
-            Err(Stop::Failed(why)) => Self::Failed(why),
+            Err(Stop::Failed(why) | Stop::Hit(why)) => Self::Failed(why),
             Err(Stop::Unsupported(why)) => Self::Unsupported(why),
         }
     }

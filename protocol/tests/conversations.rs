@@ -3,7 +3,7 @@
 // Helpers of tests may fail like tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::packet::property;
@@ -241,6 +241,31 @@ fn a_subscription_is_granted_filter_by_filter() {
             _ => None,
         });
         assert_eq!(answer, Some(vec![Reason::GRANTED_QOS_1, Reason::GRANTED_QOS_2]), "{way:?}");
+    }
+}
+
+#[test]
+fn an_answer_to_nothing_is_told_and_ends_an_extended_connection_alone() {
+    for way in Way::ALL {
+        for (kind, first) in [(Kind::SubAck, 0x90), (Kind::UnsubAck, 0xB0)] {
+            let mut pair = Pair::open(way);
+            let body: &[u8] = match (kind, way.is_extended()) {
+                (Kind::SubAck, false) => &[0, 7, 1],
+                (_, true) => &[0, 7, 0, 0],
+                (_, false) => &[0, 7],
+            };
+            let frame = Frame { first, body: Bytes::copy_from_slice(body) };
+            pair.client.session.receive(&frame, pair.now_ms);
+            pair.drive();
+            let told = pair.client.events.iter().any(|event| matches!(event, Output::Refused { kind: of, topic: None, .. } if *of == kind));
+            assert_eq!((told, pair.client.closed.is_some()), (!way.is_extended(), way.is_extended()), "{way:?} {kind}");
+            if !way.is_extended() {
+                // It goes on serving.
+                pair.client.publish(message("on"), Qos::AtLeastOnce, 3);
+                pair.drive();
+                assert_eq!(pair.client.take_outcomes(), [(3, Reason::SUCCESS)], "{way:?} {kind}");
+            }
+        }
     }
 }
 

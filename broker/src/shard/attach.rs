@@ -47,13 +47,13 @@ impl Ended {
         }
     }
 
-    /// Why there is no session; asked once.
-    fn take(&mut self, id: &str) -> SessionState {
+    /// Why there is no session, where that is known; asked once.
+    fn take(&mut self, id: &str) -> Option<SessionState> {
         let state = self.reasons.remove(id);
         if state.is_some() {
             self.order.retain(|other| &**other != id);
         }
-        state.unwrap_or_default()
+        state
     }
 }
 
@@ -186,6 +186,8 @@ impl Shard {
         // The takeover may have ended the session.
         let existing = self.directory.get(&id).copied();
         let mut has_ended = false;
+        // Why a session is not here is known of all that were begun since this shard runs.
+        let mut kept_since = Bytes::new();
         let (slot, state) = match existing {
             Some(slot) if !connect.clean_session => (slot, SessionState::Resumed),
             existing => {
@@ -193,7 +195,11 @@ impl Shard {
                     has_ended = self.clients.get(slot).is_some_and(|client| client.number.is_some());
                     self.end_session(slot, SessionState::New);
                 }
-                let state = if connect.clean_session { SessionState::New } else { self.ended.take(&id) };
+                let known = if connect.clean_session { Some(SessionState::New) } else { self.ended.take(&id) };
+                if known.is_none() {
+                    kept_since = Bytes::copy_from_slice(&self.epoch.to_be_bytes());
+                }
+                let state = known.unwrap_or_default();
                 if state != SessionState::New {
                     self.keeper.keep(Record::EndTold { client_id: Arc::clone(&id) });
                 }
@@ -217,7 +223,7 @@ impl Shard {
         let expiry_s = expiry_s.min(u64::from(connection.listener.policy.profile.session_expiry_s_max)) as u32;
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
-        let acceptance = Acceptance { state, incarnation, count_mark, assigned_client_id, server_time_ms };
+        let acceptance = Acceptance { state, incarnation, kept_since, count_mark, assigned_client_id, server_time_ms };
         if is_restored {
             self.review_subscriptions(slot);
         }
@@ -263,7 +269,7 @@ impl Shard {
     }
 
     fn new_client(&mut self, id: Arc<str>, admission: &Admission) -> u32 {
-        let incarnation = self.random.draw();
+        let incarnation = u64::from(self.epoch) << 32 | self.random.draw() >> 32;
         let (principal, rights) = (Arc::clone(&admission.principal), Arc::clone(&admission.rights));
         let client = Client::new(Arc::clone(&id), principal, rights, incarnation, self.settings.queue);
         let slot = self.clients.insert(client, self.now.ms);

@@ -287,7 +287,7 @@ impl Shard {
                 Output::Subscribe(packet) => self.subscribe(key, *packet),
                 Output::Unsubscribe(packet) => self.unsubscribe(key, *packet),
                 Output::Ping => self.pong(key),
-                Output::Refused { kind, refusal } => self.verdict_on_connection(key, kind, &refusal, None),
+                Output::Refused { kind, topic, refusal } => self.verdict_on_connection(key, kind, &refusal, topic.as_deref()),
                 Output::Closed { cause, will } => self.session_closed(key, cause, will),
                 Output::Notice(_) | Output::Answered { .. } | Output::Pong(_) => {}
             }

@@ -166,6 +166,8 @@ pub struct Shard {
     sys: sys::Sys,
     timers: Timers,
     random: Random,
+    /// How the incarnations begin of all sessions that were begun since this shard runs.
+    epoch: u32,
     now: Now,
     effects: Effects,
     /// Not there while a message is routed.
@@ -235,6 +237,7 @@ impl Shard {
             ended: attach::Ended::default(),
             timers: Timers::default(),
             random: Random::new(seed),
+            epoch: (Random::new(!seed).draw() >> 32) as u32,
             now: Now::default(),
             effects: Effects { crossings, ..Effects::default() },
             matches: None,

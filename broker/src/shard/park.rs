@@ -102,6 +102,10 @@ impl Shard {
         if let Some(session) = client.number {
             self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
         }
+        if why == SessionState::New && client.incarnation >> 32 != u64::from(self.epoch) {
+            // It outlived a restart, so that its name does not say that it was known here to the end.
+            self.ended.note(Arc::clone(&client.id), why);
+        }
         if let Some(roll) = self.shared.roll(self.index) {
             self.has_room |= roll.room(slot) > Room::Free;
             roll.clear(slot);

@@ -1,14 +1,13 @@
 //! The flags that every command that connects has, and what they come to.
 
 use super::exit::Failure;
-use super::values;
+use super::{experiment, values};
 use crate::address::{Address, Scheme};
 use crate::error::Misuse;
 use crate::memory::InFile;
 use crate::options::{Options, Policy, TlsOptions, WillOptions};
 use crate::properties::Properties;
 use candor_protocol::extension::Registry;
-use candor_protocol::extension::priority::Priority;
 use candor_protocol::packet::{Qos, Requirement};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
@@ -57,7 +56,7 @@ fn server_flags() -> Vec<Arg> {
             .action(ArgAction::Append)
             .value_parser(values::pair)
             .help("The least profile that is good enough, as in durability=disk; may be repeated"),
-        text("experiment", "NAME").action(ArgAction::Append).value_parser(["x-priority"]).help("Run an experiment; may be repeated"),
+        experiment::flag(),
         text("connect-timeout", "SECONDS")
             .value_parser(value_parser!(u64).range(1..))
             .default_value("10")
@@ -106,13 +105,16 @@ fn will_flags() -> Vec<Arg> {
     flags.into_iter().map(|flag| flag.help_heading(WILL)).collect()
 }
 
+/// What stands before the names of properties that are the application's own, so that no slip of the keyboard becomes one.
+const OWN: &str = "text:";
+
 /// `--prop KEY=VALUE`, for commands that publish.
 pub(super) fn prop_flag() -> Arg {
     let names: Vec<_> = crate::properties::settable_names().collect();
     text("prop", "KEY=VALUE")
         .action(ArgAction::Append)
         .value_parser(values::pair)
-        .help(format!("A property of the message, may be repeated: {}; any other name is your own", names.join(", ")))
+        .help(format!("A property of the message, may be repeated: {}, keys of --experiment, and {OWN}NAME for a name of your own", names.join(", ")))
 }
 
 pub(super) fn json_flag() -> Arg {
@@ -135,7 +137,7 @@ pub(super) fn options(matches: &ArgMatches) -> Result<Options, Failure> {
 /// As [`options`], for a server that is named beside the flags.
 pub(super) fn options_for(matches: &ArgMatches, server: Option<&str>) -> Result<Options, Failure> {
     let usage = |misuse: Misuse| Failure::Usage(misuse.to_string());
-    let registry = registry(matches)?;
+    let registry = experiment::registry(matches)?;
     let mut options = match server.map(str::to_owned).or_else(|| string(matches, "url")) {
         Some(url) => Options::new(&url).map_err(usage)?,
         None => Options::at(address(matches)),
@@ -189,14 +191,6 @@ pub(super) fn tls(matches: &ArgMatches) -> TlsOptions {
     }
 }
 
-fn registry(matches: &ArgMatches) -> Result<Registry, Failure> {
-    let mut registry = Registry::default();
-    for _ in matches.get_many::<String>("experiment").into_iter().flatten() {
-        registry.add(Arc::new(Priority)).map_err(|error| Failure::Usage(format!("--experiment: {error}")))?;
-    }
-    Ok(registry)
-}
-
 fn requirement(matches: &ArgMatches) -> Result<Requirement, Failure> {
     let mut requirement = Requirement::default();
     for (name, value) in matches.get_many::<(String, String)>("require").into_iter().flatten() {
@@ -209,9 +203,24 @@ fn requirement(matches: &ArgMatches) -> Result<Requirement, Failure> {
 pub(super) fn properties(matches: &ArgMatches, flag: &str, registry: &Registry) -> Result<Properties, Failure> {
     let mut properties = Properties::default();
     for (name, value) in matches.get_many::<(String, String)>(flag).into_iter().flatten() {
-        properties.set(name, value, registry).map_err(|wrong| Failure::Usage(format!("--{flag}: {wrong}")))?;
+        match name.strip_prefix(OWN) {
+            Some(own) if !own.is_empty() => properties = properties.text(own, value),
+            _ => properties.set(name, value, registry).map_err(|wrong| unknown(flag, name, value, registry, &wrong))?,
+        }
     }
     Ok(properties)
+}
+
+/// A property that cannot be set, with what was probably meant.
+fn unknown(flag: &str, name: &str, value: &str, registry: &Registry, wrong: &Misuse) -> Failure {
+    if !matches!(wrong, Misuse::UnknownProperty(_)) {
+        return Failure::Usage(format!("--{flag}: {wrong}"));
+    }
+    let experiments = registry.iter().flat_map(|extension| extension.keys()).map(|row| row.name);
+    let near = crate::properties::settable_names().chain(experiments).map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+    let near = near.filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3));
+    let meant = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
+    Failure::Usage(format!("--{flag}: {wrong}{meant}\n  a name of your own is written `--{flag} {OWN}{name}={value}`"))
 }
 
 fn will(matches: &ArgMatches, registry: &Registry) -> Result<Option<WillOptions>, Failure> {

@@ -7,6 +7,7 @@ use crate::incoming::Incoming;
 use crate::publish::Receipt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use candor_protocol::extension::Registry;
 use candor_protocol::packet::{Profile, Refusal, Retry};
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -99,7 +100,7 @@ pub(super) fn receipt(topic: &str, qos: u8, receipt: &Receipt) -> Object {
     object
 }
 
-pub(super) fn incoming(incoming: &Incoming) -> Object {
+pub(super) fn incoming(incoming: &Incoming, registry: &Registry) -> Object {
     let mut object = Object::new();
     object.set("topic", incoming.topic()).set("qos", incoming.qos() as u8).set("retain", incoming.retain()).set("dup", incoming.dup());
     match std::str::from_utf8(incoming.payload()) {
@@ -107,7 +108,7 @@ pub(super) fn incoming(incoming: &Incoming) -> Object {
         Err(_) => object.set("payload_base64", BASE64.encode(incoming.payload())),
     };
     let properties: Map<String, Value> =
-        incoming.named_properties().into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+        incoming.named_properties(registry).into_iter().map(|(name, value)| (name, Value::String(value))).collect();
     if !properties.is_empty() {
         object.set("properties", properties);
     }
@@ -167,8 +168,8 @@ pub(super) fn event(event: &Event) -> Object {
             object.set("profile", profile(now));
             "profile changed"
         }
-        Event::PacketRefused { refusal: why, .. } => {
-            object.extend(refusal(why));
+        Event::PacketRefused { topic, refusal: why, .. } => {
+            object.set_some("topic", topic.clone()).extend(refusal(why));
             "packet refused"
         }
         Event::Notice(_) => "notice",

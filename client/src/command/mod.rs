@@ -4,6 +4,7 @@
 mod bench;
 mod dead_letters;
 mod exit;
+mod experiment;
 mod explain;
 mod flags;
 mod json;

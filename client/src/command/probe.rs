@@ -1,7 +1,7 @@
 //! `candor probe`: what a server agrees to and declares, door by door.
 
 use super::exit::Failure;
-use super::{flags, json};
+use super::{experiment, flags, json};
 use crate::agreement::Agreement;
 use crate::error::{Error, NotAvailable};
 use crate::link::Clock;
@@ -10,8 +10,6 @@ use crate::options::Options;
 use crate::store::Journal;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
-use candor_protocol::extension::Registry;
-use candor_protocol::extension::priority::Priority;
 use candor_protocol::packet::Profile;
 use clap::{Arg, ArgMatches, Command};
 use std::io::{self, Write};
@@ -36,10 +34,10 @@ struct Tried {
 }
 
 pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let mut registry = Registry::default();
-    registry.add(Arc::new(Priority)).map_err(|error| Failure::Other(error.to_string()))?;
     let server = flags::string(matches, "server");
-    let options = Arc::new(flags::options_for(matches, server.as_deref())?.experiments(registry));
+    let options = flags::options_for(matches, server.as_deref())?;
+    let registry = experiment::with_known(options.registry.clone());
+    let options = Arc::new(options.experiments(registry));
     options.check().map_err(|misuse| Failure::Usage(misuse.to_string()))?;
     let tried = knock(&options).await;
     let Some(best) = tried.iter().find_map(|tried| tried.result.as_ref().ok()) else { return Err(closed(tried)) };
@@ -50,7 +48,8 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     report(&options, &tried, best, &mut io::stdout()).map_err(|error| Failure::Other(format!("standard output: {error}")))
 }
 
-/// Tries every door; where nothing listens, one failure is enough.
+/// Tries every door; where nothing listens, one failure is enough. So is one refusal: it is about who asks, not how, and a server may keep
+/// out for a time who is refused again and again.
 async fn knock(options: &Arc<Options>) -> Vec<Tried> {
     let negotiator = Negotiator::new(Arc::clone(options), Clock::start(), Journal::default(), false);
     let mut tried = Vec::new();
@@ -61,12 +60,24 @@ async fn knock(options: &Arc<Options>) -> Vec<Tried> {
         let since = Instant::now();
         let result = negotiator.knock(door).await;
         let unreachable = matches!(&result, Err(Error::Transport(error)) if error.step != crate::error::Step::Open);
+        let refused = is_refusal(&result);
         tried.push(Tried { door, result, took: since.elapsed() });
-        if unreachable {
+        if unreachable || refused {
             break;
         }
     }
     tried
+}
+
+fn is_refusal(result: &Result<Agreement, Error>) -> bool {
+    result.as_ref().is_err_and(|error| error.refusal().is_some())
+}
+
+/// The doors that were left alone, and why.
+fn untried(tried: &[Tried]) -> Option<(&'static [Door], &'static str)> {
+    let refused = tried.last().is_some_and(|last| is_refusal(&last.result));
+    let left = DOORS.get(tried.len()..).filter(|left| refused && !left.is_empty())?;
+    Some((left, "not tried: who was refused once would be refused again"))
 }
 
 /// No door opened: the refusal that says most.
@@ -97,6 +108,9 @@ fn report(options: &Options, tried: &[Tried], best: &Agreement, out: &mut impl W
         };
         writeln!(out, "    {:<22} {result} ({} ms)", door.to_string(), took.as_millis())?;
     }
+    for (door, why) in untried(tried).into_iter().flat_map(|(doors, why)| doors.iter().map(move |door| (door, why))) {
+        writeln!(out, "    {:<22} {why}", door.to_string())?;
+    }
     line(out, "dialect", best.dialect.name())?;
     if let Some(node) = &best.node {
         line(out, "node", node)?;
@@ -105,7 +119,7 @@ fn report(options: &Options, tried: &[Tried], best: &Agreement, out: &mut impl W
         None => line(out, "profile", "this server declares nothing: plain MQTT has no way to")?,
         Some(profile) => report_profile(profile, out)?,
     }
-    report_limits(best, out)
+    report_limits(options, best, out)
 }
 
 fn report_profile(profile: &Profile, out: &mut impl Write) -> io::Result<()> {
@@ -144,7 +158,7 @@ fn seconds(seconds: u32) -> String {
     }
 }
 
-fn report_limits(agreement: &Agreement, out: &mut impl Write) -> io::Result<()> {
+fn report_limits(options: &Options, agreement: &Agreement, out: &mut impl Write) -> io::Result<()> {
     if !agreement.dialect.is_extended() {
         return Ok(());
     }
@@ -158,8 +172,12 @@ fn report_limits(agreement: &Agreement, out: &mut impl Write) -> io::Result<()> 
     for (name, value) in [("packet size", size), ("messages in flight", terms.send_window.to_string()), ("keep alive", keep_alive)] {
         writeln!(out, "    {name:<22} {value}")?;
     }
-    let experiments = if agreement.experiments.is_empty() { "none".to_owned() } else { agreement.experiments.join(", ") };
-    line(out, "experiments", &experiments)
+    writeln!(out, "  experiments")?;
+    for name in options.registry.names() {
+        let runs = if agreement.experiments.contains(&name) { "in force" } else { "not run by the server" };
+        writeln!(out, "    {name:<22} {runs}")?;
+    }
+    Ok(())
 }
 
 fn line(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
@@ -182,7 +200,7 @@ fn report_json(options: &Options, tried: &[Tried], best: &Agreement) -> json::Ob
     if best.tls.is_some() {
         object.set("tls_resumption", was_resumed(tried));
     }
-    object.set("declares_profile", best.profile.is_some());
+    object.set("declares_profile", best.profile.is_some()).set("experiments_offered", options.registry.names());
     let doors: Vec<serde_json::Value> = tried
         .iter()
         .map(|Tried { door, result, took }| {
@@ -194,6 +212,13 @@ fn report_json(options: &Options, tried: &[Tried], best: &Agreement) -> json::Ob
             };
             object.into()
         })
+        .chain(untried(tried).into_iter().flat_map(|(doors, why)| {
+            doors.iter().map(move |door| {
+                let mut object = json::Object::new();
+                object.set("door", door.to_string()).set("not_tried", why);
+                object.into()
+            })
+        }))
         .collect();
     object.set("doors", doors);
     object

@@ -138,7 +138,7 @@ impl Desk {
                 }
             }
             Output::Notice(notice) => self.notice(of_notice(notice)),
-            Output::Refused { kind, refusal } => self.tell(Event::PacketRefused { kind, refusal }),
+            Output::Refused { kind, topic, refusal } => self.tell(Event::PacketRefused { kind, topic, refusal }),
             Output::Closed { cause, .. } => return Some(cause),
             // The link has taken care of the first three; the others are a server's.
             Output::Send(_) | Output::Publish(_) | Output::Record(_) | Output::Opened(_) => {}
@@ -156,6 +156,11 @@ impl Desk {
             });
         }
         self.tell(event);
+    }
+
+    /// The life of the session that this client knows, as the server named it; empty: none.
+    pub(super) fn incarnation(&self) -> &Bytes {
+        &self.incarnation
     }
 
     /// Whether the server resumed a session that is not the one this client knows.

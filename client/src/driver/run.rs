@@ -80,6 +80,7 @@ pub(super) async fn run(
 /// Makes a connection to the session that this client knows. One that is another life of it, by its incarnation, knows other messages
 /// under the same identifiers: it is ended, and everything that was in flight is lost with the one that was meant.
 async fn connect(negotiator: &mut Negotiator, desk: &mut Desk, inlets: &mut Inlets, parked: Parked) -> Result<Established, Ended> {
+    negotiator.incarnation.clone_from(desk.incarnation());
     let established = connect_once(negotiator, desk, inlets, parked).await?;
     if !desk.is_another_life(&established.agreement) {
         return Ok(established);

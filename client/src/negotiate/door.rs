@@ -3,6 +3,7 @@
 use crate::memory::Recollection;
 use crate::options::{Options, Policy};
 use crate::transport::TransportFacts;
+use bytes::Bytes;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
@@ -57,7 +58,7 @@ pub(crate) fn choose(options: &Options, facts: &TransportFacts, known: &Recollec
 }
 
 /// What a client says at a door.
-pub(crate) fn settings(options: &Options, door: Door, clean_start: bool, until_ms: u64) -> ClientSettings {
+pub(crate) fn settings(options: &Options, door: Door, clean_start: bool, incarnation: &Bytes, until_ms: u64) -> ClientSettings {
     // In MQTT 3.1.1 the flag also decides whether the session ends with the connection; in the extended dialect its expiry does.
     let clean_session = clean_start || (door != Door::Extended && options.session_expiry_s == 0);
     let will = options.will.as_ref().map(|will| Will {
@@ -66,7 +67,11 @@ pub(crate) fn settings(options: &Options, door: Door, clean_start: bool, until_m
         retain: will.retain,
         dictionary: will.properties.hop_map(),
     });
-    let wishes = wishes(options);
+    let mut wishes = wishes(options);
+    // So that a server that has lost it can say so. One that was to end with its connection is not asked for.
+    if !clean_start && options.session_expiry_s != 0 && !incarnation.is_empty() {
+        wishes.set(property::SESSION_INCARNATION, incarnation);
+    }
     let dictionary = match door {
         Door::Extended if options.requirement.is_empty() => wishes.finish(),
         Door::Extended => wishes.clone().set(property::REQUIRE, &options.requirement.to_dictionary()).finish(),
@@ -155,10 +160,10 @@ mod tests {
     fn an_offer_carries_wishes_and_neither_credentials_nor_requirements() {
         let requirement = Requirement { qos_max: Some(2), ..Requirement::default() };
         let options = Options::new("mqtt://me:secret@localhost").unwrap().require(requirement).session_expiry_s(60).receive_maximum(7);
-        let offer = settings(&options, Door::Offer, true, 1000);
+        let offer = settings(&options, Door::Offer, true, &Bytes::new(), 1000);
         assert!(offer.connect.dictionary.is_empty());
         let offered = offer.offer.unwrap().dictionary;
-        let extended = settings(&options, Door::Extended, true, 1000).connect.dictionary;
+        let extended = settings(&options, Door::Extended, true, &Bytes::new(), 1000).connect.dictionary;
         for dictionary in [&offered, &extended] {
             assert_eq!(dictionary.value(property::RECEIVE_MAXIMUM), Some(7));
             assert_eq!(dictionary.value(property::SESSION_EXPIRY_INTERVAL), Some(60));
@@ -166,5 +171,21 @@ mod tests {
         assert_eq!(offered.value(property::REQUIRE), None);
         assert!(extended.value(property::REQUIRE).is_some());
         assert!(!offered.as_bytes().windows(6).any(|bytes| bytes == b"secret"));
+    }
+
+    #[test]
+    fn the_life_of_the_session_is_named_where_it_is_asked_for() {
+        let life = Bytes::from_static(b"12345678");
+        let said = |door, clean_start, expiry_s| {
+            let options = Options::new("mqtt://localhost").unwrap().session_expiry_s(expiry_s);
+            let settings = settings(&options, door, clean_start, &life, 1000);
+            settings.offer.map_or(settings.connect.dictionary, |offer| offer.dictionary).value(property::SESSION_INCARNATION)
+        };
+        for door in [Door::Extended, Door::Offer] {
+            assert_eq!(said(door, false, 60), Some(life.clone()));
+            assert_eq!(said(door, true, 60), None, "what is to be wiped is not asked for");
+            assert_eq!(said(door, false, 0), None, "it has ended with its connection");
+        }
+        assert_eq!(said(Door::Plain(Dialect::V311), false, 60), None);
     }
 }

@@ -73,7 +73,7 @@ fn failed(path: &Path, what: &'static str) -> impl Fn(io::Error) -> StoreError {
 fn check_is_a_file(path: &Path) -> Result<(), StoreError> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => {
-            Err(StoreError::Io { file: path.to_owned(), what: "use", cause: "it is no ordinary file".to_owned() })
+            Err(StoreError::Io { file: path.to_owned(), what: "use", cause: "it is no ordinary file; name one, or a path where there is nothing".to_owned() })
         }
         _ => Ok(()),
     }

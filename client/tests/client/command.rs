@@ -21,7 +21,7 @@ pub struct Ran {
 
 impl Ran {
     /// Each line of standard output as JSON.
-    fn json(&self) -> Vec<Value> {
+    pub fn json(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
     }
 }
@@ -51,7 +51,7 @@ async fn with_input(arguments: &[&str], input: &str) -> Ran {
     finish(child).await
 }
 
-fn refusal() -> Refusal {
+pub fn refusal() -> Refusal {
     let problem = Problem::titled("no rule allows it").rule("rules.toml:3").retry(Retry::Changed).missing_scope("publish:a/b");
     Refusal::new(Reason::NOT_AUTHORIZED, problem)
 }
@@ -160,12 +160,16 @@ async fn a_time_that_is_up_has_exit_state_7() {
 
 #[tokio::test]
 async fn wrong_usage_has_exit_state_2_and_says_what_is_allowed() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["pub", "-m", "x"], "--topic <TOPIC>"),
         (&["pub", "-t", "a"], "--message <TEXT>"),
         (&["pub", "-t", "a", "-m", "x", "-q", "3"], "allowed: 0, 1, 2"),
         (&["pub", "-t", "a", "-m", "x", "-V", "5"], "allowed: auto, extended, 3.1.1, 3.1"),
         (&["pub", "-t", "a", "-m", "x", "--prop", "node=1"], "allowed: payload-format-indicator"),
+        (&["pub", "-t", "a", "-m", "x", "--prop", "contnet-type=text/plain"], "did you mean `content-type`?"),
+        (&["pub", "-t", "a", "-m", "x", "--prop", "unit=C"], "a name of your own is written `--prop text:unit=C`"),
+        (&["pub", "-t", "a", "-m", "x", "--experiment", "x-priority:x-priority=-1/number"], "`x-priority` is known"),
+        (&["pub", "-t", "a", "-m", "x", "--experiment", "x-hops:x-hops=3/number"], "keys below 0"),
         (&["pub", "-t", "a", "-m", "x", "--require", "speed=9"], "allowed: durability"),
         (&["pub", "-t", "a", "-m", "x", "--require", "durability"], "KEY=VALUE"),
         (&["pub", "-t", "a", "-m", "x", "-L", "http://h"], "mqtt://, mqtts://, ws:// or wss://"),
@@ -281,7 +285,7 @@ async fn flags_end_up_in_connect() {
 async fn properties_travel_by_name_and_what_an_old_server_cannot_carry_is_told() {
     let mut server = Server::start(Script::default()).await;
     let arguments = |url: &str| {
-        let words = ["pub", "-L", url, "-t", "a", "-m", "x", "--prop", "content-type=text/plain", "--prop", "unit=C"];
+        let words = ["pub", "-L", url, "-t", "a", "-m", "x", "--prop", "content-type=text/plain", "--prop", "text:unit=C"];
         words.map(str::to_owned).to_vec()
     };
     let run = async |url: &str| {
@@ -299,7 +303,7 @@ async fn properties_travel_by_name_and_what_an_old_server_cannot_carry_is_told()
 }
 
 /// A subscriber that has been granted its filter.
-async fn subscriber(server: &mut Server, arguments: &[&str]) -> Child {
+pub async fn subscriber(server: &mut Server, arguments: &[&str]) -> Child {
     let child = spawn(&[&["sub", "-L", &server.url()], arguments].concat());
     server.wait_for(|seen| matches!(seen, crate::support::Seen::Subscribe(_)).then_some(())).await;
     child
@@ -403,55 +407,22 @@ async fn events_are_told_on_request() {
 }
 
 #[tokio::test]
-async fn probe_says_what_a_server_agrees_to_and_declares() {
-    let mut script = Script::default();
-    script.policy.profile.durability = Durability::Memory;
-    script.policy.packet_size_max = 1000;
-    let server = Server::start(script).await;
-    let ran = candor(&["probe", &server.url()]).await;
-    assert_eq!(ran.exit, 0, "{}", ran.error);
-    let expected = ["extended CONNECT       MQTT extended", "dialect      extended", "durability             memory", "1000 bytes"];
-    assert!(expected.iter().all(|line| ran.out.contains(line)), "{}", ran.out);
-    let object = &candor(&["probe", &server.url(), "--json"]).await.json()[0];
-    assert_eq!((&object["dialect"], &object["node"], &object["declares_profile"]), (&json!("extended"), &json!("test"), &json!(true)));
-    assert_eq!((&object["profile"]["durability"], &object["packet_size_max"]), (&json!("memory"), &json!(1000)));
-    let doors: Vec<_> = object["doors"].as_array().unwrap().iter().map(|door| door["dialect"].clone()).collect();
-    assert_eq!(doors, [json!("extended"), json!("extended"), json!("3.1.1"), json!("3.1")]);
-}
-
-#[tokio::test]
-async fn probe_says_that_an_old_server_declares_nothing() {
-    let server = Server::start(Script::old()).await;
-    let ran = candor(&["probe", &server.url()]).await;
-    assert_eq!(ran.exit, 0, "{}", ran.error);
-    assert!(ran.out.contains("this server declares nothing"), "{}", ran.out);
-    let object = &candor(&["probe", &server.url(), "--json"]).await.json()[0];
-    assert_eq!((&object["dialect"], &object["declares_profile"]), (&json!("3.1.1"), &json!(false)));
-    assert!(object.get("profile").is_none() && object.get("packet_size_max").is_none(), "what nobody said is not there: {object}");
-}
-
-#[tokio::test]
-async fn probe_says_why_no_door_opens() {
-    let server = Server::start(Script::refusing(refusal())).await;
-    let ran = candor(&["probe", &server.url()]).await;
-    assert_eq!(ran.exit, 3);
-    assert!(ran.error.contains("rule     rules.toml:3"), "{}", ran.error);
-}
-
-#[tokio::test]
-async fn probe_says_what_tls_agreed() {
-    use candor_client::protocol::dialect::{ALPN, ALPN_PLAIN};
-    let transport = crate::support::Transport::tls(&[ALPN, ALPN_PLAIN]);
-    let server = Server::over(transport, vec![Script::default()]).await;
-    let file = server.certificates.as_ref().unwrap().path();
-    let ran = candor(&["probe", &server.url(), "--cafile", file.to_str().unwrap(), "--json"]).await;
-    assert_eq!(ran.exit, 0, "{}", ran.error);
-    let object = &ran.json()[0];
-    assert_eq!(
-        (&object["tls"]["version"], &object["tls"]["alpn"], &object["tls"]["verified"]),
-        (&json!("1.3"), &json!(ALPN), &json!(true))
-    );
-    assert_eq!(object["tls_resumption"], json!(true));
+async fn a_state_file_that_is_no_ordinary_file_is_refused_and_left_alone() {
+    let place = crate::support::Place::new();
+    let (directory, pipe) = (place.file("directory"), place.file("pipe"));
+    std::fs::create_dir(&directory).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [directory.as_path(), &pipe, "/dev/null".as_ref()] {
+        let path = path.to_str().unwrap();
+        for command in [&["pub", "-t", "a", "-m", "x", "-q", "1"][..], &["sub", "-t", "a"]] {
+            // Nothing listens there, and nobody asks.
+            let ran = candor(&[command, &["-p", "1", "-i", "me", "--state", path]].concat()).await;
+            let why = format!("{path}: it is no ordinary file; name one, or a path where there is nothing");
+            assert!(ran.exit == 1 && ran.error.contains(&why), "{command:?} {path}: {} {}", ran.exit, ran.error);
+        }
+        assert!(!std::path::Path::new(&format!("{path}.lock")).exists(), "something was put beside {path}");
+    }
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
 }
 
 #[tokio::test]

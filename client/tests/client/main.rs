@@ -6,6 +6,7 @@
 mod command;
 mod crashing;
 mod negotiation;
+mod probing;
 mod publishing;
 mod reconnecting;
 mod storing;

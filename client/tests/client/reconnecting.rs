@@ -52,20 +52,23 @@ async fn a_lost_connection_is_made_again_and_the_session_resumed() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_lost_says_how_and_subscriptions_are_renewed() {
-    let lost = Script { state: SessionState::LostWithRestart, ..Script::default() };
-    let mut server = Server::scripted(vec![Script::default(), lost]).await;
-    let (client, _messages, mut events) = connect(server.options().session_expiry_s(60)).await;
-    soon(client.subscribe(["a", "b/#"]).qos(Qos::AtLeastOnce).into_future()).await.unwrap();
-    soon(client.unsubscribe("a")).await.unwrap();
-    server.act(Act::Cut);
-    server.closed().await;
-    server.forget_sessions();
-    let state = event(&mut events, |event| if let Event::SessionLost { state, .. } = event { Some(state) } else { None }).await;
-    assert_eq!(state, Some(SessionState::LostWithRestart));
-    let renewed = server.wait_for(|seen| if let Seen::Subscribe(packet) = seen { Some(packet) } else { None }).await;
-    let filters: Vec<_> = renewed.items.iter().map(|item| (item.filter.as_ref().unwrap().as_str(), item.qos)).collect();
-    assert_eq!(filters, [("b/#", Qos::AtLeastOnce)]);
+async fn a_session_that_a_restart_lost_is_told_as_such_and_subscriptions_are_renewed() {
+    for policy in [Policy::Prefer, Policy::Require] {
+        // Another life of the server: it knows of no session, and what the client says of its own is all that it has to go by.
+        let restarted = Script { incarnation: "abcd0000".into(), ..Script::default() };
+        let mut server = Server::scripted(vec![Script::default(), restarted]).await;
+        let (client, _messages, mut events) = connect(server.options().policy(policy).session_expiry_s(60)).await;
+        soon(client.subscribe(["a", "b/#"]).qos(Qos::AtLeastOnce).into_future()).await.unwrap();
+        soon(client.unsubscribe("a")).await.unwrap();
+        server.act(Act::Cut);
+        server.closed().await;
+        server.forget_sessions();
+        let state = event(&mut events, |event| if let Event::SessionLost { state, .. } = event { Some(state) } else { None }).await;
+        assert_eq!(state, Some(SessionState::LostWithRestart), "{policy:?}");
+        let renewed = server.wait_for(|seen| if let Seen::Subscribe(packet) = seen { Some(packet) } else { None }).await;
+        let filters: Vec<_> = renewed.items.iter().map(|item| (item.filter.as_ref().unwrap().as_str(), item.qos)).collect();
+        assert_eq!(filters, [("b/#", Qos::AtLeastOnce)], "{policy:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What a session in a store survives, through the library.
 
 use crate::support::{Act, Place, Script, Seen, Server, soon};
+use candor_client::protocol::packet::property;
 use candor_client::store::{Record, StoredSession};
 use candor_client::{
     Client, Error, Event, FileStore, InMemory, Messages, Options, Policy, PublishError, Qos, SessionStore, Settlement, StoreError,
@@ -176,7 +177,10 @@ async fn a_store_that_is_new_ends_what_the_server_knew_before() {
         soon(client.ping()).await.unwrap();
         soon(client.leave()).await;
         let (_client, _messages) = connect(stored(&server, policy, &store)).await;
-        assert!(!server.connect().await.clean_session, "{policy:?}");
+        let again = server.connect().await;
+        assert!(!again.clean_session, "{policy:?}");
+        let named = again.dictionary.value(property::SESSION_INCARNATION);
+        assert_eq!(named.is_some(), policy == Policy::Require, "{policy:?}: the life that the store knows is named where CONNECT can say it");
     }
 }
 

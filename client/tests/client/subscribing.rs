@@ -2,13 +2,15 @@
 
 use crate::support::{Act, Script, Seen, Server, soon};
 use candor_client::protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_client::protocol::extension::Registry;
+use candor_client::protocol::extension::priority::{Priority, with_priority};
 use candor_client::protocol::packet::subscribe::items_of;
 use candor_client::protocol::packet::topic::TopicName;
-use candor_client::protocol::packet::{Message, Notice, Packet, property};
+use candor_client::protocol::packet::{Message, Notice, Packet, Subscribe, property};
 use candor_client::protocol::session::{Cause, Delivery, Outcome};
 use candor_client::{
     Client, Dialect, Durability, Error, Event, Events, Incoming, Messages, Options, Policy, Problem, Profile, Qos, Reason, Refusal,
-    RequestError, Settlement,
+    RequestError, Requirement, Settlement, Subscription,
 };
 use std::sync::Arc;
 
@@ -82,8 +84,45 @@ async fn options_of_a_subscription_are_not_dropped_on_a_plain_connection() {
     let mut server = Server::start(Script::default()).await;
     let (client, _messages, _) = connect(server.options()).await;
     assert!(soon(client.subscribe("a").no_local().no_retained().into_future()).await.is_ok());
-    let packet = server.wait_for(|seen| if let Seen::Subscribe(packet) = seen { Some(packet) } else { None }).await;
+    let packet = subscribe_seen(&mut server).await;
     assert_eq!(packet.dictionary.item(0).value(property::SUBSCRIPTION_OPTIONS), Some(5));
+}
+
+/// The next SUBSCRIBE that a server sees.
+async fn subscribe_seen(server: &mut Server) -> Box<Subscribe> {
+    server.wait_for(|seen| if let Seen::Subscribe(packet) = seen { Some(packet) } else { None }).await
+}
+
+#[tokio::test]
+async fn each_filter_of_a_request_may_have_a_qos_of_its_own() {
+    for policy in [Policy::Prefer, Policy::Plain] {
+        let mut server = Server::start(Script::default()).await;
+        let (client, _messages, _) = connect(server.options().policy(policy)).await;
+        let asked = [Subscription::to("alarm/#").qos(Qos::ExactlyOnce), Subscription::to("chat/#")];
+        let granted = soon(client.subscribe(asked).qos(Qos::AtMostOnce).into_future()).await.unwrap();
+        let granted: Vec<_> = granted.into_iter().map(|granted| granted.result.unwrap()).collect();
+        assert_eq!(granted, [Qos::ExactlyOnce, Qos::AtMostOnce], "{policy:?}");
+        let seen: Vec<_> = subscribe_seen(&mut server).await.items.iter().map(|item| item.qos).collect();
+        assert_eq!(seen, granted, "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_filter_of_a_request_may_have_options_and_a_requirement_of_its_own() {
+    let mut server = Server::start(Script::default()).await;
+    let (client, _messages, _) = connect(server.options()).await;
+    let requirement = Requirement { qos_max: Some(1), ..Requirement::default() };
+    let asked = vec![Subscription::to("a").no_local(), Subscription::to("b").require(requirement.clone()), Subscription::to("c")];
+    soon(client.subscribe(asked).no_retained().into_future()).await.unwrap();
+    let dictionary = subscribe_seen(&mut server).await.dictionary;
+    let options = [0, 1, 2].map(|at| dictionary.item(at).value(property::SUBSCRIPTION_OPTIONS));
+    assert_eq!(options, [Some(5), Some(4), Some(4)], "those of the request are every filter's");
+    let required = [0, 1, 2].map(|at| dictionary.item(at).value(property::REQUIRE));
+    assert_eq!(required, [None, Some(requirement.to_dictionary()), None]);
+    let old = Server::start(Script::old()).await;
+    let (client, _messages, _) = connect(old.options()).await;
+    let error = soon(client.subscribe(Subscription::to("a").no_local()).into_future()).await.unwrap_err();
+    assert!(matches!(error, RequestError::NotAvailable { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -119,7 +158,23 @@ async fn what_the_publisher_and_the_server_say_about_a_message_is_told_by_name()
     assert!(incoming.retain() && incoming.dialect() == Dialect::Extended);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let expected = [pair("content-type", "text/plain"), pair("message-expiry-interval", "30"), pair("publisher", "alice")];
-    assert_eq!(incoming.named_properties(), expected);
+    assert_eq!(incoming.named_properties(&Registry::default()), expected);
+}
+
+#[tokio::test]
+async fn a_key_of_an_experiment_has_its_name_where_that_is_known() {
+    let mut registry = Registry::default();
+    registry.add(Arc::new(Priority)).unwrap();
+    let mut script = Script::default();
+    script.policy.registry = registry.clone();
+    let server = Server::start(script).await;
+    let (_client, mut messages, _) = connect(server.options().experiments(registry.clone())).await;
+    let message = Message::publish("a", "x").unwrap();
+    let hop = with_priority(&Dictionary::EMPTY, 7);
+    server.act(Act::Deliver(Delivery { message, qos: Qos::AtMostOnce, retain: false, hop }, 0));
+    let incoming = next(&mut messages).await;
+    assert_eq!(incoming.named_properties(&registry), [("x-priority".to_owned(), "7".to_owned())]);
+    assert_eq!(incoming.named_properties(&Registry::default()), [("-1".to_owned(), "7".to_owned())]);
 }
 
 #[tokio::test]

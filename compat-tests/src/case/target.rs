@@ -51,7 +51,10 @@ impl Target {
         match stop {
             Stop::Failed(why) if self.broker.is_running() => {
                 let said = self.broker.log_tail(|line| line.contains(&id) || line.contains(&topic));
-                Stop::Failed(format!("{why}\n  {name} said about it:{said}"))
+                match self.broker.fault_that_hit(&id) {
+                    Some(fault) => Stop::Hit(format!("{name} {fault}: {why}")),
+                    None => Stop::Failed(format!("{why}\n  {name} said about it:{said}")),
+                }
             }
             Stop::Failed(why) => Stop::Failed(format!("{why}\n  {name} has ended:{}", self.broker.log_tail(|_| true))),
             other => other,

@@ -5,7 +5,7 @@ use super::engine::Engine;
 use super::{Event, Incoming, Options, Outgoing, PlainClient, Ticket};
 use crate::outcome::{Checked, Stop};
 use candor_client::{
-    Client, Error, Events, InProcess, Messages, Misuse, Policy, PublishError, Qos, Reconnect, RequestError, TlsOptions, WillOptions,
+    Client, Error, Events, InProcess, Messages, Misuse, Policy, PublishError, Qos, Reconnect, RequestError, Subscription, TlsOptions, WillOptions,
 };
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -78,13 +78,9 @@ impl PlainClient for Candor {
     }
 
     fn subscribe(&mut self, ticket: Ticket, filters: &[(String, u8)]) -> Checked {
-        let qos = filters.first().map_or(0, |(_, qos)| *qos);
-        if filters.iter().any(|(_, other)| *other != qos) {
-            return Err(Stop::unsupported("one call asks for one QoS for all its filters"));
-        }
-        let filters: Vec<String> = filters.iter().map(|(filter, _)| filter.clone()).collect();
+        let wished: Vec<_> = filters.iter().map(|(filter, qos)| Subscription::to(filter).qos(quality(*qos))).collect();
         self.ask(move |client| async move {
-            match client.subscribe(filters.as_slice()).qos(quality(qos)).await {
+            match client.subscribe(wished).await {
                 Ok(granted) => {
                     let code = |result: &Result<Qos, _>| result.as_ref().map_or(0x80, |qos| *qos as u8);
                     Event::Subscribed { ticket, codes: granted.iter().map(|granted| code(&granted.result)).collect() }

@@ -149,6 +149,14 @@ impl Broker {
         self.lock().process.as_ref().map(|process| process.log().tail_of(wanted)).unwrap_or_default()
     }
 
+    /// The fault of this broker that its log says has hit a client whose identifier begins with `id`.
+    pub fn fault_that_hit(&self, id: &str) -> Option<&'static str> {
+        let fault = self.recipe.fault?;
+        let state = self.lock();
+        let log = state.process.as_ref()?.log();
+        log.is(|lines| (fault.hit)(lines, id)).then_some(fault.reason)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,7 @@
 //! known to lack.
 
 pub mod broker;
+pub mod fault;
 pub mod identity;
 pub mod process;
 pub mod recipe;

@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many lines of its output a process keeps, and how many a failure shows.
-const LINES_MAX: usize = 400;
+/// How many lines of its output a process keeps, for all the cases that share it, and how many a failure shows.
+const LINES_MAX: usize = 2000;
 const LINES_SHOWN: usize = 30;
 
 /// The most bytes of one line: a message of a megabyte, in base64 or hex, with room.
@@ -182,6 +182,11 @@ impl Log {
             }
             lines = self.changed.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether the last lines are as `is` wants them.
+    pub fn is(&self, is: impl FnOnce(&VecDeque<String>) -> bool) -> bool {
+        is(&self.lock().kept)
     }
 
     /// The last lines, indented, to stand behind a failure.

@@ -1,5 +1,6 @@
 //! How each broker is started: one [`Recipe`] a broker, in the table at the end of this page's first half.
 
+use super::fault::{self, Fault};
 use super::identity::Files;
 use super::{Unavailable, driver, installed, on_path};
 use crate::outcome::{Checked, Stop};
@@ -71,6 +72,8 @@ pub struct Recipe {
     pub ready: Ready,
     /// Whether cases may share one: not where one case's doings show up in another's.
     pub shared: bool,
+    /// What it does to any case by chance.
+    pub fault: Option<Fault>,
     /// The command, after its configuration was written into the site's folder.
     pub command: fn(&Site<'_>) -> Result<Command, Unavailable>,
 }
@@ -79,19 +82,20 @@ use Transport::{Tcp, Tls, WebSocket};
 
 /// Every broker there is a recipe for.
 pub const RECIPES: &[Recipe] = &[
-    Recipe { name: "candor", transports: &Transport::ALL, ready: Ready::Listening, shared: true, command: candor },
-    Recipe { name: "mosquitto", transports: &Transport::ALL, ready: Ready::Line(" running", 1), shared: true, command: mosquitto },
+    Recipe { name: "candor", transports: &Transport::ALL, ready: Ready::Listening, shared: true, fault: None, command: candor },
+    Recipe { name: "mosquitto", transports: &Transport::ALL, ready: Ready::Line(" running", 1), shared: true, fault: None, command: mosquitto },
     Recipe {
         name: "rumqttd",
         transports: &[Tcp, Tls, WebSocket],
         ready: Ready::Line("Listening for remote connections", 3),
         shared: true,
+        fault: Some(fault::RUMQTTD),
         command: rumqttd,
     },
-    Recipe { name: "nats", transports: &[Tcp, WebSocket], ready: Ready::Line("Server is ready", 1), shared: true, command: nats },
-    Recipe { name: "aedes", transports: &Transport::ALL, ready: Ready::Listening, shared: true, command: aedes },
+    Recipe { name: "nats", transports: &[Tcp, WebSocket], ready: Ready::Line("Server is ready", 1), shared: true, fault: None, command: nats },
+    Recipe { name: "aedes", transports: &Transport::ALL, ready: Ready::Listening, shared: true, fault: None, command: aedes },
     // It gives the retained messages of other topics to every new subscriber.
-    Recipe { name: "amqtt", transports: &Transport::ALL, ready: Ready::Line("ready", 1), shared: false, command: amqtt },
+    Recipe { name: "amqtt", transports: &Transport::ALL, ready: Ready::Line("ready", 1), shared: false, fault: None, command: amqtt },
 ];
 
 /// # Errors

@@ -272,8 +272,8 @@ keys! { PACKET_KEYS:
         "The client identifier that the server chose because the client sent none."
     SERVER_KEEP_ALIVE: u64 = 22 "server-keep-alive" Server [ConnAck];
         "Seconds, 0 to 65535: the keep alive interval to use instead of the one in CONNECT."
-    SESSION_INCARNATION: Bytes = 24 "session-incarnation" Server [ConnAck];
-        "8 bytes that name this life of the session: the same as long as nothing of the session was lost."
+    SESSION_INCARNATION: Bytes = 24 "session-incarnation" Both [Connect ConnAck];
+        "8 bytes that name this life of the session: the same as long as nothing of the session was lost. In CONNECT the life that the client knows."
     SESSION_STATE: u64 = 26 "session-state" Server [ConnAck];
         "What became of the session: 0 resumed, 1 never existed or ended as asked, 2 expired, 3 evicted at a limit, 4 lost with a restart."
     TAG: Bytes = 28 "tag" Both [Publish PubAck PubRec Notice];

@@ -84,7 +84,8 @@ impl Session {
     /// one, with a notice where it has none and the connection can go on, else with a close.
     pub(super) fn refuse_packet(&mut self, packet: Packet, refusal: Refusal) {
         let disclosed = self.disclosed(&refusal);
-        self.outputs.push_back(Output::Refused { kind: packet.kind(), refusal });
+        let topic = if let Packet::Publish(publish) = &packet { Some(publish.message.topic_str().to_owned()) } else { None };
+        self.outputs.push_back(Output::Refused { kind: packet.kind(), topic, refusal });
         let refusal = disclosed;
         let problem = Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary());
         match packet {
@@ -212,7 +213,15 @@ impl Session {
     fn receive_answer_to_request(&mut self, id: crate::packet::PacketId, answer: Answer, frame: &Frame) {
         match self.outbound.answered(id) {
             Some(token) => self.outputs.push_back(Output::Answered { token, answer }),
-            None => self.unexpected(frame),
+            None if self.terms.dialect.is_extended() => self.unexpected(frame),
+            // MQTT 3.1.1 does not call it a violation, and there are servers that answer each filter by itself: like an acknowledgement of
+            // an unknown message it changes nothing.
+            None => {
+                let kind = if matches!(answer, Answer::Subscribed(_)) { Kind::SubAck } else { Kind::UnsubAck };
+                let problem = Problem::titled("it answers nothing that was asked").field("packet-identifier");
+                let refusal = Refusal::new(Reason::PACKET_IDENTIFIER_NOT_FOUND, problem);
+                self.outputs.push_back(Output::Refused { kind, topic: None, refusal });
+            }
         }
     }
 

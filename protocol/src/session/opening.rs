@@ -140,7 +140,7 @@ impl Session {
         match checked {
             Ok(()) => self.outputs.push_back(Output::Connect(connect)),
             Err(refusal) => {
-                self.outputs.push_back(Output::Refused { kind: Kind::Connect, refusal: refusal.clone() });
+                self.outputs.push_back(Output::Refused { kind: Kind::Connect, topic: None, refusal: refusal.clone() });
                 self.refuse_unknown(&refusal);
             }
         }
@@ -196,13 +196,15 @@ impl Session {
         }
         self.adopt(policy.terms(connect.dialect, &connect, &connect.dictionary));
         let extended = connect.dialect.is_extended();
-        let mut dictionary = if extended { policy.connack(&self.terms, connect.keep_alive_s, &acceptance) } else { Dictionary::EMPTY };
+        let wishes = &connect.dictionary;
+        let mut dictionary =
+            if extended { policy.connack(&self.terms, connect.keep_alive_s, &acceptance, wishes) } else { Dictionary::EMPTY };
         let mut outputs = Vec::new();
         if extended {
             match self.resume_by_connect(&connect.dictionary, &acceptance.count_mark) {
                 Ok((said, followed)) => (dictionary, outputs) = (MapBuilder::new().merge(&dictionary).merge(&said).finish(), followed),
                 Err(refusal) => {
-                    self.outputs.push_back(Output::Refused { kind: Kind::Connect, refusal: refusal.clone() });
+                    self.outputs.push_back(Output::Refused { kind: Kind::Connect, topic: None, refusal: refusal.clone() });
                     return self.refuse_connect(refusal);
                 }
             }
@@ -428,7 +430,7 @@ impl Session {
         let Side::Server(policy) = &self.side else { return };
         let policy: Arc<ServerPolicy> = Arc::clone(policy);
         let terms = policy.terms(Dialect::Extended, connect, &offer.dictionary);
-        let dictionary = policy.connack(&terms, connect.keep_alive_s, acceptance);
+        let dictionary = policy.connack(&terms, connect.keep_alive_s, acceptance, &offer.dictionary);
         let resumption = self.resume_offered(session_present, &acceptance.count_mark);
         let dictionary = MapBuilder::new().merge(&dictionary).merge(&resumption).finish();
         let accept = Accept { nonce: offer.nonce, hash: transcript, session_present, dictionary: dictionary.clone() }.to_bytes();

@@ -182,8 +182,9 @@ pub enum Output {
     Pong(Dictionary),
     /// Advice from the peer.
     Notice(Notice),
-    /// The session refused a packet of the peer by itself; the answer is on its way.
-    Refused { kind: Kind, refusal: Refusal },
+    /// The session refused a packet of the peer by itself; the answer, where the packet has one, is on its way. `topic`: where it was a
+    /// PUBLISH.
+    Refused { kind: Kind, topic: Option<String>, refusal: Refusal },
     /// The last output: flush, close, and keep or end the session. The will is there if it is to be published.
     Closed { cause: Cause, will: Option<Box<Will>> },
 }

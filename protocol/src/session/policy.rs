@@ -92,6 +92,9 @@ pub struct Acceptance {
     pub state: SessionState,
     /// 8 bytes that name this life of the session.
     pub incarnation: Bytes,
+    /// How the names of all lives begin that were begun since the server keeps what it has: of a session that is [`SessionState::New`] here,
+    /// a client that names a life with another beginning is told that it was lost with a restart. Empty: that is never told.
+    pub kept_since: Bytes,
     /// 8 bytes that were never drawn before: they name the count of messages that begins where what both ends hold cannot be
     /// compared. Empty: nothing is counted, and every resumption follows MQTT 3.1.1.
     pub count_mark: Bytes,
@@ -99,6 +102,18 @@ pub struct Acceptance {
     pub assigned_client_id: Option<String>,
     /// The server's clock: milliseconds since 1970.
     pub server_time_ms: u64,
+}
+
+impl Acceptance {
+    /// What a client is told of its session that said this in CONNECT or its offer.
+    fn state_for(&self, wishes: &Dictionary) -> SessionState {
+        match wishes.value(property::SESSION_INCARNATION) {
+            Some(life) if self.state == SessionState::New && !self.kept_since.is_empty() && !life.starts_with(&self.kept_since) => {
+                SessionState::LostWithRestart
+            }
+            _ => self.state,
+        }
+    }
 }
 
 impl ServerPolicy {
@@ -184,14 +199,14 @@ impl ServerPolicy {
         terms
     }
 
-    /// What an extended CONNACK, or an accept, says.
-    pub(super) fn connack(&self, terms: &Terms, keep_alive_wish_s: u16, acceptance: &Acceptance) -> Dictionary {
+    /// What an extended CONNACK, or an accept, says to a client that said `wishes`.
+    pub(super) fn connack(&self, terms: &Terms, keep_alive_wish_s: u16, acceptance: &Acceptance, wishes: &Dictionary) -> Dictionary {
         let mut map = MapBuilder::new();
         map.set(property::PROFILE, &terms.profile.to_dictionary());
         map.set(property::SESSION_EXPIRY_INTERVAL, &u64::from(terms.session_expiry_s));
         map.set(property::RECEIVE_MAXIMUM, &u64::from(terms.receive_window));
         map.set(property::MAXIMUM_PACKET_SIZE, &u64::from(terms.receive_size_max));
-        map.set(property::SESSION_STATE, &(acceptance.state as u64));
+        map.set(property::SESSION_STATE, &(acceptance.state_for(wishes) as u64));
         if !acceptance.incarnation.is_empty() {
             map.set(property::SESSION_INCARNATION, &acceptance.incarnation);
         }

@@ -30,7 +30,7 @@ pub struct Script {
     pub refuse: Option<Refusal>,
     /// Says of a session that it does not have.
     pub state: SessionState,
-    /// What it calls the life of each session.
+    /// What it calls the life of each session. All that were begun since it runs have its first four bytes.
     pub incarnation: Bytes,
     /// How a message is settled; `None`: not at all.
     pub judge: Judge,
@@ -281,7 +281,9 @@ impl Connection {
         }
         let stored = self.sessions.lock().unwrap().remove(&self.client_id).filter(|_| !clean);
         let state = if stored.is_some() { SessionState::Resumed } else { self.script.state };
-        let acceptance = Acceptance { state, incarnation: self.script.incarnation.clone(), ..Acceptance::default() };
+        let incarnation = self.script.incarnation.clone();
+        let kept_since = incarnation.slice(..4);
+        let acceptance = Acceptance { state, incarnation, kept_since, ..Acceptance::default() };
         let now_ms = self.now_ms();
         self.session.accept(acceptance, stored, now_ms);
     }
