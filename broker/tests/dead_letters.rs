@@ -128,7 +128,9 @@ fn what_a_subscriber_writes_does_not_travel_unless_the_operator_says_so() {
 /// A server MUST let a client subscribe to dead letters exactly where it may subscribe to the topics that they were published to.
 #[test]
 fn a_dead_letter_is_read_with_the_right_to_its_topic() {
-    let broker = TestBroker::with(keeping(&Storage::Memory, 1, 100), policy(), false);
+    let mut settings = keeping(&Storage::Memory, 1, 100);
+    settings.quarantine.refusals = 0;
+    let broker = TestBroker::with(settings, policy(), false);
     for way in Way::ALL {
         let mut reader = broker.connect(way, "reader");
         let mut reason = |filter: &str| reader.subscribe(filter, Qos::AtLeastOnce);

@@ -26,6 +26,7 @@
 //! | what a subscriber settles, and what is sent again | [`settle`] |
 //! | what a subscriber gives back | [`returned`] |
 //! | what becomes of what it rejects | [`dead_letter`] |
+//! | what a publisher is told of its subscribers | [`report`] |
 //! | what a subscriber does not get | [`losses`] |
 //! | messages that wait in the store | [`fetch`] |
 //! | what an earlier process owed | [`restore`] |
@@ -55,6 +56,7 @@ pub mod memory;
 mod park;
 pub mod publish;
 pub mod quarantine;
+pub mod report;
 pub mod restore;
 pub mod returned;
 pub mod review;
@@ -76,6 +78,7 @@ pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
 pub use dead_letter::DeadLetterSettings;
 pub use door::{Admission, Answer, Authenticate};
+pub use report::ReportSettings;
 pub use fetch::{Fetched, Fetching};
 pub use settings::{Rights, Settings, Storage};
 pub use shared::{RetainedMessage, Shared};
@@ -184,6 +187,7 @@ pub struct Shard {
     held: Vec<room::Held>,
     /// A queue that was full is not any more.
     has_room: bool,
+    reports: report::Reports,
     /// What is asked of the engine.
     fetching: VecDeque<Fetching>,
 }
@@ -245,6 +249,7 @@ impl Shard {
             stalled: Vec::new(),
             held: Vec::new(),
             has_room: false,
+            reports: report::Reports::default(),
             fetching: VecDeque::new(),
         };
         shard.schedule_sys();
@@ -269,6 +274,7 @@ impl Shard {
         self.meet_deadlines();
         self.keeper.end_turn();
         self.release();
+        self.tell_reports();
         self.tell_bytes();
     }
 

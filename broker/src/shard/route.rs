@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering;
 pub(super) struct Routed {
     /// How many get it, the store of retained messages included.
     pub reached: usize,
+    /// How many sessions get it.
+    pub sessions: usize,
     /// Something was kept for it that its acknowledgement waits for.
     pub is_kept: bool,
     /// Sessions whose queues are full, where the acknowledgement waits for that.
@@ -115,7 +117,7 @@ impl Shard {
             } else {
                 self.hand_on_all(&matched, &numbers)
             };
-            Routed { reached: handed + usize::from(envelope.retain && !is_cleared), is_kept: numbers.is_kept, full }
+            Routed { reached: handed + usize::from(envelope.retain && !is_cleared), sessions: handed, is_kept: numbers.is_kept, full }
         })
     }
 
