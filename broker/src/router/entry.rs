@@ -99,12 +99,8 @@ mod tests {
     use super::*;
 
     fn subscriptions() -> Vec<Subscription> {
-        let of_bits = |qos, bits: u8| Subscription {
-            qos,
-            no_local: bits & 1 != 0,
-            retain_as_published: bits & 2 != 0,
-            unordered: bits & 4 != 0,
-        };
+        let of_bits =
+            |qos, bits: u8| Subscription { qos, no_local: bits & 1 != 0, retain_as_published: bits & 2 != 0, unordered: bits & 4 != 0 };
         Qos::ALL.iter().flat_map(|&qos| (0..8).map(move |bits| of_bits(qos, bits))).collect()
     }
 

@@ -122,7 +122,11 @@ impl Shard {
     pub(super) fn file(&mut self, returned: &Returned, refusal: &Refusal, by_subscriber: bool) -> Filed {
         let Returned { envelope, qos, redelivery_count, .. } = returned;
         let topic = envelope.message.topic_str();
-        let Some(namespace) = self.shared.dead_letters.of(topic) else { return Filed::Off };
+        let Some(namespace) = self.shared.dead_letters.of(topic) else {
+            // A dead letter that is rejected itself is dropped, and counted.
+            self.counts.publish_dropped += u64::from(Place::of_topic(topic).is_some());
+            return Filed::Off;
+        };
         let stamps = envelope.stamps.as_deref().cloned().unwrap_or_default();
         let id = stamps.message_id.unwrap_or_else(|| self.new_message_id());
         let Ok(name) = TopicName::new(Place { id: &hex(&id), topic }.to_topic()) else {
@@ -209,7 +213,8 @@ impl Shard {
         let name = TopicName::new(place.topic).map_err(|_| none())?;
         let own = TopicName::new(publish.message.topic_str()).map_err(|_| none())?;
         let nothing = Message::new(&own, &Dictionary::EMPTY, b"");
-        let nothing = Envelope { message: nothing, qos: Qos::AtMostOnce, retain: true, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
+        let nothing =
+            Envelope { message: nothing, qos: Qos::AtMostOnce, retain: true, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
         if publish.retain {
             return self.route(&nothing, Some(slot), taken);
         }

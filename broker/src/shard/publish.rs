@@ -192,8 +192,10 @@ impl Shard {
 /// # Errors
 /// Only the server does.
 pub(super) fn check_topic(topic: &[u8]) -> Result<(), Refusal> {
-    let first = topic.split(|b| *b == b'/').next().filter(|_| topic.first() == Some(&b'$'));
-    if first.is_some_and(|first| RESERVED.contains(&first)) {
+    if topic.first() == Some(&b'$')
+        && let Some(first) = topic.split(|b| *b == b'/').next()
+        && RESERVED.contains(&first)
+    {
         let problem = Problem::titled("only the server publishes here").field("topic").retry(Retry::Never);
         return Err(Refusal::new(Reason::TOPIC_NAME_INVALID, problem));
     }

@@ -238,6 +238,9 @@ impl Shard {
 
     /// Tells what is to be told, here or, by a call, in other shards. At the end of each turn.
     pub(super) fn tell_reports(&mut self) {
+        if self.settings.reports.namespaces.is_empty() {
+            return;
+        }
         for shard in 0..self.settings.shards {
             let Some(desk) = self.shared.desk(shard).filter(|desk| desk.has_new.load(Ordering::Acquire)) else { continue };
             if shard == self.index {
@@ -250,7 +253,14 @@ impl Shard {
             {
                 // A crossing for nobody: its shard takes a turn, and looks.
                 crossings.extend(Message::publish(TOPIC, "").ok().map(|message| {
-                    let envelope = Envelope { message, qos: Qos::AtMostOnce, retain: false, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
+                    let envelope = Envelope {
+                        message,
+                        qos: Qos::AtMostOnce,
+                        retain: false,
+                        expires_at_ms: None,
+                        stamps: None,
+                        hop: Dictionary::EMPTY,
+                    };
                     Crossing { envelope, targets: Vec::new(), redelivery_count: 0 }
                 }));
             }
@@ -355,8 +365,7 @@ mod tests {
         assert!(desk.done.lock().unwrap().is_empty(), "one is still under way");
         drop(other);
         let (_, tally) = desk.done.lock().unwrap().pop().unwrap();
-        let expected =
-            Tally { matched: 5, accepted: 1, rejected: vec![(Reason::REJECTED, 1)], expired: 1, dropped: 2, ..Tally::default() };
+        let expected = Tally { matched: 5, accepted: 1, rejected: vec![(Reason::REJECTED, 1)], expired: 1, dropped: 2, ..Tally::default() };
         assert_eq!(tally, expected);
     }
 

@@ -1,7 +1,7 @@
 //! What a subscriber settles, and what is sent again.
 
-use super::deliver::{Form, write_one};
 use super::dead_letter::Filed;
+use super::deliver::{Form, write_one};
 use super::keeping::{Sent, keep_sent, number_of};
 use super::publish::lasting_keys;
 use super::report::stamped;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::io::{self, Write};
 
 pub(super) fn command() -> Command {
-    let ids = || Arg::new("id").value_name("ID").help("The identifiers that `list` shows");
+    let ids = || Arg::new("letters").value_name("ID").help("The identifiers that `list` shows");
     let filter = || {
         let help = "Of messages that were published to topics of this filter";
         Arg::new("topic").long("topic").short('t').value_name("FILTER").default_value("#").help(help)
@@ -106,13 +106,15 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 async fn act(name: &str, client: &Client, messages: &mut Messages, matches: &ArgMatches) -> Result<(), Failure> {
     let filter = flags::string(matches, "topic").unwrap_or_else(|| "#".to_owned());
-    let ids: Vec<String> = matches.try_get_many("id").ok().flatten().map(|ids| ids.cloned().collect()).unwrap_or_default();
+    let ids: Vec<String> = matches.try_get_many("letters").ok().flatten().map(|ids| ids.cloned().collect()).unwrap_or_default();
     let is_wanted = |letter: &Letter| ids.is_empty() || ids.contains(&letter.id);
     let mut letters = browse(client, messages, &ids, &filter).await?;
     letters.retain(is_wanted);
     letters.sort_by(|a, b| (&a.topic, &a.id).cmp(&(&b.topic, &b.id)));
     if let Some(id) = ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
-        return Err(Failure::Other(format!("there is no dead letter {id} of topics {filter}; `candor dead-letters list` shows which are there")));
+        return Err(Failure::Other(format!(
+            "there is no dead letter {id} of topics {filter}; `candor dead-letters list` shows which are there"
+        )));
     }
     let is_json = matches.get_flag("json");
     for letter in &letters {

@@ -104,8 +104,7 @@ pub(super) fn reported(reported: &Reported, out: &mut impl Write) -> io::Result<
     for (reason, count) in &report.rejected {
         writeln!(out, "rejected     {count}: {}", reason.name())?;
     }
-    let rare =
-        [("expired", report.expired), ("dropped", report.dropped), ("unconfirmed", report.unconfirmed), ("pending", report.pending)];
+    let rare = [("expired", report.expired), ("dropped", report.dropped), ("unconfirmed", report.unconfirmed), ("pending", report.pending)];
     for (name, count) in rare.into_iter().filter(|(_, count)| *count > 0) {
         writeln!(out, "{name:<12} {count}")?;
     }

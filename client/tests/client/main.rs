@@ -8,6 +8,7 @@ mod crashing;
 mod negotiation;
 mod publishing;
 mod reconnecting;
+mod settling;
 mod storing;
 mod subscribing;
 mod support;
