@@ -1,5 +1,6 @@
 //! A message inside the broker: what was published, and what the broker knows about it.
 
+use crate::shard::report::Report;
 use bytes::Bytes;
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::{Message, Qos, property};
@@ -42,6 +43,8 @@ pub struct Stamps {
     pub received_at_ms: u64,
     /// Names the message, where it may have to be found again.
     pub message_id: Option<[u8; 16]>,
+    /// Who is told what becomes of it.
+    pub report: Option<Arc<Report>>,
 }
 
 impl Stamps {
@@ -58,7 +61,7 @@ impl Stamps {
         let text = |key| hop.value(key).map(|text: String| Arc::from(text));
         let received_at_ms = hop.value(property::RECEIVED_AT)?;
         let message_id = hop.value(property::MESSAGE_ID).and_then(|id| <[u8; 16]>::try_from(&id[..]).ok());
-        Some(Self { publisher: text(property::PUBLISHER), node: text(property::NODE), received_at_ms, message_id })
+        Some(Self { publisher: text(property::PUBLISHER), node: text(property::NODE), received_at_ms, message_id, report: None })
     }
 }
 
@@ -74,6 +77,12 @@ impl Envelope {
 
     pub fn is_expired(&self, unix_ms: u64) -> bool {
         self.expires_at_ms.is_some_and(|at| unix_ms >= at)
+    }
+
+    /// Where it is noted what becomes of the message, if somebody asked.
+    #[inline]
+    pub fn report(&self) -> Option<&Arc<Report>> {
+        self.stamps.as_ref().and_then(|stamps| stamps.report.as_ref())
     }
 
     /// At this time, in milliseconds since 1970, it is of no use any more, if not before.

@@ -172,7 +172,9 @@ impl Entry {
 
     /// Leaves the message to the store, if the store has it.
     fn unload(&mut self, extensions: &QueueExtensions) {
-        if let (Body::Here(envelope), Some(_)) = (&self.body, self.message) {
+        if let (Body::Here(envelope), Some(_)) = (&self.body, self.message)
+            && envelope.report().is_none()
+        {
             self.body = Body::Stored(Reference::of(envelope, extensions));
         }
     }
@@ -362,6 +364,8 @@ impl Queue {
         while at > near {
             at -= 1;
             match self.waiting.get_mut(at) {
+                // What is reported on stays, since the store does not know for whom; it is bounded by the reports that wait.
+                Some(Entry { body: Body::Here(envelope), .. }) if envelope.report().is_some() => {}
                 Some(entry) if matches!(entry.body, Body::Here(_)) && entry.message.is_some() => {
                     self.near_bytes -= entry.near_bytes();
                     entry.unload(extensions);
@@ -384,7 +388,11 @@ impl Queue {
             let next = self.waiting.front()?;
             if next.is_expired(unix_ms) {
                 self.gap.expired += 1;
-                let message = self.pop_front().and_then(|expired| expired.message);
+                let expired = self.pop_front();
+                if let Some(Body::Here(envelope)) = expired.as_ref().map(|expired| &expired.body) {
+                    envelope.report().into_iter().for_each(|report| report.expired());
+                }
+                let message = expired.and_then(|expired| expired.message);
                 self.dropped.extend(message.map(|message| (message, Reason::MESSAGE_EXPIRED)));
                 continue;
             }

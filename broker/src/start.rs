@@ -6,7 +6,7 @@ use crate::config::{Config, EphemeralSession};
 use crate::experiment;
 use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
-use crate::shard::{Authenticate, DeadLetterSettings, ListenerSettings, Settings, Storage, SysSettings};
+use crate::shard::{Authenticate, DeadLetterSettings, ListenerSettings, ReportSettings, Settings, Storage, SysSettings};
 use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
@@ -65,6 +65,11 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
             overflow: limits.overflow,
         },
         redelivery_limit: limits.redelivery_limit,
+        reports: ReportSettings {
+            namespaces: config.reports.clone(),
+            wait_ms: 1000 * u64::from(config.report_wait_s),
+            ..ReportSettings::default()
+        },
         dead_letters: DeadLetterSettings {
             namespaces: config.dead_letters.namespaces.clone(),
             len_max: config.dead_letters.len_max as usize,

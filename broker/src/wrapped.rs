@@ -87,7 +87,8 @@ mod tests {
         for text in ["a/$envelope/b", "$envelopes/a", "+/a"] {
             assert_eq!((inner(&filter(text)), check(&filter(text))), (None, Ok(())), "{text}");
         }
-        let bad = ["$envelope", "$envelope/", "$envelope/$share/g/a", "$envelope/$envelope/a", "$envelope/$feedback/#", "$share/g/$envelope"];
+        let bad =
+            ["$envelope", "$envelope/", "$envelope/$share/g/a", "$envelope/$envelope/a", "$envelope/$feedback/#", "$share/g/$envelope"];
         for text in bad {
             assert_eq!(check(&filter(text)).map_err(|refusal| refusal.reason), Err(Reason::TOPIC_FILTER_INVALID), "{text}");
         }
@@ -97,9 +98,10 @@ mod tests {
     fn what_is_wrapped_is_all_that_is_known() {
         let map = MapBuilder::new().set(property::CONTENT_TYPE, &"text/plain".to_owned()).finish();
         let message = Message::new(&TopicName::new("a/b").unwrap(), &map, b"x");
-        let stamps = Stamps { publisher: Some("somebody".into()), node: None, received_at_ms: 7, message_id: None };
+        let stamps = Stamps { publisher: Some("somebody".into()), node: None, received_at_ms: 7, message_id: None, report: None };
         let hop = Dictionary::EMPTY;
-        let envelope = Envelope { message, qos: Qos::AtLeastOnce, retain: true, expires_at_ms: Some(1), stamps: Some(Arc::new(stamps)), hop };
+        let envelope =
+            Envelope { message, qos: Qos::AtLeastOnce, retain: true, expires_at_ms: Some(1), stamps: Some(Arc::new(stamps)), hop };
         let wrapped = wrap(&envelope);
         assert_eq!((wrapped.message.topic_str(), wrapped.message.map()), ("$envelope/a/b", &[][..]));
         assert_eq!((wrapped.qos, wrapped.retain, wrapped.expires_at_ms), (envelope.qos, true, Some(1)));
@@ -114,8 +116,7 @@ mod tests {
     fn a_topic_that_leaves_no_room_for_the_prefix_stands_in_the_array() {
         let topic = "x".repeat(65_530);
         let message = Message::publish(&topic, "y").unwrap();
-        let envelope =
-            Envelope { message, qos: Qos::AtMostOnce, retain: false, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
+        let envelope = Envelope { message, qos: Qos::AtMostOnce, retain: false, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
         let wrapped = wrap(&envelope);
         assert_eq!(wrapped.message.topic_str(), "$envelope/");
         let Value::Array(read) = ciborium::from_reader(wrapped.message.payload()).unwrap() else { panic!("no array") };

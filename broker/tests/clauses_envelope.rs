@@ -53,7 +53,8 @@ fn a_message_comes_with_all_that_is_said_of_it() {
                 let mut reader = broker.connect(way, "reader");
                 assert_eq!(reader.subscribe("$envelope/form/+", qos), Reason(qos as u8));
                 let mut publisher = broker.connect_with(named(Way::Extended.settings("publisher"), "somebody"));
-                let map = MapBuilder::new().set(property::CONTENT_TYPE, &"text/plain".to_owned()).put_text("mine", |out| out.push(1)).finish();
+                let map =
+                    MapBuilder::new().set(property::CONTENT_TYPE, &"text/plain".to_owned()).put_text("mine", |out| out.push(1)).finish();
                 publisher.publish_with(with_map("form/a", &map, "x"), Qos::ExactlyOnce, false, Dictionary::EMPTY);
                 publisher.publish_with(with_map("form/b", &Dictionary::EMPTY, "y"), Qos::ExactlyOnce, false, Dictionary::EMPTY);
                 reader.until(|client| client.messages.len() == 2);
@@ -131,7 +132,9 @@ fn what_cannot_be_wrapped_is_refused() {
             return;
         }
         let mut reader = broker.connect(way, "reader");
-        for filter in ["$envelope", "$envelope/", "$envelope/$share/g/a", "$envelope/$envelope/a", "$envelope/$feedback/#", "$share/g/$envelope/"] {
+        for filter in
+            ["$envelope", "$envelope/", "$envelope/$share/g/a", "$envelope/$envelope/a", "$envelope/$feedback/#", "$share/g/$envelope/"]
+        {
             let refused = if way.is_extended() { Reason::TOPIC_FILTER_INVALID } else { Reason::UNSPECIFIED_ERROR };
             assert_eq!(reader.subscribe(filter, Qos::AtMostOnce), refused, "{way:?} {filter}");
         }

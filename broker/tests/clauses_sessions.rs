@@ -108,7 +108,11 @@ fn a_session_that_a_restart_lost_is_told_from_one_that_ended() {
             broker.stop();
             let broker = TestBroker::start(shards);
             let lost = broker.connect_with(naming(way, 3600, &life));
-            assert_eq!((state(&lost), lost.opened.as_ref().unwrap().session_present), (Some(SessionState::LostWithRestart), false), "{way:?}");
+            assert_eq!(
+                (state(&lost), lost.opened.as_ref().unwrap().session_present),
+                (Some(SessionState::LostWithRestart), false),
+                "{way:?}"
+            );
             let life = incarnation(&lost);
             lost.drop_connection();
             // Begun here, it ends here as asked: with its connection.

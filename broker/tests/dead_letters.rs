@@ -5,11 +5,15 @@
 
 mod support;
 
+use bytes::BytesMut;
 use candor_broker::shard::{DeadLetterSettings, Settings, Storage};
 use candor_broker::store::DataDir;
 use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::dialect::write::Lowered;
 use candor_protocol::packet::dead_letter::Place;
-use candor_protocol::packet::{DeadLetter, Message, Problem, Publish, Qos, Reason, Refusal, TopicFilter, TopicName, property};
+use candor_protocol::packet::{
+    Ack, DeadLetter, Message, Packet, PacketId, Problem, Publish, Qos, Reason, Refusal, TopicFilter, TopicName, property,
+};
 use candor_protocol::session::Outcome;
 use candor_protocol::sim::Way;
 use std::sync::Arc;
@@ -128,8 +132,11 @@ fn what_a_subscriber_writes_does_not_travel_unless_the_operator_says_so() {
 /// A server MUST let a client subscribe to dead letters exactly where it may subscribe to the topics that they were published to.
 #[test]
 fn a_dead_letter_is_read_with_the_right_to_its_topic() {
-    let broker = TestBroker::with(keeping(&Storage::Memory, 1, 100), policy(), false);
-    for way in Way::ALL {
+    let mut settings = keeping(&Storage::Memory, 1, 100);
+    settings.quarantine.refusals = 0;
+    let broker = TestBroker::with(settings, policy(), false);
+    // MQTT 3.1 cannot say that a subscription is refused.
+    for way in Way::ALL.into_iter().filter(|way| *way != Way::V31) {
         let mut reader = broker.connect(way, "reader");
         let mut reason = |filter: &str| reader.subscribe(filter, Qos::AtLeastOnce);
         // Of the rules of these tests, `secret/` may not be read.
@@ -214,6 +221,34 @@ fn a_full_namespace_keeps_what_it_has() {
         assert_eq!(found.iter().map(|publish| publish.message.payload()).collect::<Vec<_>>(), [b"1", b"2"]);
         [rejecter, publisher].into_iter().for_each(Client::leave);
         clear(broker);
+    });
+}
+
+/// What nobody was handed, or what was settled before, cannot be rejected: nothing follows, and the connection goes on.
+#[test]
+fn what_is_unknown_or_settled_already_makes_no_dead_letter() {
+    where_they_are_kept(100, |broker, way| {
+        let mut subscriber = broker.connect(way, "subscriber");
+        subscriber.subscribe("orders/#", Qos::AtLeastOnce);
+        let mut publisher = broker.connect(Way::Plain, "publisher");
+        publisher.publish("orders/7", "x", Qos::AtLeastOnce);
+        subscriber.until(|client| client.messages.len() == 1);
+        let settled = subscriber.messages[0].id.unwrap();
+        let unknown = PacketId::new(4711).unwrap();
+        for id in [settled, unknown, settled] {
+            for reason in [Reason::REJECTED, Reason::RELEASED, Reason::MODIFIED] {
+                let mut bytes = BytesMut::new();
+                let packet = Packet::PubAck(Ack::new(id, reason, Dictionary::EMPTY));
+                assert_eq!(subscriber.session.lower(&packet, &mut bytes), Lowered::Frame);
+                subscriber.write_raw(&bytes);
+            }
+        }
+        publisher.publish("orders/7", "y", Qos::AtLeastOnce);
+        subscriber.until(|client| client.messages.len() == 2);
+        subscriber.settle_down();
+        assert_eq!((subscriber.messages.len(), subscriber.messages[1].message.payload()), (2, &b"y"[..]), "{way:?}");
+        assert_eq!(browse(broker, way, "$dead-letters/#").len(), 0);
+        [subscriber, publisher].into_iter().for_each(Client::leave);
     });
 }
 

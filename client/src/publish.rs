@@ -3,8 +3,10 @@
 use crate::client::Client;
 use crate::error::{Misuse, PublishError};
 use crate::properties::Properties;
+use crate::report::{self, EndToEnd, Reported, Wanted};
 use crate::store::MARK_LEN_MAX;
 use bytes::Bytes;
+use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::packet::{Durability, Message, Qos, Reason, TopicName};
 use candor_protocol::session::Delivery;
@@ -38,6 +40,8 @@ pub(crate) struct Order {
     pub(crate) mark: Option<Bytes>,
     /// Is told when it is kept.
     pub(crate) kept: Option<oneshot::Sender<()>>,
+    /// Is told what becomes of it behind the server.
+    pub(crate) wanted: Option<Wanted>,
 }
 
 /// A message that is about to be published; `.await` sends it and gives the receipt.
@@ -51,12 +55,14 @@ pub struct Publish<'a> {
     retain: bool,
     properties: Properties,
     mark: Option<Bytes>,
+    /// In place of what the properties say.
+    hop: Option<Dictionary>,
 }
 
 impl<'a> Publish<'a> {
     pub(crate) fn new(client: &'a Client, topic: &str, payload: Bytes) -> Self {
         let topic = TopicName::new(topic).map_err(|wrong| Misuse::Topic { text: topic.to_owned(), wrong });
-        Self { client, topic, payload, qos: Qos::AtMostOnce, retain: false, properties: Properties::default(), mark: None }
+        Self { client, topic, payload, qos: Qos::AtMostOnce, retain: false, properties: Properties::default(), mark: None, hop: None }
     }
 
     /// Default QoS 0.
@@ -90,7 +96,25 @@ impl<'a> Publish<'a> {
     /// # Errors
     /// The topic is not valid, or the client has ended.
     pub async fn send(self) -> Result<Pending, PublishError> {
-        self.hand_over(None).await
+        self.hand_over(None, None).await
+    }
+
+    /// Sends it and waits until the server has told what became of it with those who were to get it, or why it does not tell. The server
+    /// waits a while for those who do not answer, and longer than that nobody can say: a server that restarts meanwhile tells nothing, so
+    /// whoever cannot wait sets a time limit around this.
+    ///
+    /// # Errors
+    /// As those of the receipt: the message was not taken.
+    pub async fn end_to_end(mut self) -> Result<EndToEnd, PublishError> {
+        let (hop, wanted, report) = report::ask(&self.properties.hop_map());
+        self.hop = Some(hop);
+        let receipt = self.hand_over(None, Some(wanted)).await?.await?;
+        let not_made = |why: &str| Reported::NotMade(why.to_owned());
+        let reported = match receipt.dialect.is_extended() {
+            true => report.await.unwrap_or_else(|_| not_made("the client has ended")),
+            false => not_made("the connection was plain, and cannot ask"),
+        };
+        Ok(EndToEnd { receipt, reported })
     }
 
     /// As [`Publish::send`], and waits until the message is kept in the client's store: from then on it is published whatever becomes of this
@@ -101,7 +125,7 @@ impl<'a> Publish<'a> {
     pub async fn keep(self) -> Result<Pending, PublishError> {
         let (keeper, kept) = oneshot::channel();
         let client = self.client;
-        let pending = self.hand_over(Some(keeper)).await?;
+        let pending = self.hand_over(Some(keeper), None).await?;
         match kept.await {
             Ok(()) => Ok(pending),
             // It was refused before it was kept, which its outcome tells, or the client has ended.
@@ -109,14 +133,14 @@ impl<'a> Publish<'a> {
         }
     }
 
-    async fn hand_over(self, kept: Option<oneshot::Sender<()>>) -> Result<Pending, PublishError> {
+    async fn hand_over(self, kept: Option<oneshot::Sender<()>>, wanted: Option<Wanted>) -> Result<Pending, PublishError> {
         if self.mark.as_ref().is_some_and(|mark| mark.len() > MARK_LEN_MAX) {
             return Err(Misuse::Option { name: "mark", wrong: format!("at most {MARK_LEN_MAX} bytes") }.into());
         }
         let message = Message::new(&self.topic?, &self.properties.message_map(), &self.payload);
-        let delivery = Delivery { message, qos: self.qos, retain: self.retain, hop: self.properties.hop_map() };
+        let delivery = Delivery { message, qos: self.qos, retain: self.retain, hop: self.hop.unwrap_or_else(|| self.properties.hop_map()) };
         let (outcome, pending) = oneshot::channel();
-        self.client.order(Order { delivery, outcome, mark: self.mark, kept }).await?;
+        self.client.order(Order { delivery, outcome, mark: self.mark, kept, wanted }).await?;
         Ok(Pending(pending))
     }
 }

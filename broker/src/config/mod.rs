@@ -46,6 +46,10 @@ pub struct Config {
     pub plain: Plain,
     pub quarantine: Quarantine,
     pub dead_letters: DeadLetters,
+    /// The namespaces whose messages are reported on.
+    pub reports: Vec<TopicFilter>,
+    /// Seconds that a report waits for outcomes.
+    pub report_wait_s: u32,
     pub access: AccessFiles,
     /// The experiments that are switched on, by name; all of them are known.
     pub experiments: Vec<String>,

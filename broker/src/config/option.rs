@@ -120,6 +120,7 @@ const STORAGE: &str = "Storage";
 const CONNECTIONS: &str = "Limits of a connection";
 const SESSIONS: &str = "Sessions, queues and memory";
 const DEAD_LETTERS: &str = "Messages that are rejected";
+const REPORTS: &str = "Reports to publishers";
 const PLAIN: &str = "What plain 3.1.1 clients get";
 const QUARANTINE: &str = "Quarantine";
 const OPERATION: &str = "Operation";
@@ -465,6 +466,25 @@ pub static OPTIONS: &[OptionInfo] = &[
         "Whether a dead letter keeps the free text that its subscriber rejected it with.",
     )
     .why("What a subscriber writes may hold what the readers of its topic are not to see."),
+    row(
+        "reports",
+        REPORTS,
+        List {
+            form: "a topic filter, without $share/",
+            check: |text| namespace(text).map(drop),
+            clear: |d| d.config.reports.clear(),
+            add: |d, text, _| d.config.reports.extend(namespace(text)),
+        },
+        Unset("none: a publisher that asks is told that there are none"),
+        "A namespace whose publishers may be told how many subscribers took a message, or why not; may be given several times.",
+    ),
+    row(
+        "report_wait_s",
+        REPORTS,
+        Seconds { min: 1, max: 86_400, forever: false, set: |d, s| d.config.report_wait_s = s },
+        Text("1m"),
+        "How long a report waits for subscribers; who has not answered by then is told as pending.",
+    ),
     row(
         "refused_publish_plain",
         PLAIN,

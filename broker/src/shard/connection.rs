@@ -368,6 +368,7 @@ impl Shard {
                 Timer::Sys => self.sys_due(),
                 Timer::Ledger => self.keep_ledger(),
                 Timer::Session(slot, generation) => self.session_due(slot, generation),
+                Timer::Reports => self.reports_due(),
                 Timer::Wake(slot, generation) => {
                     if self.clients.get(slot).is_some_and(|client| client.generation == generation) {
                         self.wake(slot);

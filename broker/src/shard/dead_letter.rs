@@ -110,7 +110,7 @@ impl Shard {
         Some(self.new_message_id())
     }
 
-    fn new_message_id(&mut self) -> [u8; 16] {
+    pub(super) fn new_message_id(&mut self) -> [u8; 16] {
         let mut id = [0; 16];
         let (first, last) = id.split_at_mut(8);
         first.copy_from_slice(&self.random.draw().to_be_bytes());
@@ -122,7 +122,11 @@ impl Shard {
     pub(super) fn file(&mut self, returned: &Returned, refusal: &Refusal, by_subscriber: bool) -> Filed {
         let Returned { envelope, qos, redelivery_count, .. } = returned;
         let topic = envelope.message.topic_str();
-        let Some(namespace) = self.shared.dead_letters.of(topic) else { return Filed::Off };
+        let Some(namespace) = self.shared.dead_letters.of(topic) else {
+            // A dead letter that is rejected itself is dropped, and counted.
+            self.counts.publish_dropped += u64::from(Place::of_topic(topic).is_some());
+            return Filed::Off;
+        };
         let stamps = envelope.stamps.as_deref().cloned().unwrap_or_default();
         let id = stamps.message_id.unwrap_or_else(|| self.new_message_id());
         let Ok(name) = TopicName::new(Place { id: &hex(&id), topic }.to_topic()) else {
@@ -150,7 +154,7 @@ impl Shard {
             by_subscriber,
         });
         let hop = MapBuilder::new().merge(&envelope.hop).set(property::DEAD_LETTER, &letter.to_dictionary()).finish();
-        let stamps = Some(Arc::new(Stamps { message_id: Some(id), ..stamps }));
+        let stamps = Some(Arc::new(Stamps { message_id: Some(id), report: None, ..stamps }));
         let kept = Envelope { message, qos: Qos::AtLeastOnce, retain: true, expires_at_ms: None, stamps, hop };
         match self.route(&kept, None, None) {
             Ok(_) => Filed::Kept,
@@ -244,7 +248,7 @@ fn letter_of(envelope: &Envelope) -> DeadLetter {
     envelope.hop.value(property::DEAD_LETTER).map(|map| DeadLetter::of_dictionary(&map)).unwrap_or_default()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -92,7 +92,9 @@ impl Shard {
         }
         let mut hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
         let message = &envelope.message;
-        let token = token_of(kept);
+        // What is reported on is known again by a number, kept or not.
+        let name = kept.or_else(|| envelope.report().map(|_| self.shared.next_message()));
+        let token = token_of(name);
         let compact = &mut self.frames.compact;
         let mut own = || own_copy(compact, message, is_shared);
         let mut admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
@@ -103,6 +105,9 @@ impl Shard {
         }
         match admitted {
             Admitted::Now(id) => {
+                if let Some(report) = envelope.report() {
+                    self.reports.sent(slot, id.and(name), report);
+                }
                 if let (Some(message), Some(id)) = (kept, id)
                     && keep_sent(&mut self.keeper, client, Sent { slot, generation: connection.generation, message, id, qos })
                 {
@@ -203,7 +208,8 @@ impl Shard {
                 hop = MapBuilder::new().merge(&hop).set(property::REDELIVERY_COUNT, &u64::from(waiting.redelivery_count)).finish();
             }
             let message = &waiting.envelope.message;
-            let token = token_of(waiting.message);
+            let name = waiting.message.or_else(|| waiting.envelope.report().map(|_| self.shared.next_message()));
+            let token = token_of(name);
             let mut admitted = connection.session.admit(message, waiting.qos, waiting.retain, &hop, token);
             if admitted == Admitted::TooLarge {
                 hop = without_stamps(&hop);
@@ -211,6 +217,9 @@ impl Shard {
             }
             match admitted {
                 Admitted::Now(id) => {
+                    if let Some(report) = waiting.envelope.report() {
+                        self.reports.sent(slot, id.and(name), report);
+                    }
                     if let (Some(number), Some(id)) = (waiting.message, id) {
                         let sent = Sent { slot, generation: connection.generation, message: number, id, qos: waiting.qos };
                         if keep_sent(&mut self.keeper, client, sent) {

@@ -227,7 +227,12 @@ impl Shard {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(of) = connection.client.and_then(|slot| self.life(slot)) else { return };
         let message = match step {
-            Step::Received(id) => connection.session.in_flight().get(id).and_then(|message| number_of(message.token)),
+            Step::Received(id) => {
+                let token = connection.session.in_flight().get(id).map_or(0, |message| message.token);
+                // It is committed to: what follows can refuse nothing.
+                self.reports.settled(of.slot, token).into_iter().for_each(|report| report.accepted());
+                number_of(token)
+            }
             Step::Released(_) => None,
         };
         let session = self.clients.get(of.slot).and_then(|client| client.number);

@@ -26,6 +26,7 @@
 //! | what a subscriber settles, and what is sent again | [`settle`] |
 //! | what a subscriber gives back | [`returned`] |
 //! | what becomes of what it rejects | [`dead_letter`] |
+//! | what a publisher is told of its subscribers | [`report`] |
 //! | what a subscriber does not get | [`losses`] |
 //! | messages that wait in the store | [`fetch`] |
 //! | what an earlier process owed | [`restore`] |
@@ -55,6 +56,7 @@ pub mod memory;
 mod park;
 pub mod publish;
 pub mod quarantine;
+pub mod report;
 pub mod restore;
 pub mod returned;
 pub mod review;
@@ -78,6 +80,7 @@ pub use connection::{Connection, ListenerSettings, Peer};
 pub use dead_letter::DeadLetterSettings;
 pub use door::{Admission, Answer, Authenticate};
 pub use fetch::{Fetched, Fetching};
+pub use report::ReportSettings;
 pub use settings::{Rights, Settings, Storage};
 pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
@@ -188,6 +191,7 @@ pub struct Shard {
     held: Vec<room::Held>,
     /// A queue that was full is not any more.
     has_room: bool,
+    reports: report::Reports,
     /// What is asked of the engine.
     fetching: VecDeque<Fetching>,
 }
@@ -251,6 +255,7 @@ impl Shard {
             stalled: Vec::new(),
             held: Vec::new(),
             has_room: false,
+            reports: report::Reports::default(),
             fetching: VecDeque::new(),
         };
         shard.schedule_sys();
@@ -275,6 +280,7 @@ impl Shard {
         self.meet_deadlines();
         self.keeper.end_turn();
         self.release();
+        self.tell_reports();
         self.tell_bytes();
     }
 

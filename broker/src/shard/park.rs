@@ -98,6 +98,7 @@ impl Shard {
     pub(super) fn end_session(&mut self, slot: u32, why: SessionState) {
         let Some(client) = self.clients.remove(slot, self.now.ms) else { return };
         self.account.release(client.counted_bytes);
+        self.reports.end(slot);
         self.directory.remove(&client.id);
         if let Some(session) = client.number {
             self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });

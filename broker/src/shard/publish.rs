@@ -1,6 +1,7 @@
 //! A message from a client: whether it is taken, and what its acknowledgement says.
 
 use super::keeping::{Life, Then, not_kept};
+use super::report::stamped;
 use super::route::Routed;
 use super::{ConnectionKey, Shard};
 use crate::message::{Envelope, Stamps};
@@ -30,6 +31,7 @@ impl Shard {
         }
         let envelope = self.envelope(slot, &publish.dictionary, publish.message, publish.qos, publish.retain);
         let routed = self.route(&envelope, Some(slot), taken);
+        self.report_routed(&envelope, routed.as_ref().ok());
         self.answer(key, slot, ticket, &Publish { message: envelope.message, ..publish }, routed);
     }
 
@@ -147,10 +149,11 @@ impl Shard {
     }
 
     fn envelope(&mut self, slot: u32, dictionary: &Dictionary, message: Message, qos: Qos, retain: bool) -> Envelope {
-        let (mut expires_at_ms, mut hop) = (None, Dictionary::EMPTY);
+        let (mut expires_at_ms, mut hop, mut report) = (None, Dictionary::EMPTY, None);
         if has_hop_keys(dictionary) {
             expires_at_ms = self.now.expiry_of(dictionary);
             hop = experiment_keys(dictionary);
+            report = self.report_on(slot, dictionary, message.topic_str());
         }
         let mut stamps = match self.settings.stamps {
             Some(_) => self.stamps(self.clients.get(slot).map(|client| Arc::clone(&client.principal))),
@@ -161,6 +164,9 @@ impl Shard {
         {
             let others = stamps.as_deref().cloned().unwrap_or(Stamps { received_at_ms: self.now.unix_ms, ..Stamps::default() });
             stamps = Some(Arc::new(Stamps { message_id: Some(id), ..others }));
+        }
+        if let Some(report) = report {
+            stamps = Some(stamped(stamps, report, self.now.unix_ms));
         }
         let mut envelope = Envelope { message, qos, retain, expires_at_ms, stamps, hop };
         if let Some(deadline) = self.settings.experiments.deadline(&envelope) {
@@ -173,7 +179,7 @@ impl Shard {
     pub(super) fn stamps(&self, principal: Option<Arc<str>>) -> Option<Arc<Stamps>> {
         let node = self.settings.stamps.as_ref()?;
         let publisher = principal.filter(|principal| !principal.is_empty());
-        Some(Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms, message_id: None }))
+        Some(Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms, message_id: None, report: None }))
     }
 
     pub(super) fn subscriber(&self, slot: u32) -> Subscriber {
@@ -186,8 +192,10 @@ impl Shard {
 /// # Errors
 /// Only the server does.
 pub(super) fn check_topic(topic: &[u8]) -> Result<(), Refusal> {
-    let first = topic.split(|b| *b == b'/').next().filter(|_| topic.first() == Some(&b'$'));
-    if first.is_some_and(|first| RESERVED.contains(&first)) {
+    if topic.first() == Some(&b'$')
+        && let Some(first) = topic.split(|b| *b == b'/').next()
+        && RESERVED.contains(&first)
+    {
         let problem = Problem::titled("only the server publishes here").field("topic").retry(Retry::Never);
         return Err(Refusal::new(Reason::TOPIC_NAME_INVALID, problem));
     }

@@ -18,6 +18,8 @@ use std::sync::atomic::Ordering;
 pub(super) struct Routed {
     /// How many get it, the store of retained messages included.
     pub reached: usize,
+    /// How many sessions get it.
+    pub sessions: usize,
     /// Something was kept for it that its acknowledgement waits for.
     pub is_kept: bool,
     /// Sessions whose queues are full, where the acknowledgement waits for that.
@@ -128,7 +130,8 @@ impl Shard {
         if let Some((wrapped, numbers)) = &wrapped {
             handed += self.hand(wrapped, numbers, from, must_wait);
         }
-        Ok(Routed { reached: handed + usize::from(envelope.retain && !is_cleared), is_kept, full })
+        let reached = handed + usize::from(envelope.retain && !is_cleared);
+        Ok(Routed { reached, sessions: handed, is_kept, full })
     }
 
     /// Hands a message to all who get it, or holds it back until it may go; tells how many they are.

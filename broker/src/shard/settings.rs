@@ -1,6 +1,7 @@
 //! What a shard is told once: plain values and the seams to rights and experiments.
 
 use super::dead_letter::DeadLetterSettings;
+use super::report::ReportSettings;
 use super::sys::SysSettings;
 use crate::experiment::QueueExtensions;
 use crate::feedback::QuarantineLimits;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub redelivery_limit: u32,
     /// What becomes of messages that are rejected.
     pub dead_letters: DeadLetterSettings,
+    /// Whose messages are reported on.
+    pub reports: ReportSettings,
     /// The most bytes that wait to be written to one connection before its messages wait in its queue.
     pub out_bytes_max: usize,
     /// The most subscriptions of one session.
@@ -74,6 +77,7 @@ impl Default for Settings {
             quarantine: QuarantineLimits::default(),
             redelivery_limit: 1000,
             dead_letters: DeadLetterSettings::default(),
+            reports: ReportSettings::default(),
             out_bytes_max: 256 * 1024,
             subscriptions_max: 10_000,
             retained_max: 1_000_000,

@@ -4,6 +4,7 @@ use super::dead_letter::Filed;
 use super::deliver::{Form, write_one};
 use super::keeping::{Sent, keep_sent, number_of};
 use super::publish::lasting_keys;
+use super::report::stamped;
 use super::returned::Returned;
 use super::{ConnectionKey, Shard};
 use crate::feedback::Verdict;
@@ -28,6 +29,9 @@ impl Shard {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.pause.is_over();
+        if let Some(report) = self.reports.settled(slot, token) {
+            report.accepted();
+        }
         self.settle_kept(slot, number_of(token));
     }
 
@@ -36,20 +40,35 @@ impl Shard {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let Some(client) = self.clients.get_mut(slot) else { return };
         let message = number_of(token);
+        let report = self.reports.settled(slot, token);
         let (Some(refusal), Some(delivery)) = (outcome.refusal(), returned) else {
-            return self.delivered(key, token);
+            if let Some(report) = report {
+                report.accepted();
+            }
+            client.pause.is_over();
+            return self.settle_kept(slot, message);
         };
         let message = message.filter(|_| client.number.is_some());
-        let returned = self.returned(*delivery, message);
+        let mut returned = self.returned(*delivery, message);
+        let is_given_back = matches!(outcome.reason, Reason::RELEASED | Reason::MODIFIED);
         let limit = self.settings.redelivery_limit;
         match outcome.reason {
-            Reason::RELEASED | Reason::MODIFIED if limit > 0 && returned.redelivery_count > limit => {
+            _ if is_given_back && limit > 0 && returned.redelivery_count > limit => {
+                report.into_iter().for_each(|report| report.rejected(Reason::REJECTED));
                 let problem = Problem::titled("the message was given back as often as it may be").rule("redelivery_limit");
                 let problem = problem.limit(u64::from(limit), u64::from(returned.redelivery_count)).retry(Retry::Never);
                 self.reject(slot, &returned, Refusal::new(Reason::REJECTED, problem), By::Limit);
             }
-            Reason::RELEASED | Reason::MODIFIED => self.give_back(slot, returned, outcome.reason, outcome.delay_ms),
-            _ => self.reject(slot, &returned, refusal, By::Subscriber),
+            _ if is_given_back => {
+                if let Some(report) = report {
+                    returned.envelope.stamps = Some(stamped(returned.envelope.stamps, report, self.now.unix_ms));
+                }
+                self.give_back(slot, returned, outcome.reason, outcome.delay_ms);
+            }
+            reason => {
+                report.into_iter().for_each(|report| report.rejected(reason));
+                self.reject(slot, &returned, refusal, By::Subscriber);
+            }
         }
     }
 

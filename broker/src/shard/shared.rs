@@ -3,6 +3,7 @@
 
 use super::dead_letter::{DeadLetterSettings, DeadLetters};
 use super::memory::Memory;
+use super::report::Desk;
 use super::roll::Roll;
 use super::routers::Routers;
 use super::sys::Numbers;
@@ -13,7 +14,7 @@ use crate::store::{MessageNumber, SessionNumber};
 use candor_protocol::packet::{Durability, Qos};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Who gets a message: the last answer, and of which edition of the router it is.
 #[derive(Debug, Default)]
@@ -101,13 +102,20 @@ pub struct Shared {
     last_version: AtomicU64,
     pub(super) memory: Memory,
     pub(super) dead_letters: DeadLetters,
+    /// Reports that are done, by the shard of the publisher.
+    desks: Vec<Arc<Desk>>,
     /// What each shard last wrote down for `$SYS/`, by index.
     pub(super) numbers: Mutex<BTreeMap<u16, Numbers>>,
 }
 
 impl Shared {
     pub fn new(shards: u16) -> Self {
-        Self { rolls: (0..shards.max(1)).map(|_| Roll::default()).collect(), ..Self::default() }
+        let of_all = 0..shards.max(1);
+        Self {
+            rolls: of_all.clone().map(|_| Roll::default()).collect(),
+            desks: of_all.map(|_| Arc::default()).collect(),
+            ..Self::default()
+        }
     }
 
     /// Goes on where an earlier process has ended.
@@ -165,7 +173,13 @@ impl Shared {
     }
 
     /// Puts a message in its topic's place; one with a number will have a receipt, see [`Shared::retained_answered`].
-    pub(super) fn retain(&self, retained: &mut Retained<RetainedMessage>, envelope: Envelope, message: Option<MessageNumber>) {
+    pub(super) fn retain(&self, retained: &mut Retained<RetainedMessage>, mut envelope: Envelope, message: Option<MessageNumber>) {
+        // A report is about those who get the message now.
+        if envelope.report().is_some()
+            && let Some(stamps) = &mut envelope.stamps
+        {
+            Arc::make_mut(stamps).report = None;
+        }
         let before = retained.get(envelope.message.topic()).filter(|_| message.is_some()).cloned();
         let since = before.as_ref().and_then(|before| before.unkept.as_ref()?.since);
         let unkept = message.is_some().then(|| {
@@ -206,6 +220,10 @@ impl Shared {
             self.put(&mut retained, found);
         }
         self.memory.retained.store(retained.bytes(), Ordering::Relaxed);
+    }
+
+    pub(super) fn desk(&self, shard: u16) -> Option<&Arc<Desk>> {
+        self.desks.get(usize::from(shard))
     }
 
     pub fn roll(&self, shard: u16) -> Option<&Roll> {

@@ -15,6 +15,8 @@ pub enum Timer {
     Pump(u32, u64),
     /// What a session gave back is due.
     Wake(u32, u64),
+    /// Reports that wait are looked at.
+    Reports,
     /// What is new in the ledger goes to the store.
     Ledger,
     /// The next report below `$SYS/`.

@@ -111,8 +111,9 @@ pub(super) fn envelope() -> impl Strategy<Value = Envelope> {
             qos: Qos::new(qos).unwrap(),
             retain,
             expires_at_ms,
-            stamps: stamps
-                .map(|(publisher, node, received_at_ms, message_id)| Arc::new(Stamps { publisher, node, received_at_ms, message_id })),
+            stamps: stamps.map(|(publisher, node, received_at_ms, message_id)| {
+                Arc::new(Stamps { publisher, node, received_at_ms, message_id, report: None })
+            }),
             hop,
         },
     )

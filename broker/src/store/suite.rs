@@ -92,7 +92,7 @@ fn remembered(state: &State) -> State {
 }
 
 fn envelope(topic: &str, payload: &str) -> Envelope {
-    let stamps = Stamps { publisher: Some("somebody".into()), node: None, received_at_ms: 1_234, message_id: Some([7; 16]) };
+    let stamps = Stamps { publisher: Some("somebody".into()), node: None, received_at_ms: 1_234, message_id: Some([7; 16]), report: None };
     Envelope {
         message: Message::publish(topic, payload).expect("a topic name"),
         qos: Qos::AtLeastOnce,

@@ -116,7 +116,8 @@ mod tests {
         let keys = vec![("x-hops".to_owned(), -3, ValueType::Unsigned), ("x-trail".to_owned(), -5, ValueType::Text)];
         assert_eq!(parse("x-hops:x-hops=-3/number,x-trail=-5/text"), Ok(Asked { name: "x-hops".to_owned(), keys }));
         assert_eq!(parse("x-hops"), Ok(Asked { name: "x-hops".to_owned(), keys: vec![] }));
-        for wrong in ["x-hops:", "x-hops:x-hops", "x-hops:x-hops=-3", "x-hops:x-hops=three/number", "x-hops:=-3/number", "x-hops:a=-3/map"] {
+        for wrong in ["x-hops:", "x-hops:x-hops", "x-hops:x-hops=-3", "x-hops:x-hops=three/number", "x-hops:=-3/number", "x-hops:a=-3/map"]
+        {
             assert_eq!(parse(wrong), Err(FORM.to_owned()), "{wrong}");
         }
     }

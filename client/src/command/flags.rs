@@ -111,10 +111,10 @@ const OWN: &str = "text:";
 /// `--prop KEY=VALUE`, for commands that publish.
 pub(super) fn prop_flag() -> Arg {
     let names: Vec<_> = crate::properties::settable_names().collect();
-    text("prop", "KEY=VALUE")
-        .action(ArgAction::Append)
-        .value_parser(values::pair)
-        .help(format!("A property of the message, may be repeated: {}, keys of --experiment, and {OWN}NAME for a name of your own", names.join(", ")))
+    text("prop", "KEY=VALUE").action(ArgAction::Append).value_parser(values::pair).help(format!(
+        "A property of the message, may be repeated: {}, keys of --experiment, and {OWN}NAME for a name of your own",
+        names.join(", ")
+    ))
 }
 
 pub(super) fn json_flag() -> Arg {

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::incoming::Incoming;
 use crate::publish::Receipt;
+use crate::report::Reported;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use candor_protocol::extension::Registry;
@@ -97,6 +98,28 @@ pub(super) fn receipt(topic: &str, qos: u8, receipt: &Receipt) -> Object {
     object.set("topic", topic).set("qos", qos).set("reason", receipt.reason.0).set("reason_name", receipt.reason.name());
     object.set_some("durability", receipt.durability.map(|durability| durability.name()));
     object.set("dialect", receipt.dialect.name()).set("stripped", receipt.stripped);
+    object
+}
+
+/// What became of a message behind the server.
+pub(super) fn reported(reported: &Reported) -> Object {
+    let mut object = Object::new();
+    let report = match reported {
+        Reported::NotMade(why) => {
+            object.set("report", Value::Null).set("no_report", why.clone());
+            return object;
+        }
+        Reported::Told(report) => report,
+    };
+    let rejected: Vec<Value> =
+        report.rejected.iter().map(|(reason, count)| json!({ "reason": reason.0, "reason_name": reason.name(), "count": count })).collect();
+    object.set(
+        "report",
+        json!({
+            "matched": report.matched, "accepted": report.accepted, "rejected": rejected, "expired": report.expired,
+            "dropped": report.dropped, "unconfirmed": report.unconfirmed, "pending": report.pending,
+        }),
+    );
     object
 }
 

@@ -1,12 +1,13 @@
 //! `candor pub`: publishes one message, or one for each line of standard input.
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::state::{self, Position, Resume};
 use super::{flags, json, report, values};
 use crate::client::Client;
 use crate::properties::Properties;
 use crate::publish::{Pending, Receipt, Restored};
 use crate::reconnect::Reconnect;
+use crate::report::{EndToEnd, Reported};
 use crate::store::FileStore;
 use bytes::Bytes;
 use candor_protocol::packet::Qos;
@@ -36,6 +37,7 @@ pub(super) fn command() -> Command {
             set("stdin-file").short('s').help("All of standard input is the payload"),
             set("null-message").short('n').help("An empty payload"),
             arg("qos", "QOS").short('q').value_parser(values::qos).default_value("0").help("0, 1 or 2"),
+            set("report").help("Wait for what becomes of it with the subscribers, and print it"),
             set("retain").short('r').help("Keep it as the topic's last message"),
             flags::prop_flag(),
             arg("timeout", "SECONDS").short('W').value_parser(value_parser!(u64).range(1..)).help("Give up after so long"),
@@ -56,6 +58,7 @@ struct Shape {
     retain: bool,
     properties: Properties,
     json: bool,
+    report: bool,
     store: Option<Arc<FileStore>>,
 }
 
@@ -68,10 +71,14 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         retain: matches.get_flag("retain"),
         properties: flags::properties(matches, "prop", &options.registry)?,
         json: matches.get_flag("json"),
+        report: matches.get_flag("report"),
         store,
     };
     if shape.store.is_some() && shape.qos == Qos::AtMostOnce {
         return Err(Failure::Usage("--state: at QoS 0 nothing is kept; add -q 1 or -q 2".to_owned()));
+    }
+    if shape.report && (shape.store.is_some() || matches.get_flag("stdin-line")) {
+        return Err(Failure::Usage("--report: of one message, and not with --state".to_owned()));
     }
     let payload = payload(matches).await?;
     let all_events = matches.get_flag("events");
@@ -152,6 +159,9 @@ fn restored(client: &Client) -> VecDeque<OnTheWay> {
 
 /// As [`lines`], for one message.
 async fn one(client: &Client, shape: &Shape, payload: Bytes) -> Result<Option<Failure>, Failure> {
+    if shape.report {
+        return reported(client, shape, payload).await;
+    }
     let mut on_the_way = restored(client);
     let position = Position::message(&shape.topic, &payload);
     match shape.store.as_deref().and_then(Position::of) {
@@ -169,6 +179,22 @@ async fn one(client: &Client, shape: &Shape, payload: Bytes) -> Result<Option<Fa
         sent.settled(shape, message.restored, message.pending.await)?;
     }
     Ok(sent.finish())
+}
+
+/// Sends one message and prints what became of it with those who were to get it.
+async fn reported(client: &Client, shape: &Shape, payload: Bytes) -> Result<Option<Failure>, Failure> {
+    let publish = client.publish(&shape.topic, payload).qos(shape.qos).retain(shape.retain).properties(shape.properties.clone());
+    let EndToEnd { receipt, reported } = publish.end_to_end().await.map_err(Failure::Publish)?;
+    if shape.json {
+        json::receipt(&shape.topic, shape.qos as u8, &receipt).extend(json::reported(&reported)).print();
+    } else {
+        // When standard output is closed there is nobody to tell.
+        let _ = report::reported(&reported, &mut std::io::stdout());
+    }
+    Ok(match reported {
+        Reported::Told(_) => None,
+        Reported::NotMade(_) => Some(Failure::Said(Exit::NotAvailable)),
+    })
 }
 
 /// Sends lines with a bounded number on their way; a refused line does not stop the others, and the first refusal is the result. `Err`: it

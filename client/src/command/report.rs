@@ -4,8 +4,9 @@ use super::exit::Failure;
 use super::json::{self, Object};
 use crate::error::{Error, NotAvailable};
 use crate::event::{Because, Event};
+use crate::report::Reported;
 use candor_protocol::packet::{Profile, Refusal, Retry};
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Says why a command failed; as JSON on standard output where that was asked for.
 pub(super) fn failure(failure: &Failure, json: bool) {
@@ -90,4 +91,22 @@ pub(super) fn event(event: &Event, all: bool, json: bool) {
 /// Writes a line to standard error; when that is closed there is nobody to tell.
 pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What became of a message behind the server, in words.
+pub(super) fn reported(reported: &Reported, out: &mut impl Write) -> io::Result<()> {
+    let report = match reported {
+        Reported::NotMade(why) => return writeln!(out, "no report: {why}"),
+        Reported::Told(report) => report,
+    };
+    writeln!(out, "matched      {}", report.matched)?;
+    writeln!(out, "accepted     {}", report.accepted)?;
+    for (reason, count) in &report.rejected {
+        writeln!(out, "rejected     {count}: {}", reason.name())?;
+    }
+    let rare = [("expired", report.expired), ("dropped", report.dropped), ("unconfirmed", report.unconfirmed), ("pending", report.pending)];
+    for (name, count) in rare.into_iter().filter(|(_, count)| *count > 0) {
+        writeln!(out, "{name:<12} {count}")?;
+    }
+    Ok(())
 }

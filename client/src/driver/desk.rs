@@ -14,6 +14,7 @@ use crate::incoming::{Incoming, Settled};
 use crate::link::Link;
 use crate::options::Options;
 use crate::publish::Order;
+use crate::report::Reports;
 use crate::store::{Journal, Record};
 use crate::subscribe::Wish;
 use bytes::Bytes;
@@ -68,6 +69,7 @@ pub(super) struct Desk {
     /// A message that the application has no room for; while there is one nothing is read.
     held: VecDeque<Incoming>,
     told_nobody_listens: bool,
+    reports: Reports,
 }
 
 impl Desk {
@@ -100,6 +102,7 @@ impl Desk {
             keeping: VecDeque::new(),
             held: VecDeque::new(),
             told_nobody_listens: false,
+            reports: Reports::default(),
         }
     }
 
@@ -248,6 +251,7 @@ impl Desk {
         for (_, waiting) in self.waiting.drain() {
             let _ = waiting.outcome.send(Err(PublishError::Ended(error.clone())));
         }
+        self.reports = Reports::default();
         self.held.iter_mut().for_each(Incoming::forget);
         self.held.clear();
     }

@@ -72,9 +72,11 @@ fn failed(path: &Path, what: &'static str) -> impl Fn(io::Error) -> StoreError {
 /// A device or a folder cannot be a store, and a store is put in the place of the file.
 fn check_is_a_file(path: &Path) -> Result<(), StoreError> {
     match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            Err(StoreError::Io { file: path.to_owned(), what: "use", cause: "it is no ordinary file; name one, or a path where there is nothing".to_owned() })
-        }
+        Ok(found) if !found.is_file() => Err(StoreError::Io {
+            file: path.to_owned(),
+            what: "use",
+            cause: "it is no ordinary file; name one, or a path where there is nothing".to_owned(),
+        }),
         _ => Ok(()),
     }
 }

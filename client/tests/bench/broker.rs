@@ -1,4 +1,4 @@
-//! A broker in this process, for what the relay does not do.
+//! A broker in this process, for what no double does.
 
 use candor_broker::access::Door;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
@@ -17,18 +17,22 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn start() -> Self {
+        Self::with(Settings { shards: 1, ..Settings::default() })
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
         let mut policy = ServerPolicy::default();
         policy.profile.durability = Durability::Memory;
         policy.profile.session_durability = Durability::Memory;
-        let settings = ListenerSettings {
+        let listener = ListenerSettings {
             name: "bench".into(),
             policy: Arc::new(policy),
             acknowledges_refused: false,
             authenticate: Arc::new(Door::open()),
         };
         let url = "mqtt://127.0.0.1:0".parse().unwrap();
-        let listener = ListenerSetup { url, settings: Arc::new(settings), tls: None, bind: BindOptions::default() };
-        let broker = Broker::start(Setup { listeners: vec![listener], settings: Settings { shards: 1, ..Settings::default() } }).unwrap();
+        let listener = ListenerSetup { url, settings: Arc::new(listener), tls: None, bind: BindOptions::default() };
+        let broker = Broker::start(Setup { listeners: vec![listener], settings }).unwrap();
         let address = broker.urls()[0].trim_start_matches("mqtt://").parse().unwrap();
         Self { broker: Some(broker), address }
     }
@@ -36,7 +40,9 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let stopped = self.broker.take().map(Broker::stop);
+        // A runtime's thread may not wait for another runtime.
+        let broker = self.broker.take();
+        let stopped = std::thread::spawn(move || broker.map(Broker::stop)).join().unwrap_or(None);
         assert!(matches!(stopped, Some(Ok(()))) || std::thread::panicking(), "{stopped:?}");
     }
 }

@@ -9,6 +9,7 @@ mod negotiation;
 mod probing;
 mod publishing;
 mod reconnecting;
+mod settling;
 mod storing;
 mod subscribing;
 mod support;

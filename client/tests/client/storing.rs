@@ -180,7 +180,11 @@ async fn a_store_that_is_new_ends_what_the_server_knew_before() {
         let again = server.connect().await;
         assert!(!again.clean_session, "{policy:?}");
         let named = again.dictionary.value(property::SESSION_INCARNATION);
-        assert_eq!(named.is_some(), policy == Policy::Require, "{policy:?}: the life that the store knows is named where CONNECT can say it");
+        assert_eq!(
+            named.is_some(),
+            policy == Policy::Require,
+            "{policy:?}: the life that the store knows is named where CONNECT can say it"
+        );
     }
 }
 

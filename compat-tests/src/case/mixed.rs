@@ -163,7 +163,12 @@ fn a_retained_message_of_a_plain_client_reaches_an_extended_one(stage: &Stage) -
     let mut late = extended(stage, "late")?;
     late.subscribe(&[stage.topic("r")], Qos::AtLeastOnce)?;
     let seen = late.expect(&stage.topic("r"), "kept")?;
-    ensure!(seen.retain() && seen.properties().is_empty(), "seen with RETAIN {} and {:?}", seen.retain(), seen.named_properties(&Registry::default()));
+    ensure!(
+        seen.retain() && seen.properties().is_empty(),
+        "seen with RETAIN {} and {:?}",
+        seen.retain(),
+        seen.named_properties(&Registry::default())
+    );
     Ok(())
 }
 

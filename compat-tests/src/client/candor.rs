@@ -5,7 +5,8 @@ use super::engine::Engine;
 use super::{Event, Incoming, Options, Outgoing, PlainClient, Ticket};
 use crate::outcome::{Checked, Stop};
 use candor_client::{
-    Client, Error, Events, InProcess, Messages, Misuse, Policy, PublishError, Qos, Reconnect, RequestError, Subscription, TlsOptions, WillOptions,
+    Client, Error, Events, InProcess, Messages, Misuse, Policy, PublishError, Qos, Reconnect, RequestError, Subscription, TlsOptions,
+    WillOptions,
 };
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};

@@ -23,14 +23,17 @@ fn ended_for_another(lines: &VecDeque<String>, id: &str) -> bool {
     let mark = format!("client_id: \"{id}");
     let mut gone: BTreeMap<String, usize> = BTreeMap::new();
     for event in events(lines) {
-        let Some(client) = event.iter().find_map(|line| line.split_once(&mark)).and_then(|(_, rest)| rest.split('"').next()) else { continue };
+        let Some(client) = event.iter().find_map(|line| line.split_once(&mark)).and_then(|(_, rest)| rest.split('"').next()) else {
+            continue;
+        };
         let (says, is_within) = (event[0], |span: &str| event[1..].iter().any(|line| line.contains(span)));
         let count = gone.entry(client.to_owned()).or_default();
         if is_within("_link with") && says.contains(": disconnected") {
             *count += 1;
         }
         // Not because of what the client sent, and not because it has connected once more.
-        let is_by_number = is_within("incoming_disconnect with") && !is_within("incoming_payload with") && !is_within("incoming_connect with");
+        let is_by_number =
+            is_within("incoming_disconnect with") && !is_within("incoming_payload with") && !is_within("incoming_connect with");
         if is_by_number && says.contains("Disconnecting connection") {
             match count.checked_sub(1) {
                 Some(left) => *count = left,

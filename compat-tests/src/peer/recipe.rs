@@ -83,7 +83,14 @@ use Transport::{Tcp, Tls, WebSocket};
 /// Every broker there is a recipe for.
 pub const RECIPES: &[Recipe] = &[
     Recipe { name: "candor", transports: &Transport::ALL, ready: Ready::Listening, shared: true, fault: None, command: candor },
-    Recipe { name: "mosquitto", transports: &Transport::ALL, ready: Ready::Line(" running", 1), shared: true, fault: None, command: mosquitto },
+    Recipe {
+        name: "mosquitto",
+        transports: &Transport::ALL,
+        ready: Ready::Line(" running", 1),
+        shared: true,
+        fault: None,
+        command: mosquitto,
+    },
     Recipe {
         name: "rumqttd",
         transports: &[Tcp, Tls, WebSocket],
@@ -92,7 +99,14 @@ pub const RECIPES: &[Recipe] = &[
         fault: Some(fault::RUMQTTD),
         command: rumqttd,
     },
-    Recipe { name: "nats", transports: &[Tcp, WebSocket], ready: Ready::Line("Server is ready", 1), shared: true, fault: None, command: nats },
+    Recipe {
+        name: "nats",
+        transports: &[Tcp, WebSocket],
+        ready: Ready::Line("Server is ready", 1),
+        shared: true,
+        fault: None,
+        command: nats,
+    },
     Recipe { name: "aedes", transports: &Transport::ALL, ready: Ready::Listening, shared: true, fault: None, command: aedes },
     // It gives the retained messages of other topics to every new subscriber.
     Recipe { name: "amqtt", transports: &Transport::ALL, ready: Ready::Line("ready", 1), shared: false, fault: None, command: amqtt },

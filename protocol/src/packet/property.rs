@@ -314,6 +314,8 @@ keys! { PACKET_KEYS:
         "What its sender holds of the other's messages, when a session is resumed; in NOTICE with reason confirm alone."
     DEAD_LETTER: Dictionary = 64 "dead-letter" Server [Publish];
         "In a dead letter: how often the message was rejected, the last rejections, and its QoS."
+    REPORT_REQUEST: bool = 66 "report-request" Client [Publish];
+        "Whether the publisher wants to be told what became of the message with those who were to get it."
 }
 
 keys! { MESSAGE_KEYS:

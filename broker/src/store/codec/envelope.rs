@@ -53,7 +53,7 @@ pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope, Bad> {
         qos: qos(flags)?,
         retain: has(RETAIN),
         expires_at_ms,
-        stamps: received_at_ms.map(|received_at_ms| Arc::new(Stamps { publisher, node, received_at_ms, message_id })),
+        stamps: received_at_ms.map(|received_at_ms| Arc::new(Stamps { publisher, node, received_at_ms, message_id, report: None })),
         hop,
     })
 }

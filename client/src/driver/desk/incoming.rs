@@ -23,6 +23,10 @@ impl Desk {
             }
             return;
         }
+        if self.reports.take(&publish) {
+            ticket.into_iter().for_each(|ticket| link.session.settle(ticket, Outcome::accepted()));
+            return;
+        }
         if let Some(ticket) = ticket {
             // Whatever is settled with a ticket has an identifier.
             self.open.insert(ticket, (publish.qos, publish.id.unwrap_or(PacketId::MIN)));

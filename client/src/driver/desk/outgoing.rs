@@ -31,10 +31,13 @@ impl Desk {
 
     /// Takes a message; without a connection it is refused when too many wait already.
     pub(in crate::driver) fn take(&mut self, order: Order, connected: bool) {
-        let Order { delivery, outcome, mark, kept } = order;
+        let Order { delivery, outcome, mark, kept, wanted } = order;
         if !connected && !self.has_room() {
             let _ = outcome.send(Err(PublishError::QueueFull { waiting: self.queue.len() }));
             return;
+        }
+        if let Some(wanted) = wanted {
+            self.reports.wait(wanted);
         }
         let token = self.token();
         if delivery.qos > Qos::AtMostOnce && self.journal.is_on() {

@@ -25,7 +25,11 @@ fn serves_in_full(on: &Target, app: &mut App) -> Checked {
     let receipt = app.publish(|client| client.publish(on.topic("self"), "m").qos(Qos::ExactlyOnce).properties(text))?;
     ensure!(receipt.durability.is_some() && !receipt.stripped, "the receipt is {receipt:?}");
     let seen = app.expect(&on.topic("self"), "m")?;
-    ensure!(seen.content_type().as_deref() == Some("text/plain"), "the property is lost: {:?}", seen.named_properties(&Registry::default()));
+    ensure!(
+        seen.content_type().as_deref() == Some("text/plain"),
+        "the property is lost: {:?}",
+        seen.named_properties(&Registry::default())
+    );
     Ok(())
 }
 

@@ -1,0 +1,389 @@
+//! Delivery reports: what became of one message with all who were to get it, for a publisher that asked and may know.
+//!
+//! A message that is reported on carries its [`Report`] to wherever it waits, and every outcome is noted there. When nothing holds the
+//! message any more, all has been heard: what is not accounted for by then was dropped. The last to let go puts the report on the
+//! desk of the publisher's shard, which sends it. What takes too long is told as pending.
+//!
+//! Messages that nobody asked about carry nothing. A report that is not told when the process ends is not told.
+
+use super::keeping::Life;
+use super::route::Routed;
+use super::timers::Timer;
+use super::{Crossing, CrossingTarget, Shard};
+use crate::message::{Envelope, Stamps};
+use crate::store::MessageNumber;
+use crate::store::Record;
+use crate::store::record::Owed;
+use bytes::Bytes;
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::packet::{Message, Qos, Reason, TopicFilter, TopicName, property};
+use candor_protocol::session::Token;
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// The topic that reports come on.
+pub const TOPIC: &str = "$feedback/report";
+/// How many reasons a report tells apart; others are counted under 0x80.
+const REASONS_MAX: usize = 8;
+/// How often the desk is looked at, where nobody calls.
+const LOOK_MS: u64 = 250;
+
+/// What the operator says about reports.
+#[derive(Debug, Clone)]
+pub struct ReportSettings {
+    /// Whose messages may be reported on.
+    pub namespaces: Vec<TopicFilter>,
+    /// How long a report waits for outcomes.
+    pub wait_ms: u64,
+    /// The most reports of one shard that wait.
+    pub open_max: usize,
+}
+
+impl Default for ReportSettings {
+    fn default() -> Self {
+        Self { namespaces: Vec::new(), wait_ms: 60_000, open_max: 10_000 }
+    }
+}
+
+/// Who asked, about what.
+#[derive(Debug, Clone)]
+struct Asked {
+    of: Life,
+    id: [u8; 16],
+    tag: Option<Bytes>,
+    topic: String,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub matched: u64,
+    pub accepted: u64,
+    /// By reason, in the order in which they came.
+    pub rejected: Vec<(Reason, u64)>,
+    pub expired: u64,
+    pub dropped: u64,
+    /// Deliveries at QoS 0, which nobody acknowledges.
+    pub unconfirmed: u64,
+    pub pending: u64,
+}
+
+impl Tally {
+    fn rest(&self) -> u64 {
+        let rejected: u64 = self.rejected.iter().map(|(_, count)| count).sum();
+        self.matched.saturating_sub(self.accepted + rejected + self.expired + self.dropped + self.unconfirmed)
+    }
+
+    fn reject(&mut self, reason: Reason) {
+        let is_known = self.rejected.iter().any(|(other, _)| *other == reason);
+        let reason = if is_known || self.rejected.len() < REASONS_MAX { reason } else { Reason::UNSPECIFIED_ERROR };
+        match self.rejected.iter_mut().find(|(other, _)| *other == reason) {
+            Some((_, count)) => *count += 1,
+            // One more than the maximum, for all others together.
+            None => self.rejected.push((reason, 1)),
+        }
+    }
+}
+
+/// What is heard of one message.
+#[derive(Debug)]
+pub struct Report {
+    asked: Asked,
+    tally: Mutex<Tally>,
+    /// Nothing more is to be told.
+    is_told: AtomicBool,
+    desk: Arc<Desk>,
+}
+
+/// Two messages are the same whatever is heard of them.
+impl PartialEq for Report {
+    fn eq(&self, other: &Self) -> bool {
+        self.asked.id == other.asked.id
+    }
+}
+
+impl Eq for Report {}
+
+impl Report {
+    fn note(&self, note: impl FnOnce(&mut Tally)) {
+        note(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn accepted(&self) {
+        self.note(|tally| tally.accepted += 1);
+    }
+
+    pub(super) fn rejected(&self, reason: Reason) {
+        self.note(|tally| tally.reject(reason));
+    }
+
+    pub(crate) fn expired(&self) {
+        self.note(|tally| tally.expired += 1);
+    }
+
+    pub(super) fn routed(&self, sessions: u64) {
+        self.note(|tally| tally.matched = sessions);
+    }
+
+    /// The publisher is told otherwise.
+    pub(super) fn forget(&self) {
+        self.is_told.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if self.is_told.load(Ordering::Relaxed) {
+            self.desk.open.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let mut tally = std::mem::take(self.tally.get_mut().unwrap_or_else(PoisonError::into_inner));
+        tally.dropped += tally.rest();
+        self.desk.done.lock().unwrap_or_else(PoisonError::into_inner).push((self.asked.clone(), tally));
+        self.desk.has_new.store(true, Ordering::Release);
+    }
+}
+
+/// Where the reports of a shard's publishers are put, by whichever thread.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// At most as many as are open.
+    done: Mutex<Vec<(Asked, Tally)>>,
+    has_new: AtomicBool,
+    open: AtomicUsize,
+}
+
+/// The reports that one shard has to do with.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    /// Of its publishers: each with the time when it is told at the latest.
+    open: VecDeque<(u64, Weak<Report>)>,
+    is_timed: bool,
+    /// Deliveries under way to its subscribers, by session and token.
+    under_way: HashMap<(u32, Token), Arc<Report>, foldhash::fast::RandomState>,
+}
+
+impl Reports {
+    /// A message that is reported on was handed to a subscriber's connection; without a name, at QoS 0.
+    pub(super) fn sent(&mut self, slot: u32, name: Option<MessageNumber>, report: &Arc<Report>) {
+        match name {
+            Some(name) => drop(self.under_way.insert((slot, name.0), Arc::clone(report))),
+            None => report.note(|tally| tally.unconfirmed += 1),
+        }
+    }
+
+    /// The report of a delivery that was settled.
+    #[inline]
+    pub(super) fn settled(&mut self, slot: u32, token: Token) -> Option<Arc<Report>> {
+        if self.under_way.is_empty() {
+            return None;
+        }
+        self.under_way.remove(&(slot, token))
+    }
+
+    /// The session has ended: what was under way to it is lost.
+    pub(super) fn end(&mut self, slot: u32) {
+        if !self.under_way.is_empty() {
+            self.under_way.retain(|(other, _), _| *other != slot);
+        }
+    }
+}
+
+impl Shard {
+    /// Begins to listen for what becomes of a message, if its publisher asks and may; where it may not, it is told so.
+    pub(super) fn report_on(&mut self, slot: u32, dictionary: &Dictionary, topic: &str) -> Option<Arc<Report>> {
+        if dictionary.value(property::REPORT_REQUEST) != Some(true) {
+            return None;
+        }
+        let of = self.life(slot)?;
+        let tag = dictionary.value(property::TAG);
+        let asked = Asked { of, id: self.new_message_id(), tag, topic: topic.to_owned() };
+        let desk = Arc::clone(self.shared.desk(self.index)?);
+        let settings = &self.settings.reports;
+        if !settings.namespaces.iter().any(|filter| filter.matches(topic)) {
+            self.send_report(&asked, &json!({ "title": "no reports are made for this topic", "reports": "off" }));
+            return None;
+        }
+        if desk.open.load(Ordering::Relaxed) >= settings.open_max {
+            let title = "as many reports wait as may; this message is not reported on";
+            self.send_report(&asked, &json!({ "title": title, "reports": "busy", "limit": settings.open_max }));
+            return None;
+        }
+        desk.open.fetch_add(1, Ordering::Relaxed);
+        let report = Arc::new(Report { asked, tally: Mutex::default(), is_told: AtomicBool::new(false), desk });
+        if self.reports.open.len() > 2 * settings.open_max {
+            self.reports.open.retain(|(_, report)| report.strong_count() > 0);
+        }
+        self.reports.open.push_back((self.now.ms + settings.wait_ms, Arc::downgrade(&report)));
+        self.time_reports();
+        Some(report)
+    }
+
+    /// How many sessions a message went to, once it is known whether it was taken.
+    pub(super) fn report_routed(&self, envelope: &Envelope, routed: Option<&Routed>) {
+        let Some(report) = envelope.report() else { return };
+        match routed {
+            Some(routed) => report.routed(routed.sessions as u64),
+            None => report.forget(),
+        }
+    }
+
+    fn time_reports(&mut self) {
+        if !std::mem::replace(&mut self.reports.is_timed, true) {
+            self.timers.at(self.now.ms + LOOK_MS, Timer::Reports);
+        }
+    }
+
+    /// Tells what is to be told, here or, by a call, in other shards. At the end of each turn.
+    pub(super) fn tell_reports(&mut self) {
+        if self.settings.reports.namespaces.is_empty() {
+            return;
+        }
+        for shard in 0..self.settings.shards {
+            let Some(desk) = self.shared.desk(shard).filter(|desk| desk.has_new.load(Ordering::Acquire)) else { continue };
+            if shard == self.index {
+                desk.has_new.store(false, Ordering::Release);
+                let done = std::mem::take(&mut *desk.done.lock().unwrap_or_else(PoisonError::into_inner));
+                desk.open.fetch_sub(done.len(), Ordering::Relaxed);
+                done.into_iter().for_each(|(asked, tally)| self.send_tally(&asked, &tally));
+            } else if let Some(crossings) = self.effects.crossings.get_mut(usize::from(shard))
+                && crossings.is_empty()
+            {
+                // A crossing for nobody: its shard takes a turn, and looks.
+                crossings.extend(Message::publish(TOPIC, "").ok().map(|message| {
+                    let envelope = Envelope {
+                        message,
+                        qos: Qos::AtMostOnce,
+                        retain: false,
+                        expires_at_ms: None,
+                        stamps: None,
+                        hop: Dictionary::EMPTY,
+                    };
+                    Crossing { envelope, targets: Vec::new(), redelivery_count: 0 }
+                }));
+            }
+        }
+    }
+
+    /// Tells what has waited for as long as reports do.
+    pub(super) fn reports_due(&mut self) {
+        self.reports.is_timed = false;
+        while let Some((at_ms, report)) = self.reports.open.front() {
+            let Some(report) = report.upgrade() else {
+                self.reports.open.pop_front();
+                continue;
+            };
+            if *at_ms > self.now.ms {
+                break;
+            }
+            self.reports.open.pop_front();
+            if !report.is_told.swap(true, Ordering::Relaxed) {
+                let mut tally = Tally::default();
+                report.note(|heard| tally = heard.clone());
+                tally.pending = tally.rest();
+                self.send_tally(&report.asked, &tally);
+            }
+        }
+        self.reports.under_way.retain(|_, report| !report.is_told.load(Ordering::Relaxed));
+        self.tell_reports();
+        if !self.reports.open.is_empty() {
+            self.time_reports();
+        }
+    }
+
+    fn send_tally(&mut self, asked: &Asked, tally: &Tally) {
+        let reasons = tally.rejected.iter();
+        let rejected: Vec<Value> =
+            reasons.map(|(reason, count)| json!({ "reason": { "code": reason.0, "name": reason.name() }, "count": count })).collect();
+        let Tally { matched, accepted, expired, dropped, unconfirmed, pending, .. } = tally;
+        let title = if *matched == 0 { "no subscription wanted it" } else { "what became of a message" };
+        self.send_report(
+            asked,
+            &json!({
+                "title": title, "matched": matched, "accepted": accepted, "rejected": rejected, "expired": expired, "dropped": dropped,
+                "unconfirmed": unconfirmed, "pending": pending,
+            }),
+        );
+    }
+
+    /// A report is a message of the publisher's own session, kept as any other; if that is gone, nobody wants to know.
+    fn send_report(&mut self, asked: &Asked, content: &Value) {
+        let Some(client) = self.clients.get(asked.of.slot).filter(|client| client.incarnation == asked.of.life) else { return };
+        let session = client.number.filter(|_| self.keeper.keeps());
+        let mut content = content.clone();
+        content["topic"] = asked.topic.as_str().into();
+        content["message_id"] = super::dead_letter::hex(&asked.id).into();
+        content["at_ms"] = self.now.unix_ms.into();
+        let Ok(name) = TopicName::new(TOPIC) else { return };
+        let envelope = Envelope {
+            message: Message::new(&name, &Dictionary::EMPTY, content.to_string().as_bytes()),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            expires_at_ms: None,
+            stamps: None,
+            hop: MapBuilder::new().set_some(property::TAG, asked.tag.as_ref()).finish(),
+        };
+        let message = session.map(|session| {
+            let message = self.shared.next_message();
+            let owed = vec![Owed { session, qos: Qos::AtLeastOnce, retain: false }];
+            self.keeper.keep(Record::Message { message, envelope: envelope.clone(), owed });
+            message
+        });
+        self.frames.start();
+        self.deliver(&CrossingTarget { slot: asked.of.slot, qos: Qos::AtLeastOnce, retain: false, message }, &envelope, false);
+    }
+}
+
+/// The stamps of a message that is reported on.
+pub(super) fn stamped(stamps: Option<Arc<Stamps>>, report: Arc<Report>, unix_ms: u64) -> Arc<Stamps> {
+    let others = stamps.as_deref().cloned().unwrap_or(Stamps { received_at_ms: unix_ms, ..Stamps::default() });
+    Arc::new(Stamps { message_id: Some(report.asked.id), report: Some(report), ..others })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(desk: &Arc<Desk>) -> Arc<Report> {
+        desk.open.fetch_add(1, Ordering::Relaxed);
+        let asked = Asked { of: Life { slot: 0, life: 1 }, id: [0; 16], tag: None, topic: "t".into() };
+        Arc::new(Report { asked, tally: Mutex::default(), is_told: AtomicBool::new(false), desk: Arc::clone(desk) })
+    }
+
+    #[test]
+    fn a_report_is_told_when_nothing_holds_the_message_and_what_is_not_accounted_for_was_dropped() {
+        let desk = Arc::new(Desk::default());
+        let held = report(&desk);
+        let other = Arc::clone(&held);
+        held.routed(5);
+        held.accepted();
+        other.rejected(Reason::REJECTED);
+        other.expired();
+        drop(held);
+        assert!(desk.done.lock().unwrap().is_empty(), "one is still under way");
+        drop(other);
+        let (_, tally) = desk.done.lock().unwrap().pop().unwrap();
+        let expected = Tally { matched: 5, accepted: 1, rejected: vec![(Reason::REJECTED, 1)], expired: 1, dropped: 2, ..Tally::default() };
+        assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn what_was_told_is_not_told_again() {
+        let desk = Arc::new(Desk::default());
+        let held = report(&desk);
+        held.forget();
+        drop(held);
+        assert!(desk.done.lock().unwrap().is_empty());
+        assert_eq!(desk.open.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_reasons_of_a_report_are_bounded() {
+        let mut tally = Tally { matched: 1000, ..Tally::default() };
+        (0..200u8).for_each(|n| tally.reject(Reason(0x80 + n % 100)));
+        assert!(tally.rejected.len() <= REASONS_MAX + 1);
+        assert_eq!((tally.rejected.iter().map(|(_, count)| count).sum::<u64>(), tally.rest()), (200, 800));
+    }
+}
