@@ -10,6 +10,7 @@ use candor_protocol::extension::Registry;
 use candor_protocol::packet::property::{self, MESSAGE_KEYS, PACKET_KEYS};
 use candor_protocol::packet::{Message, Problem, Publish, Qos, Reason, Refusal};
 use candor_protocol::session::{Outcome, Ticket};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// The settlement of a message, on its way to the driver.
@@ -39,17 +40,25 @@ struct Right {
 pub struct Incoming {
     publish: Publish,
     dialect: Dialect,
+    /// Where the client runs any.
+    experiments: Option<Arc<Registry>>,
     right: Option<Right>,
 }
 
 impl Incoming {
-    pub(crate) fn new(mut publish: Publish, ticket: Option<Ticket>, dialect: Dialect, queue: &mpsc::UnboundedSender<Settled>) -> Self {
+    pub(crate) fn new(
+        mut publish: Publish,
+        ticket: Option<Ticket>,
+        dialect: Dialect,
+        experiments: Option<Arc<Registry>>,
+        queue: &mpsc::UnboundedSender<Settled>,
+    ) -> Self {
         // A small message would hold the whole buffer that it was read into for as long as the application keeps it.
         if publish.message.len() < 4096 {
             publish.message = publish.message.compact();
         }
         let right = ticket.map(|ticket| Right { ticket, queue: queue.clone() });
-        Self { publish, dialect, right }
+        Self { publish, dialect, experiments, right }
     }
 
     pub fn topic(&self) -> &str {
@@ -108,10 +117,10 @@ impl Incoming {
         self.hop().value(property::PUBLISHER)
     }
 
-    /// All properties by name, the publisher's and then the server's, as text; keys of experiments by the names in `registry`. A number that
-    /// has no name there stands for itself.
-    pub fn named_properties(&self, registry: &Registry) -> Vec<(String, String)> {
-        let experiments: Vec<_> = registry.iter().flat_map(|extension| extension.keys()).collect();
+    /// All properties by name, the publisher's and then the server's, as text. The key of an experiment that this client does not run stands
+    /// under its number.
+    pub fn named_properties(&self) -> Vec<(String, String)> {
+        let experiments: Vec<_> = self.experiments.iter().flat_map(|registry| registry.iter()).flat_map(|run| run.keys()).collect();
         let hop = named(self.hop(), PACKET_KEYS.iter().chain(experiments.iter().copied()));
         let hop = hop.into_iter().filter(|(name, _)| name != property::MESSAGE.name);
         named(&self.properties(), MESSAGE_KEYS.iter()).into_iter().chain(hop).collect()

@@ -245,6 +245,23 @@ fn a_subscription_is_granted_filter_by_filter() {
 }
 
 #[test]
+fn a_message_that_is_refused_for_its_keys_is_told_with_its_topic() {
+    for way in Way::ALL.into_iter().filter(|way| way.is_extended()) {
+        let mut pair = Pair::open(way);
+        let mut unknown = MapBuilder::new();
+        unknown.put(1001, |out| out.push(0xF5));
+        let delivery = Delivery { message: message("x"), qos: Qos::AtLeastOnce, retain: false, hop: unknown.finish() };
+        pair.client.queue.push_back((delivery, 1));
+        pair.drive();
+        let told = pair.server.events.iter().find_map(|event| match event {
+            Output::Refused { kind, topic, refusal } => Some((*kind, topic.clone(), refusal.reason)),
+            _ => None,
+        });
+        assert_eq!(told, Some((Kind::Publish, Some("a/b".to_owned()), Reason::CRITICAL_KEY_UNKNOWN)), "{way:?}");
+    }
+}
+
+#[test]
 fn an_answer_to_nothing_is_told_and_ends_an_extended_connection_alone() {
     for way in Way::ALL {
         for (kind, first) in [(Kind::SubAck, 0x90), (Kind::UnsubAck, 0xB0)] {

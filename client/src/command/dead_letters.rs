@@ -5,7 +5,6 @@ use super::{flags, json};
 use crate::client::Client;
 use crate::incoming::{Incoming, Messages};
 use crate::reconnect::Reconnect;
-use candor_protocol::extension::Registry;
 use candor_protocol::packet::dead_letter::{PREFIX, Place, Rejection};
 use candor_protocol::packet::{DeadLetter, Qos, TopicName, property};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -59,17 +58,17 @@ impl Letter {
         writeln!(out, "{}  {:>8} bytes  rejected {} times: {}  {}", self.id, bytes, self.letter.count, self.reason(), self.topic)
     }
 
-    fn to_json(&self, registry: &Registry) -> json::Object {
-        let mut object = json::incoming(&self.incoming, registry);
+    fn to_json(&self) -> json::Object {
+        let mut object = json::incoming(&self.incoming);
         let rejections: Vec<Value> = self.letter.rejections.iter().map(|rejection| rejection_json(rejection).into()).collect();
         object.set("id", self.id.clone()).set("topic", self.topic.clone()).set("qos", self.letter.qos as u8);
         object.set("rejected", self.letter.count).set("rejections", rejections);
         object
     }
 
-    fn show(&self, registry: &Registry, out: &mut impl Write) -> io::Result<()> {
+    fn show(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "id         {}\ntopic      {}\nqos        {}", self.id, self.topic, self.letter.qos as u8)?;
-        for (name, value) in self.incoming.named_properties(registry).iter().filter(|(name, _)| name != property::DEAD_LETTER.name) {
+        for (name, value) in self.incoming.named_properties().iter().filter(|(name, _)| name != property::DEAD_LETTER.name) {
             writeln!(out, "{name:<10} {value}")?;
         }
         writeln!(out, "rejected   {} times", self.letter.count)?;
@@ -99,14 +98,13 @@ fn rejection_json(rejection: &Rejection) -> json::Object {
 pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else { return Err(Failure::Usage("no subcommand".to_owned())) };
     let options = flags::options(matches)?.reconnect(Reconnect::never());
-    let registry = options.registry.clone();
     let (client, mut messages) = Client::connect(options).await.map_err(Failure::Connect)?;
-    let result = act(name, &client, &mut messages, matches, &registry).await;
+    let result = act(name, &client, &mut messages, matches).await;
     client.leave().await;
     result
 }
 
-async fn act(name: &str, client: &Client, messages: &mut Messages, matches: &ArgMatches, registry: &Registry) -> Result<(), Failure> {
+async fn act(name: &str, client: &Client, messages: &mut Messages, matches: &ArgMatches) -> Result<(), Failure> {
     let filter = flags::string(matches, "topic").unwrap_or_else(|| "#".to_owned());
     let ids: Vec<String> = matches.try_get_many("letters").ok().flatten().map(|ids| ids.cloned().collect()).unwrap_or_default();
     let is_wanted = |letter: &Letter| ids.is_empty() || ids.contains(&letter.id);
@@ -126,10 +124,10 @@ async fn act(name: &str, client: &Client, messages: &mut Messages, matches: &Arg
         }
         let shown = match name {
             _ if is_json => {
-                letter.to_json(registry).print();
+                letter.to_json().print();
                 Ok(())
             }
-            "show" => letter.show(registry, &mut io::stdout()),
+            "show" => letter.show(&mut io::stdout()),
             _ => letter.line(&mut io::stdout()),
         };
         // Whoever read this has gone; what is left is done.

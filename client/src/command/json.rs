@@ -8,7 +8,6 @@ use crate::publish::Receipt;
 use crate::report::Reported;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use candor_protocol::extension::Registry;
 use candor_protocol::packet::{Profile, Refusal, Retry};
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -123,7 +122,7 @@ pub(super) fn reported(reported: &Reported) -> Object {
     object
 }
 
-pub(super) fn incoming(incoming: &Incoming, registry: &Registry) -> Object {
+pub(super) fn incoming(incoming: &Incoming) -> Object {
     let mut object = Object::new();
     object.set("topic", incoming.topic()).set("qos", incoming.qos() as u8).set("retain", incoming.retain()).set("dup", incoming.dup());
     match std::str::from_utf8(incoming.payload()) {
@@ -131,7 +130,7 @@ pub(super) fn incoming(incoming: &Incoming, registry: &Registry) -> Object {
         Err(_) => object.set("payload_base64", BASE64.encode(incoming.payload())),
     };
     let properties: Map<String, Value> =
-        incoming.named_properties(registry).into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+        incoming.named_properties().into_iter().map(|(name, value)| (name, Value::String(value))).collect();
     if !properties.is_empty() {
         object.set("properties", properties);
     }

@@ -9,7 +9,6 @@ use crate::incoming::{Incoming, Messages};
 use crate::options::Settlement;
 use crate::reconnect::Reconnect;
 use crate::store::{FileStore, SessionStore};
-use candor_protocol::extension::Registry;
 use candor_protocol::packet::Qos;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::io::{self, Write};
@@ -48,8 +47,6 @@ pub(super) fn command() -> Command {
 /// How messages are printed.
 struct Printer {
     json: bool,
-    /// Names for the keys of experiments.
-    registry: Registry,
     verbose: bool,
     end_of_line: bool,
     retained: bool,
@@ -58,7 +55,7 @@ struct Printer {
 impl Printer {
     fn print(&self, incoming: &Incoming, out: &mut Vec<u8>) -> io::Result<()> {
         if self.json {
-            return writeln!(out, "{}", json::incoming(incoming, &self.registry).line());
+            return writeln!(out, "{}", json::incoming(incoming).line());
         }
         if self.verbose {
             write!(out, "{} ", incoming.topic())?;
@@ -79,7 +76,6 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let json = matches.get_flag("json");
     let printer = Printer {
         json,
-        registry: options.registry.clone(),
         verbose: matches.get_flag("verbose"),
         end_of_line: !matches.get_flag("no-eol"),
         retained: !matches.get_flag("no-retained"),

@@ -20,6 +20,7 @@ use crate::subscribe::Wish;
 use bytes::Bytes;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
+use candor_protocol::extension::Registry;
 use candor_protocol::packet::property::{SESSION_INCARNATION, SESSION_STATE};
 use candor_protocol::packet::{PacketId, Qos};
 use candor_protocol::session::{Cause, Delivery, Opened, Outcome, Output, SessionState, Ticket, Token};
@@ -42,6 +43,8 @@ pub(super) struct Inlets {
 #[derive(Debug)]
 pub(super) struct Desk {
     options: Arc<Options>,
+    /// What this client runs, for the names of keys; `None`: nothing.
+    experiments: Option<Arc<Registry>>,
     messages: mpsc::Sender<Incoming>,
     settle: mpsc::UnboundedSender<Settled>,
     events: broadcast::Sender<Event>,
@@ -81,7 +84,9 @@ impl Desk {
         state: watch::Sender<State>,
         journal: Journal,
     ) -> Self {
+        let runs_any = options.registry.iter().next().is_some();
         Self {
+            experiments: runs_any.then(|| Arc::new(options.registry.clone())),
             options,
             messages,
             settle,

@@ -1,6 +1,7 @@
 //! What a client does when its connection ends.
 
 use crate::support::{Act, Script, Seen, Server, soon};
+use candor_client::protocol::packet::Kind;
 use candor_client::protocol::session::{Cause, ServerPolicy};
 use candor_client::{
     Client, Dialect, Error, Event, Events, Messages, Misbehaved, Options, Policy, Problem, Qos, Reason, Reconnect, Refusal, Retry,
@@ -69,6 +70,22 @@ async fn a_session_that_a_restart_lost_is_told_as_such_and_subscriptions_are_ren
         let filters: Vec<_> = renewed.items.iter().map(|item| (item.filter.as_ref().unwrap().as_str(), item.qos)).collect();
         assert_eq!(filters, [("b/#", Qos::AtLeastOnce)], "{policy:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_to_nothing_from_a_plain_server_is_told_and_the_connection_goes_on() {
+    let server = Server::start(Script::old()).await;
+    let (client, _messages, mut events) = connect(server.options()).await;
+    soon(client.subscribe("a").into_future()).await.unwrap();
+    soon(client.unsubscribe("a")).await.unwrap();
+    // Some servers answer each filter of an UNSUBSCRIBE by itself.
+    server.act(Act::Raw(vec![0xB0, 2, 0, 2]));
+    let told = event(
+        &mut events,
+        |event| if let Event::PacketRefused { kind, refusal, .. } = event { Some((kind, refusal.reason)) } else { None },
+    );
+    assert_eq!(told.await, (Kind::UnsubAck, Reason::PACKET_IDENTIFIER_NOT_FOUND));
+    soon(client.subscribe("b").into_future()).await.unwrap();
 }
 
 #[tokio::test]

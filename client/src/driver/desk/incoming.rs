@@ -31,7 +31,7 @@ impl Desk {
             // Whatever is settled with a ticket has an identifier.
             self.open.insert(ticket, (publish.qos, publish.id.unwrap_or(PacketId::MIN)));
         }
-        self.held.push_back(Incoming::new(publish, ticket, dialect, &self.settle));
+        self.held.push_back(Incoming::new(publish, ticket, dialect, self.experiments.clone(), &self.settle));
         self.forward();
     }
 

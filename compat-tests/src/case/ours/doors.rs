@@ -9,7 +9,6 @@ use crate::peer::recipe::Transport;
 use crate::proxy::{Back, Fault, Front, Proxy, Side};
 use crate::wire::packet;
 use candor_client::protocol::dialect::{ALPN, NAME};
-use candor_client::protocol::extension::Registry;
 use candor_client::{
     Because, Dialect, Door, Durability, Error, InProcess, Memory, NotAvailable, Options, Policy, Properties, Qos, Requirement,
 };
@@ -25,11 +24,7 @@ fn serves_in_full(on: &Target, app: &mut App) -> Checked {
     let receipt = app.publish(|client| client.publish(on.topic("self"), "m").qos(Qos::ExactlyOnce).properties(text))?;
     ensure!(receipt.durability.is_some() && !receipt.stripped, "the receipt is {receipt:?}");
     let seen = app.expect(&on.topic("self"), "m")?;
-    ensure!(
-        seen.content_type().as_deref() == Some("text/plain"),
-        "the property is lost: {:?}",
-        seen.named_properties(&Registry::default())
-    );
+    ensure!(seen.content_type().as_deref() == Some("text/plain"), "the property is lost: {:?}", seen.named_properties());
     Ok(())
 }
 
