@@ -60,12 +60,13 @@ pub(super) const GOALS: &[Goal] = &[
 ];
 
 impl Goal {
-    pub(super) const fn load(&self) -> &'static str {
-        self.load
-    }
-
     pub(super) const fn work(&self) -> &'static str {
         self.work
+    }
+
+    /// Whether others have a figure of it.
+    pub(super) const fn is_of_all(&self) -> bool {
+        matches!(self.measure, OfFloor(_) | Latency | Connection)
     }
 
     /// Whose figure is judged.
@@ -137,7 +138,7 @@ impl Goal {
         let base = self.base(figures).filter(|_| !is_bare).map_or_else(|| "–".to_owned(), short);
         let limit =
             if matches!(self.measure, StoredPerSecond) { format!("at least {}", short(self.limit)) } else { times(Some(self.limit)) };
-        let other = |target| times(self.multiple(figures, target).filter(|_| !matches!(self.measure, OfOurs(..) | StoredPerSecond)));
+        let other = |target| times(self.multiple(figures, target).filter(|_| self.is_of_all()));
         let judged = times(self.multiple(figures, self.judged()));
         vec![self.work.to_owned(), own, base, judged, limit, self.verdict(figures).to_owned(), other(Mosquitto), other(Rumqttd)]
     }

@@ -54,7 +54,7 @@ pub(super) fn goals(figures: &Figures) -> String {
 
 /// Everything that the goals are judged by, with its range.
 pub(super) fn ranges(figures: &Figures) -> String {
-    let rows = GOALS.iter().filter(|goal| figures.row(goal.load(), Candor).is_some()).map(|goal| {
+    let rows = GOALS.iter().filter(|goal| goal.is_of_all()).map(|goal| {
         let figures = [Floor, Candor, Mosquitto, Rumqttd].map(|target| cell(goal.figure(figures, target)));
         [vec![goal.work().to_owned()], figures.to_vec()].concat()
     });
@@ -198,7 +198,7 @@ pub(super) fn functions(figures: &Figures) -> String {
     let of = |load: &str| figures.profiles.get(load).map(|profile| profile.functions.as_slice()).unwrap_or_default();
     let rows = SAMPLED.iter().map(|load| of(load).len()).max().unwrap_or_default();
     if rows == 0 {
-        return "Not measured: `perf` is missing, or may not look at the broker.".to_owned();
+        return "Not measured: `perf` is missing, may not look at the broker, or saw too little of it.".to_owned();
     }
     let cell = |load: &str, at: usize| of(load).get(at).map_or(NONE.to_owned(), |(name, share)| format!("{share:.1} % `{name}`"));
     table(&["QoS 0, window 100", "QoS 0, alone"], (0..rows).map(|at| SAMPLED.iter().map(|load| cell(load, at)).collect()))
