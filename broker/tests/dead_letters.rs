@@ -144,6 +144,7 @@ fn a_dead_letter_is_read_with_the_right_to_its_topic() {
         assert_eq!(reason("$dead-letters/+/secret/#"), denied, "{way:?}");
         assert_eq!(reason("$dead-letters/+/orders/#"), Reason::GRANTED_QOS_1);
         assert_eq!(reason("$share/g/$dead-letters/+/secret/a"), denied);
+        assert_eq!(reason("$envelope/$dead-letters/+/secret/#"), denied);
         assert!(reason("$dead-letters/+").is_error(), "no dead letter can match it");
         reader.leave();
     }

@@ -213,6 +213,44 @@ fn how_often_a_message_was_handed_out_is_known_after_a_restart() {
     broker.stop();
 }
 
+/// A message that went to another member is that one's after a restart, and no longer the first one's.
+#[test]
+fn who_has_a_message_that_changed_its_member_is_known_after_a_restart() {
+    let folder = Folder::new();
+    let settings = || {
+        let data = candor_broker::store::DataDir { path: folder.0.clone(), salvage: false };
+        Settings { shards: 3, storage: candor_broker::shard::Storage::Engine(std::sync::Arc::new(data)), ..Settings::default() }
+    };
+    let ids = ["member a", "member b", "member c"];
+    let broker = TestBroker::with(settings(), policy(), false);
+    let mut members = ids.map(|id| {
+        let mut member = broker.connect_with(stored(Way::Extended, id));
+        member.subscribe("$share/group/moved", Qos::ExactlyOnce);
+        member.settles = None;
+        member
+    });
+    let mut publisher = broker.connect(Way::Plain, "publisher");
+    publisher.publish("moved", "x", Qos::ExactlyOnce);
+    members.iter_mut().for_each(Client::settle_down);
+    let first = members.iter().position(|member| !member.tickets.is_empty()).unwrap();
+    let ticket = members[first].tickets[0];
+    members[first].settle(ticket, Outcome::released());
+    members.iter_mut().for_each(Client::settle_down);
+    let second = (0..3).find(|&at| at != first && !members[at].messages.is_empty()).unwrap();
+    members.into_iter().for_each(|member| drop(member.lose_connection()));
+    publisher.leave();
+    broker.stop();
+    let broker = TestBroker::with(settings(), policy(), false);
+    for (at, id) in ids.into_iter().enumerate() {
+        let mut member = broker.connect_stored(Way::Extended, id, Parked::default());
+        member.settle_down();
+        let counts: Vec<_> = member.messages.iter().map(redelivery_count).collect();
+        assert_eq!(counts, if at == second { vec![1] } else { vec![] }, "{id}");
+        member.leave();
+    }
+    broker.stop();
+}
+
 /// A QoS 2 message that was committed with PUBREC is its member's for good, whatever the member does then.
 #[test]
 fn a_message_that_was_committed_does_not_change_its_member() {

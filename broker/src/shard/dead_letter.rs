@@ -10,6 +10,7 @@ use super::route::Routed;
 use super::{RetainedMessage, Shard};
 use crate::message::{Envelope, Stamps};
 use crate::router::Topical;
+use crate::wrapped;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::dead_letter::{Place, Rejection, source_pattern};
 use candor_protocol::packet::{
@@ -236,6 +237,8 @@ impl Shard {
 /// # Errors
 /// No dead letter can match it.
 pub(super) fn right_filter(filter: &TopicFilter) -> Result<Option<TopicFilter>, Refusal> {
+    let inner = wrapped::inner(filter);
+    let filter = inner.as_ref().unwrap_or(filter);
     let Some(source) = source_pattern(filter.pattern()) else { return Ok(None) };
     let source = source.and_then(|source| TopicFilter::new(source).ok());
     source.map(Some).ok_or_else(|| {
