@@ -1,6 +1,7 @@
 //! A message to one client: now, or in its queue.
 
 use super::client::Client;
+use super::copies::Copies;
 use super::keeping::{Sent, keep_sent, token_of};
 use super::publish::registered_keys;
 use super::{CrossingTarget, Shard};
@@ -24,6 +25,7 @@ pub(super) struct FrameCache {
     critical: Option<Option<i64>>,
     /// The message in memory of its own.
     compact: Option<Message>,
+    copies: Copies,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +97,8 @@ impl Shard {
         // What is reported on is known again by a number, kept or not.
         let name = kept.or_else(|| envelope.report().map(|_| self.shared.next_message()));
         let token = token_of(name);
-        let compact = &mut self.frames.compact;
-        let mut own = || own_copy(compact, message, is_shared);
+        let (compact, copies) = (&mut self.frames.compact, &mut self.frames.copies);
+        let mut own = || own_copy(compact, copies, message, is_shared);
         let mut admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
         let mut is_shared = is_shared && message.payload().len() < SHARE_FROM;
         if admitted == Admitted::TooLarge {
@@ -249,8 +251,8 @@ impl Shard {
 
 /// A message that is kept until it is acknowledged must not keep the buffer alive that it was read into. Several receivers share
 /// one copy.
-fn own_copy(compact: &mut Option<Message>, message: &Message, is_shared: bool) -> Message {
-    if is_shared { compact.get_or_insert_with(|| message.compact()).clone() } else { message.compact() }
+fn own_copy(compact: &mut Option<Message>, copies: &mut Copies, message: &Message, is_shared: bool) -> Message {
+    if is_shared { compact.get_or_insert_with(|| copies.copy(message)).clone() } else { copies.copy(message) }
 }
 
 /// The keys of the next hop, computed once for all receivers of the same form.

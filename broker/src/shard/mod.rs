@@ -23,6 +23,7 @@
 //! | a message from a client: whether it is taken | [`publish`] |
 //! | a message to all who get it, and to the store | [`route`], over [`routers`] |
 //! | a message to one client: now, or in its queue | [`deliver`] |
+//! | a message that waits for its acknowledgement | [`copies`] |
 //! | what a subscriber settles, and what is sent again | [`settle`] |
 //! | what a subscriber gives back | [`returned`] |
 //! | what becomes of what it rejects | [`dead_letter`] |
@@ -46,6 +47,7 @@ pub mod attach;
 mod begin;
 pub mod client;
 pub mod connection;
+mod copies;
 pub mod dead_letter;
 pub mod deliver;
 pub mod door;

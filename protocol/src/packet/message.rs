@@ -4,7 +4,7 @@ use super::publish::MessageOnly;
 use super::topic::{InvalidTopic, TopicName};
 use crate::codec::cursor::varint_len;
 use crate::codec::dictionary::Dictionary;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -37,8 +37,7 @@ impl Message {
         body.extend_from_slice(topic);
         body.extend_from_slice(map);
         body.extend_from_slice(payload);
-        let (map_at, payload_at) = (topic.len() as u32, (topic.len() + map.len()) as u32);
-        Self { body: body.into(), topic_at: 0, topic_len: topic.len() as u16, map_at, map_len: map.len() as u32, payload_at }
+        Self::of_body(body.into(), 0..topic.len(), topic.len()..topic.len() + map.len(), topic.len() + map.len())
     }
 
     /// Takes the ranges of a body that was checked: the topic name is valid, the map is empty or a checked map.
@@ -109,6 +108,16 @@ impl Message {
     /// The message in memory of its own: for messages that are kept longer than the buffer they were read into.
     pub fn compact(&self) -> Self {
         Self::assemble(self.topic(), self.map(), self.payload())
+    }
+
+    /// As [`Message::compact`], in memory that it shares with the messages before and behind it: it is written to `buffer`, and cut off.
+    pub fn compact_in(&self, buffer: &mut BytesMut) -> Self {
+        let (topic, map, payload) = (self.topic(), self.map(), self.payload());
+        buffer.reserve(self.len());
+        buffer.extend_from_slice(topic);
+        buffer.extend_from_slice(map);
+        buffer.extend_from_slice(payload);
+        Self::of_body(buffer.split().freeze(), 0..topic.len(), topic.len()..topic.len() + map.len(), topic.len() + map.len())
     }
 
     /// Bytes of topic, map and payload: what a queue counts.
