@@ -2,14 +2,14 @@
 
 use candor_broker::access::{Current, Door};
 use candor_broker::auth::{self, Access, passwd};
-use candor_broker::broker::{Broker, Setup};
+use candor_broker::broker::{Broker, CannotStart, Setup};
 use candor_broker::config::command::{self, Invocation, USAGE};
 use candor_broker::config::listener::Listener;
 use candor_broker::config::resolve::Loaded;
 use candor_broker::config::{Available, LogFormat};
 use candor_broker::reload::Reload;
 use candor_broker::shard::Authenticate;
-use candor_broker::start::StartError;
+use candor_broker::start::{Purpose, StartError};
 use candor_broker::store::inspect::inspect;
 use candor_broker::{experiment, start};
 use std::io::{IsTerminal, Write};
@@ -19,7 +19,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// An address cannot be listened on.
 const CANNOT_LISTEN: u8 = 4;
+/// What is promised cannot be kept.
+const GUARANTEE_NOT_AVAILABLE: u8 = 5;
 const OTHER: u8 = 1;
+
+fn status(error: &CannotStart) -> u8 {
+    match error {
+        CannotStart::Listen(_) => CANNOT_LISTEN,
+        CannotStart::Guarantee(_) => GUARANTEE_NOT_AVAILABLE,
+        _ => OTHER,
+    }
+}
 
 fn main() -> ExitCode {
     let known = experiment::known();
@@ -89,7 +99,7 @@ fn check_all(loaded: &Loaded) -> ExitCode {
         }
         Err(found) => return fail(USAGE, &found),
     };
-    match setup(loaded) {
+    match setup(loaded, Purpose::Check) {
         Ok(_) => {
             print!("{report}");
             ExitCode::SUCCESS
@@ -98,13 +108,13 @@ fn check_all(loaded: &Loaded) -> ExitCode {
     }
 }
 
-fn setup(loaded: &Loaded) -> Result<(Setup, Reload), StartError> {
+fn setup(loaded: &Loaded, purpose: Purpose) -> Result<(Setup, Reload), StartError> {
     let (access, warnings) = Access::load(&loaded.config.access, None).map_err(|found| StartError(found.to_string()))?;
     say(&warnings);
     let access = Arc::new(Current::new(access));
     let door =
         |listener: &Listener| -> Arc<dyn Authenticate> { Arc::new(Door { access: Arc::clone(&access), anonymous: listener.anonymous }) };
-    let setup = start::setup(&loaded.config, &door)?;
+    let setup = start::setup(&loaded.config, &door, purpose)?;
     let reload = Reload::new(loaded.config.access.clone(), access, &setup);
     Ok((setup, reload))
 }
@@ -114,7 +124,7 @@ fn serve(loaded: &Loaded) -> ExitCode {
     if let Err(error) = log(loaded) {
         return fail(USAGE, &error);
     }
-    let (setup, reload) = match setup(loaded) {
+    let (setup, reload) = match setup(loaded, Purpose::Serve) {
         Ok(ready) => ready,
         Err(error) => return fail(USAGE, &error),
     };
@@ -127,7 +137,7 @@ fn serve(loaded: &Loaded) -> ExitCode {
     };
     let broker = match Broker::start(setup) {
         Ok(broker) => broker,
-        Err(error) => return fail(CANNOT_LISTEN, &error),
+        Err(error) => return fail(status(&error), &error),
     };
     let mut out = std::io::stdout().lock();
     for url in broker.urls() {

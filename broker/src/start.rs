@@ -33,11 +33,19 @@ impl std::error::Error for StartError {}
 /// The durabilities that an engine of this build proves.
 pub const DURABILITIES: &[Durability] = &[Durability::None, Durability::Memory, Durability::Disk];
 
-/// Puts the parts together. Nothing is bound or started yet; certificates are read, or made.
+/// What the parts are put together for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Serve,
+    /// To see whether it could be served: nothing is written.
+    Check,
+}
+
+/// Puts the parts together. Nothing is bound or started yet; certificates are read, or made where it is to be served.
 ///
 /// # Errors
 /// A certificate cannot be read or made, or an experiment is not known.
-pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authenticate>) -> Result<Setup, StartError> {
+pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authenticate>, purpose: Purpose) -> Result<Setup, StartError> {
     let (registry, experiments) = experiment::switched_on(&config.experiments).map_err(StartError)?;
     let mut listeners = Vec::new();
     for listener in &config.listeners {
@@ -49,7 +57,7 @@ pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authen
             authenticate: authenticate(listener),
         };
         let bind = BindOptions { send_buffer_bytes: config.send_buffer.map(|bytes| bytes as usize), ..BindOptions::default() };
-        listeners.push(ListenerSetup { url: listener.url.clone(), settings: Arc::new(settings), tls: tls(listener)?, bind });
+        listeners.push(ListenerSetup { url: listener.url.clone(), settings: Arc::new(settings), tls: tls(listener, purpose)?, bind });
     }
     Ok(Setup { listeners, settings: settings(config, experiments) })
 }
@@ -149,7 +157,7 @@ fn policy(config: &Config, listener: &Listener, registry: candor_protocol::exten
     }
 }
 
-fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
+fn tls(listener: &Listener, purpose: Purpose) -> Result<Option<Arc<TlsSettings>>, StartError> {
     let Some(tls) = &listener.tls else { return Ok(None) };
     let failed = |error: &dyn std::fmt::Display| StartError(format!("listener {}: {error}", listener.url));
     let mut options = match &tls.identity {
@@ -166,9 +174,19 @@ fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
                 Host::V6(address) => address.to_string(),
                 host => host.to_string(),
             }];
-            let made = development::prepare(dir, &names, SystemTime::now()).map_err(|error| failed(&error))?;
-            tracing::warn!("{made}");
-            made.options()
+            let now = SystemTime::now();
+            match purpose {
+                Purpose::Serve => {
+                    let made = development::prepare(dir, &names, now).map_err(|error| failed(&error))?;
+                    tracing::warn!("{made}");
+                    made.options()
+                }
+                Purpose::Check => match development::find(dir, &names, now).map_err(|error| failed(&error))? {
+                    Some(found) => found.options(),
+                    // It would be made, and there is nothing to be looked at.
+                    None => return Ok(None),
+                },
+            }
         }
     };
     options.client_ca.clone_from(&tls.client_ca);
