@@ -3,6 +3,7 @@
 use crate::driver::accept::{self, Listener};
 use crate::driver::engine::{self, Order};
 use crate::driver::mesh::{self, Mesh, Parcel};
+use crate::driver::verify::Verifications;
 use crate::driver::{Clock, Core, SharedCore, turn};
 use crate::shard::restore::{self, Legacy};
 use crate::shard::{ListenerSettings, Settings, Shard, Shared, Storage};
@@ -101,6 +102,7 @@ impl Broker {
         cores.iter_mut().zip(&mut legacies).for_each(|(shard, legacy)| shard.publish_wills(legacy));
         let mut broker = Self { urls, shards: Vec::new(), threads: Vec::new() };
         let mesh = mesh::mesh(shards);
+        let verifications = Arc::new(Verifications::new(settings.verifications));
         broker.shards.extend(mesh.iter().enumerate().filter_map(|(index, (mesh, _))| mesh.sender(index)));
         let mut orders = None;
         if let Some(engine) = engine {
@@ -110,7 +112,8 @@ impl Broker {
         }
         for (((mesh, parcels), sockets), shard) in mesh.into_iter().zip(sockets).zip(cores) {
             let thread = std::thread::Builder::new().name(format!("shard-{}", shard.index()));
-            let start = Start { shard, mesh, parcels, sockets, clock, orders: orders.clone() };
+            let verifications = Arc::clone(&verifications);
+            let start = Start { shard, mesh, parcels, sockets, clock, orders: orders.clone(), verifications };
             broker.threads.push(thread.spawn(move || start.run()).map_err(CannotStart::System)?);
         }
         Ok(broker)
@@ -213,6 +216,7 @@ struct Start {
     sockets: Vec<(TcpListener, Listener)>,
     clock: Clock,
     orders: Option<mpsc::Sender<Order>>,
+    verifications: Arc<Verifications>,
 }
 
 impl Start {
@@ -226,7 +230,7 @@ impl Start {
                 let socket = tokio::net::TcpListener::from_std(socket)?;
                 accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&core), socket, listener)));
             }
-            turn::run(core, self.parcels).await;
+            turn::run(core, self.parcels, self.verifications).await;
             accepting.iter().for_each(tokio::task::JoinHandle::abort);
             Ok(())
         })

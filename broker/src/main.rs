@@ -6,13 +6,14 @@ use candor_broker::broker::{Broker, CannotStart, Setup};
 use candor_broker::config::command::{self, Invocation, USAGE};
 use candor_broker::config::listener::Listener;
 use candor_broker::config::resolve::Loaded;
-use candor_broker::config::{Available, LogFormat};
+use candor_broker::config::{Available, machine};
+use candor_broker::log::{self, Rates};
 use candor_broker::reload::Reload;
 use candor_broker::shard::Authenticate;
 use candor_broker::start::{Purpose, StartError};
 use candor_broker::store::inspect::inspect;
 use candor_broker::{experiment, start};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -80,17 +81,6 @@ fn fail(status: u8, what: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn log(loaded: &Loaded) -> Result<(), String> {
-    let log = &loaded.config.log;
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).map_err(|error| format!("log `{}`: {error}", log.filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    match log.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
-}
-
 fn check_all(loaded: &Loaded) -> ExitCode {
     let report = match auth::check(loaded) {
         Ok((report, warnings)) => {
@@ -121,13 +111,17 @@ fn setup(loaded: &Loaded, purpose: Purpose) -> Result<(Setup, Reload), StartErro
 
 fn serve(loaded: &Loaded) -> ExitCode {
     say(&loaded.warnings);
-    if let Err(error) = log(loaded) {
-        return fail(USAGE, &error);
-    }
+    let rates = match log::start(&loaded.config.log) {
+        Ok(rates) => rates,
+        Err(error) => return fail(USAGE, &error),
+    };
     let (setup, reload) = match setup(loaded, Purpose::Serve) {
         Ok(ready) => ready,
         Err(error) => return fail(USAGE, &error),
     };
+    if let Err(error) = machine::raise_descriptors() {
+        tracing::warn!(error = %error, "the limit of open files stays as it is");
+    }
     // Before the first word to whoever started it: a signal that comes at once must find its listener.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ready = runtime.and_then(|runtime| runtime.block_on(async { Signals::listen() }).map(|signals| (runtime, signals)));
@@ -146,11 +140,9 @@ fn serve(loaded: &Loaded) -> ExitCode {
     }
     let _ = out.flush();
     drop(out);
-    match runtime.block_on(wait_for_the_end(&broker, &reload, signals)) {
-        Ok(()) => {}
-        Err(error) => return fail(OTHER, &error),
-    }
-    match broker.stop() {
+    let ended = runtime.block_on(wait_for_the_end(&broker, &reload, &rates, signals)).and_then(|()| broker.stop());
+    rates.tell(true);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(OTHER, &error),
     }
@@ -171,7 +163,7 @@ impl Signals {
 }
 
 /// Until SIGTERM or SIGINT, or until a shard ends by itself. SIGHUP reloads.
-async fn wait_for_the_end(broker: &Broker, reload: &Reload, mut signals: Signals) -> std::io::Result<()> {
+async fn wait_for_the_end(broker: &Broker, reload: &Reload, rates: &Rates, mut signals: Signals) -> std::io::Result<()> {
     let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -179,6 +171,7 @@ async fn wait_for_the_end(broker: &Broker, reload: &Reload, mut signals: Signals
             _ = signals.interrupt.recv() => break,
             _ = signals.hang_up.recv() => reload_files(broker, reload).await,
             _ = look.tick() => {
+                rates.tell(false);
                 if broker.has_failed() {
                     return Err(std::io::Error::other("a shard ended although nobody told it to; its last log lines say why"));
                 }

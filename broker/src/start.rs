@@ -6,7 +6,9 @@ use crate::config::{Config, EphemeralSession};
 use crate::experiment;
 use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
-use crate::shard::{Authenticate, DeadLetterSettings, ListenerSettings, ReportSettings, Settings, Storage, SysSettings};
+use crate::shard::{
+    Authenticate, DeadLetterSettings, ListenerSettings, PendingLimits, ReportSettings, Settings, Storage, SysSettings, VerificationLimits,
+};
 use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
@@ -90,6 +92,9 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         message_expiry_max_s: limits.message_expiry_max_s,
         memory_limit: usize::try_from(limits.memory_limit).unwrap_or(usize::MAX),
         connections_max: limits.connections_max as usize,
+        pending: PendingLimits { max: limits.connections_pending_max as usize, ..PendingLimits::default() },
+        // A core is never taken from the connections as a whole.
+        verifications: VerificationLimits { running_max: config.threads.max(1) as usize, ..VerificationLimits::default() },
         sys: (config.sys_interval_s > 0).then(|| SysSettings {
             interval_ms: 1000 * u64::from(config.sys_interval_s),
             retain: config.storage.durability > Durability::None && limits.retained_max > 0,

@@ -1,6 +1,7 @@
 //! A broker in this process and clients that talk to it over real sockets, by every way into a dialect.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod gate;
 pub mod rules;
 pub mod store;
 
