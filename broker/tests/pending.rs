@@ -163,7 +163,7 @@ fn a_connection_has_its_time_before_it_goes_and_others_wait_meanwhile() {
 fn who_waits_for_an_answer_is_told_that_the_server_is_busy() {
     let gate = Gate::default();
     let (door, asks) = gate.door();
-    let broker = TestBroker::behind(bounded(2, 0), policy(), false, door);
+    let broker = TestBroker::behind(bounded(2, 300), policy(), false, door);
     let mut waiting: Vec<TcpStream> = [Way::Plain, Way::Extended]
         .map(|way| {
             let mut stream = broker.raw();
@@ -172,7 +172,13 @@ fn who_waits_for_an_answer_is_told_that_the_server_is_busy() {
             stream
         })
         .into();
-    let _newer = [broker.raw(), broker.raw()];
+    // One that has said nothing goes before them; these have said as much as they have.
+    assert_eq!(code(&mut broker.raw()), None);
+    let _newer = ["third", "fourth"].map(|id| {
+        let mut stream = broker.raw();
+        stream.write_all(&connect(Way::Plain, id, "right")).unwrap();
+        stream
+    });
     for (stream, busy) in waiting.iter_mut().zip(BUSY) {
         assert_eq!(code(stream), Some(busy));
     }

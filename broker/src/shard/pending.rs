@@ -1,5 +1,5 @@
 //! Connections without a session: their CONNECT was not answered yet, or they are being closed. Each holds a descriptor and anybody can
-//! make them, so there is a bound: for a newer one the oldest is closed, once it has had its time.
+//! make them, so there is a bound: for a newer one the oldest is closed, once it has had its time, and one that has sent its CONNECT last.
 
 use super::{ConnectionKey, Shard};
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
@@ -49,26 +49,31 @@ impl Shard {
     pub fn make_room(&mut self) -> Result<(), u64> {
         let max = self.settings.pending.max.div_ceil(usize::from(self.settings.shards.max(1))).max(1);
         while self.pending.waiting > max {
-            let Some((key, since_ms)) = self.oldest_pending() else { break };
+            let Some((at, key, since_ms)) = self.oldest_pending() else { break };
             let due_ms = since_ms.saturating_add(self.settings.pending.grace_ms);
             if due_ms > self.now.ms {
                 return Err(due_ms);
             }
-            self.pending.order.pop_front();
+            self.pending.order.remove(at);
             self.evict(key);
         }
         if self.pending.waiting + self.pending.going > max { Err(u64::MAX) } else { Ok(()) }
     }
 
-    fn oldest_pending(&mut self) -> Option<(ConnectionKey, u64)> {
-        while let Some((key, generation, since_ms)) = self.pending.order.front().copied() {
-            let connection = self.connections.get(key).filter(|connection| connection.generation == generation);
-            if connection.is_some_and(|connection| connection.standing == Standing::Pending) {
-                return Some((key, since_ms));
+    /// The one to go: the oldest that has not sent its CONNECT, or, where all that are left wait for an answer to theirs, the oldest.
+    fn oldest_pending(&self) -> Option<(usize, ConnectionKey, u64)> {
+        let mut oldest = None;
+        for (at, (key, generation, since_ms)) in self.pending.order.iter().copied().enumerate() {
+            let Some(connection) = self.connections.get(key).filter(|connection| connection.generation == generation) else { continue };
+            if connection.standing != Standing::Pending {
+                continue;
             }
-            self.pending.order.pop_front();
+            if connection.connect.is_none() {
+                return Some((at, key, since_ms));
+            }
+            oldest = oldest.or(Some((at, key, since_ms)));
         }
-        None
+        oldest
     }
 
     /// Closes a connection without a session: told why where its dialect is known, and not waited for.
