@@ -3,6 +3,7 @@
 use crate::driver::accept::{self, Listener};
 use crate::driver::engine::{self, Order};
 use crate::driver::mesh::{self, Mesh, Parcel};
+use crate::driver::verify::Verifications;
 use crate::driver::{Clock, Core, SharedCore, turn};
 use crate::shard::restore::{self, Legacy};
 use crate::shard::{ListenerSettings, Settings, Shard, Shared, Storage};
@@ -12,6 +13,7 @@ use crate::transport::tls::TlsSettings;
 use crate::transport::url::ListenUrl;
 use candor_protocol::packet::Durability;
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -35,6 +37,27 @@ pub struct Setup {
     pub settings: Settings,
 }
 
+/// Why a broker does not start; nothing is left running.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CannotStart {
+    /// An address cannot be listened on.
+    Listen(io::Error),
+    /// What the configuration promises cannot be kept: the store does not open, or a listener promises more than it keeps.
+    Guarantee(io::Error),
+    /// The system gives no thread, or no random numbers.
+    System(io::Error),
+}
+
+impl fmt::Display for CannotStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Listen(error) | Self::Guarantee(error) | Self::System(error)) = self;
+        error.fmt(f)
+    }
+}
+
+impl std::error::Error for CannotStart {}
+
 /// A broker that runs until it is stopped.
 #[derive(Debug)]
 pub struct Broker {
@@ -47,28 +70,31 @@ impl Broker {
     /// Binds every listener, then starts a thread for each shard. When it returns, connections are accepted.
     ///
     /// # Errors
-    /// A listener cannot be bound, or a thread not started; nothing is left running.
-    pub fn start(setup: Setup) -> io::Result<Self> {
+    /// See [`CannotStart`].
+    pub fn start(setup: Setup) -> Result<Self, CannotStart> {
         let shards = usize::from(setup.settings.shards.max(1));
         let mut sockets: Vec<Vec<(TcpListener, Listener)>> = (0..shards).map(|_| Vec::new()).collect();
         let mut urls = Vec::new();
         for listener in &setup.listeners {
-            bind_for_all(listener, &mut sockets, &mut urls)?;
+            bind_for_all(listener, &mut sockets, &mut urls).map_err(CannotStart::Listen)?;
         }
         let settings = Arc::new(setup.settings);
         let clock = Clock::start();
         let mut shared = Shared::new(settings.shards);
         shared.keep_dead_letters(&settings.dead_letters);
-        let mut engine = open(&settings.storage)?;
-        check_promises(&setup.listeners, engine.as_deref())?;
+        let mut engine = open(&settings.storage).map_err(CannotStart::Guarantee)?;
+        check_promises(&setup.listeners, engine.as_deref()).map_err(CannotStart::Guarantee)?;
         let mut legacies = match &mut engine {
-            Some(engine) => restore::read(&mut **engine, &settings, &mut shared).map_err(io::Error::other)?,
+            Some(engine) => {
+                restore::read(&mut **engine, &settings, &mut shared).map_err(|error| CannotStart::Guarantee(io::Error::other(error)))?
+            }
             None => (0..shards).map(|_| Legacy::default()).collect(),
         };
         let shared = Arc::new(shared);
         let mut cores = Vec::new();
         for (index, legacy) in legacies.iter_mut().enumerate() {
-            let mut shard = Shard::new(index as u16, Arc::clone(&settings), Arc::clone(&shared), random_seed()?);
+            let mut shard =
+                Shard::new(index as u16, Arc::clone(&settings), Arc::clone(&shared), random_seed().map_err(CannotStart::System)?);
             shard.begin_turn(clock.now());
             shard.restore(legacy);
             cores.push(shard);
@@ -76,17 +102,19 @@ impl Broker {
         cores.iter_mut().zip(&mut legacies).for_each(|(shard, legacy)| shard.publish_wills(legacy));
         let mut broker = Self { urls, shards: Vec::new(), threads: Vec::new() };
         let mesh = mesh::mesh(shards);
+        let verifications = Arc::new(Verifications::new(settings.verifications));
         broker.shards.extend(mesh.iter().enumerate().filter_map(|(index, (mesh, _))| mesh.sender(index)));
         let mut orders = None;
         if let Some(engine) = engine {
             let (sender, receiver) = engine::orders();
             orders = Some(sender);
-            broker.threads.push(engine::start(engine, receiver, broker.shards.clone())?);
+            broker.threads.push(engine::start(engine, receiver, broker.shards.clone()).map_err(CannotStart::System)?);
         }
         for (((mesh, parcels), sockets), shard) in mesh.into_iter().zip(sockets).zip(cores) {
             let thread = std::thread::Builder::new().name(format!("shard-{}", shard.index()));
-            let start = Start { shard, mesh, parcels, sockets, clock, orders: orders.clone() };
-            broker.threads.push(thread.spawn(move || start.run())?);
+            let verifications = Arc::clone(&verifications);
+            let start = Start { shard, mesh, parcels, sockets, clock, orders: orders.clone(), verifications };
+            broker.threads.push(thread.spawn(move || start.run()).map_err(CannotStart::System)?);
         }
         Ok(broker)
     }
@@ -188,6 +216,7 @@ struct Start {
     sockets: Vec<(TcpListener, Listener)>,
     clock: Clock,
     orders: Option<mpsc::Sender<Order>>,
+    verifications: Arc<Verifications>,
 }
 
 impl Start {
@@ -201,7 +230,7 @@ impl Start {
                 let socket = tokio::net::TcpListener::from_std(socket)?;
                 accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&core), socket, listener)));
             }
-            turn::run(core, self.parcels).await;
+            turn::run(core, self.parcels, self.verifications).await;
             accepting.iter().for_each(tokio::task::JoinHandle::abort);
             Ok(())
         })

@@ -6,6 +6,7 @@ pub mod config;
 pub mod driver;
 pub mod experiment;
 pub mod feedback;
+pub mod log;
 pub mod message;
 pub mod out;
 pub mod queue;

@@ -2,24 +2,35 @@
 
 use candor_broker::access::{Current, Door};
 use candor_broker::auth::{self, Access, passwd};
-use candor_broker::broker::{Broker, Setup};
+use candor_broker::broker::{Broker, CannotStart, Setup};
 use candor_broker::config::command::{self, Invocation, USAGE};
 use candor_broker::config::listener::Listener;
 use candor_broker::config::resolve::Loaded;
-use candor_broker::config::{Available, LogFormat};
+use candor_broker::config::{Available, machine};
+use candor_broker::log::{self, Rates};
 use candor_broker::reload::Reload;
 use candor_broker::shard::Authenticate;
-use candor_broker::start::StartError;
+use candor_broker::start::{Purpose, StartError};
 use candor_broker::store::inspect::inspect;
 use candor_broker::{experiment, start};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// An address cannot be listened on.
 const CANNOT_LISTEN: u8 = 4;
+/// What is promised cannot be kept.
+const GUARANTEE_NOT_AVAILABLE: u8 = 5;
 const OTHER: u8 = 1;
+
+fn status(error: &CannotStart) -> u8 {
+    match error {
+        CannotStart::Listen(_) => CANNOT_LISTEN,
+        CannotStart::Guarantee(_) => GUARANTEE_NOT_AVAILABLE,
+        _ => OTHER,
+    }
+}
 
 fn main() -> ExitCode {
     let known = experiment::known();
@@ -70,17 +81,6 @@ fn fail(status: u8, what: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn log(loaded: &Loaded) -> Result<(), String> {
-    let log = &loaded.config.log;
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).map_err(|error| format!("log `{}`: {error}", log.filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    match log.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
-}
-
 fn check_all(loaded: &Loaded) -> ExitCode {
     let report = match auth::check(loaded) {
         Ok((report, warnings)) => {
@@ -89,7 +89,7 @@ fn check_all(loaded: &Loaded) -> ExitCode {
         }
         Err(found) => return fail(USAGE, &found),
     };
-    match setup(loaded) {
+    match setup(loaded, Purpose::Check) {
         Ok(_) => {
             print!("{report}");
             ExitCode::SUCCESS
@@ -98,26 +98,30 @@ fn check_all(loaded: &Loaded) -> ExitCode {
     }
 }
 
-fn setup(loaded: &Loaded) -> Result<(Setup, Reload), StartError> {
+fn setup(loaded: &Loaded, purpose: Purpose) -> Result<(Setup, Reload), StartError> {
     let (access, warnings) = Access::load(&loaded.config.access, None).map_err(|found| StartError(found.to_string()))?;
     say(&warnings);
     let access = Arc::new(Current::new(access));
     let door =
         |listener: &Listener| -> Arc<dyn Authenticate> { Arc::new(Door { access: Arc::clone(&access), anonymous: listener.anonymous }) };
-    let setup = start::setup(&loaded.config, &door)?;
+    let setup = start::setup(&loaded.config, &door, purpose)?;
     let reload = Reload::new(loaded.config.access.clone(), access, &setup);
     Ok((setup, reload))
 }
 
 fn serve(loaded: &Loaded) -> ExitCode {
     say(&loaded.warnings);
-    if let Err(error) = log(loaded) {
-        return fail(USAGE, &error);
-    }
-    let (setup, reload) = match setup(loaded) {
+    let rates = match log::start(&loaded.config.log) {
+        Ok(rates) => rates,
+        Err(error) => return fail(USAGE, &error),
+    };
+    let (setup, reload) = match setup(loaded, Purpose::Serve) {
         Ok(ready) => ready,
         Err(error) => return fail(USAGE, &error),
     };
+    if let Err(error) = machine::raise_descriptors() {
+        tracing::warn!(error = %error, "the limit of open files stays as it is");
+    }
     // Before the first word to whoever started it: a signal that comes at once must find its listener.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ready = runtime.and_then(|runtime| runtime.block_on(async { Signals::listen() }).map(|signals| (runtime, signals)));
@@ -127,7 +131,7 @@ fn serve(loaded: &Loaded) -> ExitCode {
     };
     let broker = match Broker::start(setup) {
         Ok(broker) => broker,
-        Err(error) => return fail(CANNOT_LISTEN, &error),
+        Err(error) => return fail(status(&error), &error),
     };
     let mut out = std::io::stdout().lock();
     for url in broker.urls() {
@@ -136,11 +140,9 @@ fn serve(loaded: &Loaded) -> ExitCode {
     }
     let _ = out.flush();
     drop(out);
-    match runtime.block_on(wait_for_the_end(&broker, &reload, signals)) {
-        Ok(()) => {}
-        Err(error) => return fail(OTHER, &error),
-    }
-    match broker.stop() {
+    let ended = runtime.block_on(wait_for_the_end(&broker, &reload, &rates, signals)).and_then(|()| broker.stop());
+    rates.tell(true);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(OTHER, &error),
     }
@@ -161,7 +163,7 @@ impl Signals {
 }
 
 /// Until SIGTERM or SIGINT, or until a shard ends by itself. SIGHUP reloads.
-async fn wait_for_the_end(broker: &Broker, reload: &Reload, mut signals: Signals) -> std::io::Result<()> {
+async fn wait_for_the_end(broker: &Broker, reload: &Reload, rates: &Rates, mut signals: Signals) -> std::io::Result<()> {
     let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -169,6 +171,7 @@ async fn wait_for_the_end(broker: &Broker, reload: &Reload, mut signals: Signals
             _ = signals.interrupt.recv() => break,
             _ = signals.hang_up.recv() => reload_files(broker, reload).await,
             _ = look.tick() => {
+                rates.tell(false);
                 if broker.has_failed() {
                     return Err(std::io::Error::other("a shard ended although nobody told it to; its last log lines say why"));
                 }

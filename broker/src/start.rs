@@ -6,7 +6,9 @@ use crate::config::{Config, EphemeralSession};
 use crate::experiment;
 use crate::feedback::QuarantineLimits;
 use crate::queue::QueueLimits;
-use crate::shard::{Authenticate, DeadLetterSettings, ListenerSettings, ReportSettings, Settings, Storage, SysSettings};
+use crate::shard::{
+    Authenticate, DeadLetterSettings, ListenerSettings, PendingLimits, ReportSettings, Settings, Storage, SysSettings, VerificationLimits,
+};
 use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
 use crate::transport::development;
@@ -33,11 +35,19 @@ impl std::error::Error for StartError {}
 /// The durabilities that an engine of this build proves.
 pub const DURABILITIES: &[Durability] = &[Durability::None, Durability::Memory, Durability::Disk];
 
-/// Puts the parts together. Nothing is bound or started yet; certificates are read, or made.
+/// What the parts are put together for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Serve,
+    /// To see whether it could be served: nothing is written.
+    Check,
+}
+
+/// Puts the parts together. Nothing is bound or started yet; certificates are read, or made where it is to be served.
 ///
 /// # Errors
 /// A certificate cannot be read or made, or an experiment is not known.
-pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authenticate>) -> Result<Setup, StartError> {
+pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authenticate>, purpose: Purpose) -> Result<Setup, StartError> {
     let (registry, experiments) = experiment::switched_on(&config.experiments).map_err(StartError)?;
     let mut listeners = Vec::new();
     for listener in &config.listeners {
@@ -49,7 +59,7 @@ pub fn setup(config: &Config, authenticate: &dyn Fn(&Listener) -> Arc<dyn Authen
             authenticate: authenticate(listener),
         };
         let bind = BindOptions { send_buffer_bytes: config.send_buffer.map(|bytes| bytes as usize), ..BindOptions::default() };
-        listeners.push(ListenerSetup { url: listener.url.clone(), settings: Arc::new(settings), tls: tls(listener)?, bind });
+        listeners.push(ListenerSetup { url: listener.url.clone(), settings: Arc::new(settings), tls: tls(listener, purpose)?, bind });
     }
     Ok(Setup { listeners, settings: settings(config, experiments) })
 }
@@ -82,6 +92,9 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         message_expiry_max_s: limits.message_expiry_max_s,
         memory_limit: usize::try_from(limits.memory_limit).unwrap_or(usize::MAX),
         connections_max: limits.connections_max as usize,
+        pending: PendingLimits { max: limits.connections_pending_max as usize, ..PendingLimits::default() },
+        // A core is never taken from the connections as a whole.
+        verifications: VerificationLimits { running_max: config.threads.max(1) as usize, ..VerificationLimits::default() },
         sys: (config.sys_interval_s > 0).then(|| SysSettings {
             interval_ms: 1000 * u64::from(config.sys_interval_s),
             retain: config.storage.durability > Durability::None && limits.retained_max > 0,
@@ -149,7 +162,7 @@ fn policy(config: &Config, listener: &Listener, registry: candor_protocol::exten
     }
 }
 
-fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
+fn tls(listener: &Listener, purpose: Purpose) -> Result<Option<Arc<TlsSettings>>, StartError> {
     let Some(tls) = &listener.tls else { return Ok(None) };
     let failed = |error: &dyn std::fmt::Display| StartError(format!("listener {}: {error}", listener.url));
     let mut options = match &tls.identity {
@@ -166,9 +179,19 @@ fn tls(listener: &Listener) -> Result<Option<Arc<TlsSettings>>, StartError> {
                 Host::V6(address) => address.to_string(),
                 host => host.to_string(),
             }];
-            let made = development::prepare(dir, &names, SystemTime::now()).map_err(|error| failed(&error))?;
-            tracing::warn!("{made}");
-            made.options()
+            let now = SystemTime::now();
+            match purpose {
+                Purpose::Serve => {
+                    let made = development::prepare(dir, &names, now).map_err(|error| failed(&error))?;
+                    tracing::warn!("{made}");
+                    made.options()
+                }
+                Purpose::Check => match development::find(dir, &names, now).map_err(|error| failed(&error))? {
+                    Some(found) => found.options(),
+                    // It would be made, and there is nothing to be looked at.
+                    None => return Ok(None),
+                },
+            }
         }
     };
     options.client_ca.clone_from(&tls.client_ca);

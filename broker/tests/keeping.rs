@@ -84,7 +84,8 @@ impl Bench {
         let connect = Connect { clean_session, ..Way::Plain.settings(id).connect };
         self.send(key, &Packet::Connect(Box::new(connect)));
         assert_eq!(self.shard.take_authenticate(), [key]);
-        self.shard.authenticated(key, Ok(admission()));
+        let of = self.shard.asks(key).unwrap();
+        self.shard.authenticated(key, of, Ok(admission()));
         key
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use candor_protocol::dialect::{Dialect, Terms};
 use candor_protocol::packet::Profile;
 use candor_protocol::session::SessionState;
+use candor_protocol::shown::Shown;
 use std::fmt;
 
 /// The agreement of one connection.
@@ -61,7 +62,7 @@ impl Agreement {
 
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connected as `{}`, MQTT {}, session {}", self.client_id, self.dialect, self.session())?;
+        write!(f, "connected as `{}`, MQTT {}, session {}", Shown::new(&self.client_id), self.dialect, self.session())?;
         match &self.profile {
             Some(profile) => write!(f, ", messages kept at `{}`", profile.durability),
             None => f.write_str(", the server declares nothing"),

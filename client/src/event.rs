@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::memory::MemoryError;
 use candor_protocol::packet::{Kind, Notice, Problem, Profile, Reason, Refusal, TopicFilter};
 use candor_protocol::session::SessionState;
+use candor_protocol::shown::Shown;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,15 +147,17 @@ impl fmt::Display for Event {
                 }
                 write!(f, "; {unsettled} messages have an unknown fate, {resent} are sent again")
             }
-            Self::SubscriptionLost { filter, refusal } => write!(f, "the subscription to `{filter}` could not be renewed: {refusal}"),
+            Self::SubscriptionLost { filter, refusal } => {
+                write!(f, "the subscription to `{}` could not be renewed: {refusal}", Shown::new(filter.as_str()))
+            }
             Self::Gap { count, topic, refusal } => {
                 write!(f, "{count} messages for this client were dropped")?;
-                topic.iter().try_for_each(|topic| write!(f, " (`{topic}`)"))?;
+                topic.iter().try_for_each(|topic| write!(f, " (`{}`)", Shown::new(topic)))?;
                 write!(f, ": {refusal}")
             }
             Self::Refused { topic, count, refusal } => {
                 write!(f, "{count} messages at QoS 0 were refused")?;
-                topic.iter().try_for_each(|topic| write!(f, " (`{topic}`)"))?;
+                topic.iter().try_for_each(|topic| write!(f, " (`{}`)", Shown::new(topic)))?;
                 write!(f, ": {refusal}")
             }
             Self::ProfileChanged(profile) => write!(f, "the server now keeps messages at `{}`", profile.durability),
@@ -164,18 +167,20 @@ impl fmt::Display for Event {
                 write!(f, " was refused: {refusal}")
             }
             Self::Notice(notice) => write!(f, "the server says: {}", notice.reason),
-            Self::DroppedUnsettled { topic } => write!(f, "a message to `{topic}` was dropped without being settled; it was released"),
+            Self::DroppedUnsettled { topic } => {
+                write!(f, "a message to `{}` was dropped without being settled; it was released", Shown::new(topic))
+            }
             Self::SettledTooLate { topic } => {
-                write!(f, "a message to `{topic}` was settled after its connection had ended; it will come again")
+                write!(f, "a message to `{}` was settled after its connection had ended; it will come again", Shown::new(topic))
             }
             Self::RejectedUnheard { topic, .. } => {
-                write!(f, "a message to `{topic}` was rejected, and MQTT 3.1.1 cannot say so; it was acknowledged")
+                write!(f, "a message to `{}` was rejected, and MQTT 3.1.1 cannot say so; it was acknowledged", Shown::new(topic))
             }
-            Self::NobodyListens { topic } => write!(f, "a message to `{topic}` came and nobody takes messages"),
+            Self::NobodyListens { topic } => write!(f, "a message to `{}` came and nobody takes messages", Shown::new(topic)),
             Self::HeldBack { since } => {
                 write!(f, "nobody took a message for {} s; the server and its answers are held back", since.as_secs())
             }
-            Self::NotUnderstood { topic, refusal } => write!(f, "a message to `{topic}` was not understood: {refusal}"),
+            Self::NotUnderstood { topic, refusal } => write!(f, "a message to `{}` was not understood: {refusal}", Shown::new(topic)),
             Self::MemoryFailed(error) => error.fmt(f),
             Self::Disconnected { error, retry_in: Some(wait) } => write!(f, "{error}; trying again in {} ms", wait.as_millis()),
             Self::Disconnected { error, retry_in: None } => write!(f, "{error}; not trying again"),

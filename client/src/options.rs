@@ -7,7 +7,7 @@ use crate::properties::Properties;
 use crate::reconnect::Reconnect;
 use crate::store::SessionStore;
 use bytes::Bytes;
-use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
+use candor_protocol::dialect::terms::{PACKET_SIZE_MAX, PACKET_SIZE_MIN};
 use candor_protocol::extension::Registry;
 use candor_protocol::packet::{Message, Qos, Requirement, TopicName};
 use std::path::PathBuf;
@@ -229,7 +229,7 @@ impl Options {
         self
     }
 
-    /// The most bytes of one packet; default what the framing can express. A larger one from a plain server ends the connection.
+    /// The most bytes of one packet, at least 64; default what the framing can express. A larger one from a plain server ends the connection.
     pub fn packet_size_max(mut self, bytes: u32) -> Self {
         self.packet_size_max = bytes;
         self
@@ -314,8 +314,11 @@ impl Options {
         if self.password.is_some() && self.user_name.is_none() {
             return wrong("password", "MQTT 3.1.1 has no password without a user name [MQTT-3.1.2-22]");
         }
-        if self.receive_maximum == 0 || self.packet_size_max == 0 || self.queue_limit == 0 {
-            return wrong("receive maximum, packet size or queue limit", "at least 1");
+        if self.receive_maximum == 0 || self.queue_limit == 0 {
+            return wrong("receive maximum or queue limit", "at least 1");
+        }
+        if self.packet_size_max < PACKET_SIZE_MIN {
+            return wrong("packet size", "at least 64 bytes");
         }
         if !self.requirement.is_empty() && matches!(self.policy, Policy::Plain | Policy::Plain31) {
             return wrong("policy", "a requirement needs the extension, and this policy never asks for it");

@@ -9,9 +9,6 @@ use candor_protocol::packet::Durability;
 use candor_protocol::packet::kind::Kind;
 use candor_protocol::packet::property::{self, Key, KeyInfo, KeyValue, MESSAGE_KEYS, PACKET_KEYS, ValueType, Writer};
 
-/// The most bytes of a tag.
-pub(crate) const TAG_LEN_MAX: usize = 32;
-
 /// The properties of a message that is to be published.
 ///
 /// ```
@@ -77,7 +74,7 @@ impl Properties {
     /// At most 32 bytes that refusals and reports about this message repeat; more are cut off.
     pub fn tag(self, tag: impl AsRef<[u8]>) -> Self {
         let tag = tag.as_ref();
-        self.hop_key(property::TAG, &Bytes::copy_from_slice(&tag[..tag.len().min(TAG_LEN_MAX)]))
+        self.hop_key(property::TAG, &Bytes::copy_from_slice(&tag[..tag.len().min(property::TAG_LEN_MAX)]))
     }
 
     /// Any registered key for the next server, or one of an experiment.
@@ -133,11 +130,8 @@ fn put(map: &mut MapBuilder, row: &KeyInfo, text: &str) -> Result<(), Misuse> {
             map.set(property::MINIMUM_DURABILITY, &(durability as u64));
         }
         ValueType::Unsigned => {
-            let (least, most) = range(row.name);
             let number: u64 = text.parse().map_err(|_| wrong("a whole number"))?;
-            if !(least..=most).contains(&number) {
-                return Err(wrong(&format!("{least} to {most}")));
-            }
+            row.range.check(Item::Unsigned(number)).map_err(|_| wrong(&row.range.to_string()))?;
             map.put(row.number, |out| number.write(out));
         }
         ValueType::Bool => {
@@ -148,23 +142,12 @@ fn put(map: &mut MapBuilder, row: &KeyInfo, text: &str) -> Result<(), Misuse> {
             map.put(row.number, |out| write_text(out, text));
         }
         ValueType::Bytes => {
-            if row.name == property::TAG.name && text.len() > TAG_LEN_MAX {
-                return Err(wrong("at most 32 bytes"));
-            }
+            row.range.check(Item::Bytes(text.as_bytes())).map_err(|_| wrong(&row.range.to_string()))?;
             map.put(row.number, |out| Bytes::copy_from_slice(text.as_bytes()).write(out));
         }
         ValueType::TextArray | ValueType::Map => return Err(wrong("a value that text cannot express")),
     }
     Ok(())
-}
-
-/// The range of a number, where the registry's meaning states one.
-fn range(name: &str) -> (u64, u64) {
-    match name {
-        "payload-format-indicator" => (0, 1),
-        "message-expiry-interval" => (1, u64::from(u32::MAX)),
-        _ => (0, u64::MAX),
-    }
 }
 
 /// The properties of a message map or of a hop with their names, for people and programs that read text: unknown numbers

@@ -5,5 +5,6 @@ pub mod dialect;
 pub mod extension;
 pub mod packet;
 pub mod session;
+pub mod shown;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -1,11 +1,11 @@
 //! Which key may stand where, who may write it, and what becomes of a key that nobody knows.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails in a test fails the test")]
 
-use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder, write_bytes, write_head};
 use candor_protocol::packet::kind::Kind;
 use candor_protocol::packet::legality::{Role, check_keys};
 use candor_protocol::packet::property::{
-    KeyInfo, MESSAGE_ID, NODE, PACKET_KEYS, PUBLISHER, RECEIVED_AT, REDELIVERY_COUNT, ValueType, Writer, packet_key,
+    KeyInfo, MESSAGE_ID, NODE, PACKET_KEYS, PUBLISHER, RECEIVED_AT, REDELIVERY_COUNT, Range, ValueType, Writer, packet_key,
 };
 use candor_protocol::packet::{Reason, Refusal};
 
@@ -22,16 +22,27 @@ fn holding(number: i64, value: &[u8]) -> Dictionary {
     map.finish()
 }
 
-/// An encoded value of this type.
-fn good(value: ValueType) -> &'static [u8] {
-    match value {
-        ValueType::Unsigned => &[0x01],
-        ValueType::Bool => &[0xF5],
-        ValueType::Text => &[0x61, 0x61],
-        ValueType::Bytes => &[0x41, 0x01],
-        ValueType::TextArray => &[0x81, 0x61, 0x61],
-        ValueType::Map => &[0xA0],
+/// An encoded value of this key's type and range.
+fn good(key: &KeyInfo) -> Vec<u8> {
+    match (key.value, key.range) {
+        (_, Range::Number(min, _) | Range::Length(min, _)) => sized(key, min.max(1)),
+        (ValueType::Unsigned, _) => vec![0x01],
+        (ValueType::Bool, _) => vec![0xF5],
+        (ValueType::Text, _) => vec![0x61, 0x61],
+        (ValueType::Bytes, _) => vec![0x41, 0x01],
+        (ValueType::TextArray, _) => vec![0x81, 0x61, 0x61],
+        (ValueType::Map, _) => vec![0xA0],
     }
+}
+
+/// A number of this value, or a byte string of this length.
+fn sized(key: &KeyInfo, size: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    match key.value {
+        ValueType::Unsigned => write_head(&mut out, 0, size),
+        _ => write_bytes(&mut out, &vec![0; size as usize]),
+    }
+    out
 }
 
 /// Encoded values of every type that a key can be refused for: with what they are not.
@@ -102,7 +113,7 @@ fn a_text_key_is_never_critical() {
 fn a_key_stands_in_the_packets_of_its_row_only() {
     for key in PACKET_KEYS {
         for (kind, sender) in Kind::ALL.into_iter().flat_map(|kind| ROLES.map(|sender| (kind, sender))) {
-            let judged = judged(kind, sender, &holding(key.number, good(key.value)));
+            let judged = judged(kind, sender, &holding(key.number, &good(key)));
             match key.packets.contains(kind) {
                 true => assert_eq!(judged.is_ok(), may_write(key.writer, sender), "{} in {kind}", key.name),
                 false => assert_names(&judged.unwrap_err(), 0xC5, key),
@@ -119,7 +130,7 @@ fn a_key_is_written_by_the_end_of_its_row_only() {
     for key in PACKET_KEYS.iter().filter(|key| key.writer != Writer::Both) {
         for kind in key.packets.iter() {
             for sender in ROLES {
-                let judged = judged(kind, sender, &holding(key.number, good(key.value)));
+                let judged = judged(kind, sender, &holding(key.number, &good(key)));
                 match may_write(key.writer, sender) {
                     true => assert_eq!(judged, Ok(()), "{} in {kind} from the {sender:?}", key.name),
                     false => assert_names(&judged.unwrap_err(), 0xC5, key),
@@ -140,11 +151,37 @@ fn a_value_has_the_type_of_its_key() {
         for (value, types) in OTHERS {
             let judged = judged(kind, sender, &holding(key.number, value));
             match types.contains(&key.value) {
-                true => assert_eq!(judged, Ok(()), "{} as {value:02x?}", key.name),
+                true if key.range == Range::Any => assert_eq!(judged, Ok(()), "{} as {value:02x?}", key.name),
+                true => {}
                 false => assert_names(&judged.unwrap_err(), 0xC5, key),
             }
         }
     }
+}
+
+/// clause keys.range MUST
+/// A receiver MUST refuse, with reason 0xC5 and the key named in the problem, a registered key whose value is outside the
+/// range that its row states.
+#[test]
+fn a_value_is_within_the_range_of_its_key() {
+    let mut ranged = 0;
+    for key in PACKET_KEYS {
+        let (Range::Number(min, max) | Range::Length(min, max)) = key.range else { continue };
+        ranged += 1;
+        let kind = key.packets.iter().next().unwrap();
+        let sender = if may_write(key.writer, Role::Client) { Role::Client } else { Role::Server };
+        let judge = |size| judged(kind, sender, &holding(key.number, &sized(key, size)));
+        for size in [min, max] {
+            assert_eq!(judge(size), Ok(()), "{} of {size}", key.name);
+        }
+        for (bound, size) in [(min, min.checked_sub(1)), (max, Some(max + 1))].into_iter().filter_map(|(bound, size)| Some((bound, size?)))
+        {
+            let refusal = judge(size).unwrap_err();
+            assert_names(&refusal, 0xC5, key);
+            assert_eq!((refusal.problem.limit, refusal.problem.seen), (Some(bound), Some(size)), "{}", key.name);
+        }
+    }
+    assert!(ranged >= 15, "{ranged} keys state a range");
 }
 
 /// clause keys.stamps MUST NOT
@@ -153,7 +190,7 @@ fn a_value_has_the_type_of_its_key() {
 fn a_client_cannot_forge_a_stamp() {
     for number in [PUBLISHER.number, NODE.number, RECEIVED_AT.number, MESSAGE_ID.number, REDELIVERY_COUNT.number] {
         let key = packet_key(number).unwrap();
-        let stamp = holding(number, good(key.value));
+        let stamp = holding(number, &good(key));
         assert_names(&judged(Kind::Publish, Role::Client, &stamp).unwrap_err(), 0xC5, key);
         assert_eq!(judged(Kind::Publish, Role::Server, &stamp), Ok(()));
     }

@@ -9,9 +9,10 @@ use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::offer::{Accept, BadAccept, OFFER_ID, Offer, TranscriptHash};
 use candor_protocol::dialect::{Dialect, write};
 use candor_protocol::packet::legality::Role;
+use candor_protocol::packet::property::Key;
 use candor_protocol::packet::{
-    Ack, ConnAck, Connect, Message, Notice, Packet, PacketId, Ping, Publish, Qos, Reason, Subscribe, SubscribeItem, TopicFilter, UnsubAck,
-    Unsubscribe, property,
+    Ack, ConnAck, Connect, Disclosure, Message, Notice, Packet, PacketId, Ping, Problem, Publish, Qos, Reason, Subscribe, SubscribeItem,
+    TopicFilter, UnsubAck, Unsubscribe, property,
 };
 use candor_protocol::session::{Acceptance, Cause, Delivered, Delivery, Output, Parked, ServerPolicy, Session};
 use candor_protocol::sim::Way;
@@ -241,6 +242,113 @@ fn only_the_first_packet_of_exactly_this_form_is_an_offer() {
         let (mut session, _, _) = server(ServerPolicy::default());
         let heard = say(&mut session, Dialect::V311, &Packet::Unsubscribe(Box::new(other.clone())));
         assert!(matches!(heard[..], [Output::Unsubscribe(_)]), "{other:?}");
+    }
+}
+
+/// clause offer.keys MUST
+/// A server MUST treat an offer whose dictionary holds a key that it would refuse in an extended CONNECT as an ordinary UNSUBSCRIBE.
+#[test]
+fn an_offer_with_a_key_that_cannot_be_taken_is_none() {
+    let wrong = [
+        Dictionary::with(property::RECEIVE_MAXIMUM, &0),
+        Dictionary::with(property::MAXIMUM_PACKET_SIZE, &0),
+        Dictionary::with(property::NODE, &"n1".to_owned()),
+        Dictionary::with(Key::<u64>::new("unknown", 1001), &0),
+        Dictionary::with(Key::<bool>::new("of another type", property::RECEIVE_MAXIMUM.number), &true),
+    ];
+    let offering = |dictionary: Dictionary| Offer { nonce: [0x5A; 16], dictionary }.to_packet("device-1").unwrap();
+    for dictionary in wrong {
+        let (mut session, _, _) = server(ServerPolicy::default());
+        let heard = say(&mut session, Dialect::V311, &Packet::Unsubscribe(Box::new(offering(dictionary.clone()))));
+        assert!(matches!(heard[..], [Output::Unsubscribe(_)]), "{dictionary:?}: {heard:?}");
+    }
+    let (mut session, _, _) = server(ServerPolicy::default());
+    let good = offering(Dictionary::with(property::RECEIVE_MAXIMUM, &1));
+    let heard = say(&mut session, Dialect::V311, &Packet::Unsubscribe(Box::new(good)));
+    assert!(matches!(sent(&heard)[..], [Packet::UnsubAck(_)]), "{heard:?}");
+}
+
+/// clause keys.connack MUST
+/// A client that has to refuse a key of CONNACK, or of an accept, MUST end the connection, at an extended one by a DISCONNECT with
+/// the reason.
+#[test]
+fn an_agreement_with_a_key_that_cannot_be_taken_ends_the_connection() {
+    let wrong = [
+        (Dictionary::with(property::RECEIVE_MAXIMUM, &0), Reason::KEY_NOT_ALLOWED, "key 16 (receive-maximum)"),
+        (Dictionary::with(property::MAXIMUM_PACKET_SIZE, &63), Reason::KEY_NOT_ALLOWED, "key 18 (maximum-packet-size)"),
+        (Dictionary::with(property::SERVER_KEEP_ALIVE, &65_536), Reason::KEY_NOT_ALLOWED, "key 22 (server-keep-alive)"),
+        (Dictionary::with(Key::<u64>::new("unknown", 1001), &0), Reason::CRITICAL_KEY_UNKNOWN, "key 1001"),
+    ];
+    for (dictionary, reason, field) in wrong {
+        let mut client = Session::client(Arc::new(Way::Extended.settings("device-1")), Parked::default(), 0);
+        outputs(&mut client);
+        let connack = ConnAck { session_present: false, reason: Reason::SUCCESS, dictionary: dictionary.clone() };
+        client.receive(&frame(Dialect::Extended, Role::Server, &Packet::ConnAck(Box::new(connack))), 1);
+        let mut offering = Offering::new();
+        let accept = Accept { dictionary, ..offering.accept() };
+        for heard in [outputs(&mut client), offering.hear(&unsuback(accept.to_bytes()))] {
+            let Some(Cause::Refused(refusal)) = closed(&heard) else { panic!("{heard:?}") };
+            assert_eq!((refusal.reason, refusal.problem.field.as_deref()), (reason, Some(field)));
+            assert!(!heard.iter().any(|output| matches!(output, Output::Opened(_))), "{heard:?}");
+        }
+    }
+}
+
+/// clause keys.shortened MUST
+/// An end MUST leave `topic`, then `items`, then `problem` out of an answer or a NOTICE that would be longer with them than its
+/// receiver takes.
+#[test]
+fn what_only_explains_is_left_out_where_it_is_too_long() {
+    let mut settings = Way::Extended.settings("device-1");
+    for (packet_size_max, has_problem) in [(None, true), (Some(64), false)] {
+        if let Some(limit) = packet_size_max {
+            settings.connect.dictionary = Dictionary::with(property::MAXIMUM_PACKET_SIZE, &limit);
+        }
+        let mut session = Session::server(Arc::new(ServerPolicy::default()), 0);
+        session.receive(&frame(Dialect::Extended, Role::Client, &Packet::Connect(Box::new(settings.connect.clone()))), 0);
+        session.accept(Acceptance::default(), None, 0);
+        outputs(&mut session);
+        let topic = "x".repeat(20_000);
+        let publish = Publish {
+            message: Message::publish(&topic, "").unwrap(),
+            dup: false,
+            qos: Qos::AtMostOnce,
+            retain: false,
+            id: None,
+            dictionary: Dictionary::with(property::MESSAGE_EXPIRY_INTERVAL, &0),
+        };
+        let heard = say(&mut session, Dialect::Extended, &Packet::Publish(publish));
+        let [Packet::Notice(notice)] = sent(&heard)[..] else { panic!("{heard:?}") };
+        assert_eq!(notice.reason, Reason::KEY_NOT_ALLOWED);
+        assert_eq!(notice.dictionary.value(property::TOPIC), None);
+        assert_eq!(notice.dictionary.value::<Problem>(Key::new("problem", property::PROBLEM.number)).is_some(), has_problem);
+        let bytes = write::to_bytes(Dialect::Extended, Role::Server, &Packet::Notice(notice.clone())).unwrap();
+        assert!(bytes.len() as u64 <= packet_size_max.unwrap_or(16 * 1024), "{} bytes", bytes.len());
+    }
+}
+
+/// clause keys.connect MUST
+/// A server MUST name in the problem of its CONNACK the key for which it refuses a CONNECT, although it does not know who the client
+/// is, where its policy discloses problems at all.
+#[test]
+fn the_key_for_which_a_connect_is_refused_is_named() {
+    let wrong = [
+        (Dictionary::with(property::RECEIVE_MAXIMUM, &0), Reason::KEY_NOT_ALLOWED, "key 16 (receive-maximum)"),
+        (Dictionary::with(property::RECEIVE_MAXIMUM, &65_536), Reason::KEY_NOT_ALLOWED, "key 16 (receive-maximum)"),
+        (Dictionary::with(property::MAXIMUM_PACKET_SIZE, &0), Reason::KEY_NOT_ALLOWED, "key 18 (maximum-packet-size)"),
+        (Dictionary::with(property::SESSION_EXPIRY_INTERVAL, &(1 << 32)), Reason::KEY_NOT_ALLOWED, "key 12 (session-expiry-interval)"),
+        (Dictionary::with(Key::<u64>::new("unknown", 1001), &0), Reason::CRITICAL_KEY_UNKNOWN, "key 1001"),
+    ];
+    for (dictionary, reason, field) in wrong {
+        for (disclosure, said) in [(Disclosure::Full, Some(field)), (Disclosure::Code, None)] {
+            let mut connect = Way::Extended.settings("device-1").connect;
+            connect.dictionary = dictionary.clone();
+            let mut session = Session::server(Arc::new(ServerPolicy { disclosure, ..ServerPolicy::default() }), 0);
+            let heard = say(&mut session, Dialect::Extended, &Packet::Connect(Box::new(connect)));
+            let [Packet::ConnAck(connack)] = sent(&heard)[..] else { panic!("{heard:?}") };
+            let problem = connack.dictionary.value(property::PROBLEM).map(|map| Problem::of_dictionary(&map)).unwrap_or_default();
+            assert_eq!((connack.reason, problem.field.as_deref()), (reason, said));
+        }
     }
 }
 

@@ -86,8 +86,8 @@ impl Fleet {
         let mut bytes = packet(dialect, &Packet::Connect(Box::new(connect)));
         self.shard.receive(key, &mut bytes);
         for key in self.shard.take_authenticate() {
-            if let Some(answer) = self.shard.ask(key, None) {
-                self.shard.authenticated(key, answer.wait());
+            if let (Some(answer), Some(of)) = (self.shard.ask(key, None), self.shard.asks(key)) {
+                self.shard.authenticated(key, of, answer.wait());
             }
         }
         self.turn();

@@ -16,7 +16,6 @@ pub mod rights;
 pub mod rules;
 
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Origin};
-use crate::config::kind::shown;
 use crate::config::listener::Anonymous;
 use crate::config::resolve::Loaded;
 use crate::config::source::Source;
@@ -25,6 +24,7 @@ use candor_protocol::packet::id::Qos;
 use candor_protocol::packet::problem::{Problem, Refusal, Retry};
 use candor_protocol::packet::reason::Reason;
 use candor_protocol::packet::topic::TopicFilter;
+use candor_protocol::shown::Shown;
 use password::{Check, Denial, Passwords, Verification};
 pub use rights::{Grant, Rights};
 use rules::{Action, Rules};
@@ -293,11 +293,11 @@ impl AdmissionJob {
         match self.verification.run() {
             Ok(()) => self.access.admit((Principal::User(user), Method::Password), &self.client_id),
             Err(Denial::Failed) => {
-                tracing::error!(user = shown(&user), "a password could not be verified for want of memory");
+                tracing::error!(user = %Shown::new(&user), "a password could not be verified for want of memory");
                 Err(busy(1000))
             }
             Err(denial) => {
-                tracing::info!(user = shown(&user), client_id = shown(&self.client_id), ?denial, "a password was refused");
+                tracing::info!(user = %Shown::new(&user), client = %Shown::new(&self.client_id), ?denial, "a password was refused");
                 Err(bad_credentials())
             }
         }

@@ -143,7 +143,7 @@ pub(super) fn server(build: &mut Build, candidates: &[Candidate], available: &Av
     let mut found = Diagnostics::default();
     addresses(build, candidates, &mut found);
     storage(build, available, &mut found);
-    limits(build, &mut found);
+    limits(build, candidates.len() as u64, &mut found);
     for (name, origin) in &build.draft.experiments {
         if !available.experiments.contains(&name.as_str()) {
             let allowed =
@@ -188,7 +188,7 @@ fn storage(build: &Build, available: &Available<'_>, found: &mut Diagnostics) {
 }
 
 /// Pairs of limits of which one must not exceed the other.
-fn limits(build: &Build, found: &mut Diagnostics) {
+fn limits(build: &Build, listeners: u64, found: &mut Diagnostics) {
     let config = &build.draft.config;
     let (limits, quarantine) = (&config.limits, &config.quarantine);
     let packet = u64::from(limits.packet_size_max);
@@ -227,11 +227,15 @@ fn limits(build: &Build, found: &mut Diagnostics) {
         [seconds(quarantine.first_s), seconds(quarantine.max_s)],
         "the first time would be longer than the longest",
     );
-    let (wanted, possible) = (u64::from(limits.connections_max), machine::connections_possible());
-    if wanted > possible && build.accepted(&["connections_max"]) {
-        let what = format!("connections_max: {wanted} connections need more open files than this process may have");
-        found
-            .push(Diagnostic::error(build.origin("connections_max"), what).allowed(format!("at most {possible}, or a higher `ulimit -n`")));
+    let (admitted, pending) = (u64::from(limits.connections_max), u64::from(limits.connections_pending_max));
+    let possible = machine::connections_possible(u64::from(config.threads), listeners);
+    let names = ["connections_max", "connections_pending_max"];
+    if admitted + pending > possible && build.accepted(&names) {
+        let origin = names.iter().map(|name| build.origin(name)).find(|origin| *origin != Origin::Default).unwrap_or(Origin::Default);
+        let what = format!(
+            "connections_max ({admitted}) and connections_pending_max ({pending}) together need more open files than this process may have"
+        );
+        found.push(Diagnostic::error(origin, what).allowed(format!("at most {possible} together, or a higher `ulimit -n`")));
     }
 }
 

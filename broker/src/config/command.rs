@@ -135,8 +135,8 @@ pub fn command() -> Command {
         .after_help(
             "Every option but those under \"This command\" can also stand in the file that --config names, with underscores; \
              --help-config prints one. Listening addresses go to standard output, logs to standard error.\n\n\
-             Exit status: 0 done, 1 other, 2 usage or configuration, 4 it cannot serve: an address cannot be listened on, or the data \
-             folder cannot be used.",
+             Exit status: 0 done, 1 other, 2 usage or configuration, 4 an address cannot be listened on, 5 what durability promises \
+             cannot be kept: the data folder cannot be used.",
         )
         .args_conflicts_with_subcommands(true)
         .subcommand_help_heading("Other commands")

@@ -2,6 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Origin, nearest};
 use super::{Draft, duration, size};
+use candor_protocol::shown::Shown;
 use std::path::{Path, PathBuf};
 
 /// The type of an option's value, its range, and the place in the configuration that it is written to.
@@ -177,11 +178,7 @@ fn whole_number(text: &str) -> Result<u64, String> {
 /// A value in a message: in backticks, without control characters, and not longer than a message can bear.
 pub fn shown(text: &str) -> String {
     const LEN_MAX: usize = 60;
-    let mut out: String = text.chars().take(LEN_MAX).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LEN_MAX).is_some() {
-        out.push_str("...");
-    }
-    format!("`{out}`")
+    format!("`{}`", Shown::cut(text, LEN_MAX))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What this machine has, for the defaults that follow from it.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 
 /// The cores this process may use.
@@ -28,13 +29,29 @@ pub const MEMORY_LIMIT_MIN: u64 = 16 << 20;
 /// What a machine is taken to have that does not tell.
 const FALLBACK: u64 = 1 << 30;
 
-/// Descriptors that are not for connections: listeners, files, the runtime's own.
+/// Descriptors that are not for connections: the files of the store, of a reload and of the log, and some to spare.
 const DESCRIPTORS_KEPT: u64 = 64;
+/// What the runtime of a thread has open, and the connection that it accepts beyond the limit before it closes another.
+const DESCRIPTORS_OF_A_THREAD: u64 = 6;
 
-/// How many connections the limit of open descriptors leaves room for, once it is raised as far as it may be.
-pub fn connections_possible() -> u64 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.maximum.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_KEPT).max(1)
+/// How many connections the limit of open descriptors leaves room for, once it is raised as far as it may be; each thread has a socket
+/// for every listener.
+pub fn connections_possible(threads: u64, listeners: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let kept = DESCRIPTORS_KEPT + threads.saturating_mul(DESCRIPTORS_OF_A_THREAD + 2 * listeners);
+    limit.saturating_sub(kept).max(1)
+}
+
+/// Raises the limit of open descriptors of this process as far as it may be.
+///
+/// # Errors
+/// The system does not let it.
+pub fn raise_descriptors() -> std::io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return Ok(());
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
 }
 
 fn total_of_meminfo(text: &str) -> Option<u64> {
@@ -66,6 +83,6 @@ mod tests {
         assert!(cores() >= 1);
         assert!(!hostname().is_empty());
         assert!(quarter_of_memory() >= MEMORY_LIMIT_MIN);
-        assert!(connections_possible() >= 1);
+        assert!(connections_possible(1, 1) >= connections_possible(8, 4) && connections_possible(8, 4) >= 1);
     }
 }

@@ -94,6 +94,8 @@ pub struct Limits {
     /// Messages above QoS 0 that the server has unacknowledged towards a client that names no maximum of its own.
     pub send_window: u16,
     pub connections_max: u32,
+    /// Connections without a session at once.
+    pub connections_pending_max: u32,
     /// Seconds until CONNECT must be complete.
     pub connect_timeout_s: u32,
     /// Seconds; the longest keep alive that an extended client is granted.

@@ -318,8 +318,17 @@ pub static OPTIONS: &[OptionInfo] = &[
         CONNECTIONS,
         Number { min: 1, max: 10_000_000, set: |d, n| d.config.limits.connections_max = narrow(n) },
         Computed { words: "10000, or what the limit of open files leaves room for", text: default_connections },
-        "Connections that are served at once.",
+        "Connections that have a session at once; at the limit a CONNECT is told that the server is busy.",
     ),
+    row(
+        "connections_pending_max",
+        CONNECTIONS,
+        Number { min: 1, max: 10_000_000, set: |d, n| d.config.limits.connections_pending_max = narrow(n) },
+        Computed { words: "a quarter of the default of connections_max", text: default_pending },
+        "Connections that have no session at once, because their CONNECT was not answered yet or they are being closed; at the limit the \
+         oldest is closed for a new one, once it has had a second.",
+    )
+    .why("A connection that says nothing costs a descriptor, and the store and everybody else need some."),
     row(
         "connect_timeout_s",
         CONNECTIONS,
@@ -429,7 +438,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         SESSIONS,
         Bytes { min: machine::MEMORY_LIMIT_MIN, max: 1024 * TIB, set: |d, n| d.config.limits.memory_limit = n },
         Computed { words: "a quarter of the memory of this machine or control group", text: || size::format(machine::quarter_of_memory()) },
-        "Bytes that are kept for clients, together: queues, retained messages, output and incomplete packets; at the limit new work is refused, and the refusal names it.",
+        "Bytes that are kept for clients, together: sessions with their filters, queues and messages in flight, retained messages, output, incomplete packets and what waits for its CONNECT to be answered; at the limit new work is refused, and the refusal names it.",
     ),
     row(
         "dead_letters",
@@ -614,7 +623,16 @@ pub static OPTIONS: &[OptionInfo] = &[
 ];
 
 fn default_connections() -> String {
-    machine::connections_possible().min(10_000).to_string()
+    connections().to_string()
+}
+
+fn default_pending() -> String {
+    (connections() / 4).max(1).to_string()
+}
+
+/// The default of connections_max: a quarter of it has to be possible beside it.
+fn connections() -> u64 {
+    (machine::connections_possible(machine::cores(), 1) * 4 / 5).clamp(1, 10_000)
 }
 
 fn namespace(text: &str) -> Result<TopicFilter, String> {

@@ -333,10 +333,13 @@ fn an_experiment_must_be_known_to_this_build() {
 
 #[test]
 fn more_connections_than_open_files_are_refused_with_both_numbers() {
-    let possible = crate::config::machine::connections_possible();
+    let possible = crate::config::machine::connections_possible(3, 1);
     if possible < 10_000_000 {
-        let found = refused("connections_max = 10000000\n");
-        assert!(found.contains("10000000 connections need more open files") && found.contains(&format!("at most {possible}")), "{found}");
+        let found = refused("threads = 3\nconnections_max = 10000000\nconnections_pending_max = 7\n");
+        assert!(found.contains("connections_max (10000000) and connections_pending_max (7) together need more open files"), "{found}");
+        assert!(found.contains(&format!("at most {possible} together")), "{found}");
+        let found = refused("connections_pending_max = 10000000\n");
+        assert!(found.contains(":1:27: connections_max ("), "{found}");
     }
 }
 

@@ -5,6 +5,7 @@ use crate::shard::{ListenerSettings, Peer};
 use crate::transport::tls::TlsSettings;
 use crate::transport::url::Scheme;
 use crate::transport::{Limits, Transport};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -17,6 +18,23 @@ pub struct Listener {
     /// The path of a WebSocket.
     pub path: Arc<str>,
     pub tls: Option<Arc<TlsSettings>>,
+}
+
+/// Waits until one more connection may be accepted: meanwhile others wait in the system's queue.
+async fn room(core: &SharedCore) {
+    loop {
+        let (due, notify) = {
+            let mut core = core.borrow_mut();
+            let Err(due_ms) = core.open_turn().make_room() else { return core.wake_turn() };
+            core.is_waited_for_room = true;
+            core.wake_turn();
+            ((due_ms != u64::MAX).then(|| core.clock.instant(due_ms)), Rc::clone(&core.room))
+        };
+        match due {
+            Some(due) => drop(tokio::time::timeout_at(due.into(), notify.notified()).await),
+            None => notify.notified().await,
+        }
+    }
 }
 
 /// Accepts for as long as the shard runs.
@@ -35,6 +53,7 @@ pub async fn accept(core: SharedCore, socket: TcpListener, listener: Listener) {
                         let transport = transport.at_path(&listener.path);
                         let peer = Peer { address, tls_client_name: None };
                         serve::start(&core, stream, peer, Arc::clone(&listener.settings), transport);
+                        room(&core).await;
                     }
                     Err(error) => tracing::error!(peer = %address, error = %error, "no transport for a connection"),
                 }

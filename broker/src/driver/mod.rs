@@ -14,6 +14,7 @@ pub mod engine;
 pub mod mesh;
 pub mod serve;
 pub mod turn;
+pub mod verify;
 
 use crate::shard::{ConnectionKey, Now, Shard};
 use crate::transport::Transport;
@@ -25,7 +26,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::PollSender;
 
 /// The most bytes that are taken from a socket at once.
@@ -79,6 +80,9 @@ pub struct Core {
     /// Since connections were last woken, some were not read.
     was_held_back: bool,
     is_stopping: bool,
+    /// Who accepts waits for a turn after which there may be room for one more connection.
+    is_waited_for_room: bool,
+    room: Rc<Notify>,
 }
 
 /// A core that its thread's tasks share.
@@ -125,6 +129,8 @@ impl Core {
             unwritten: 0,
             was_held_back: false,
             is_stopping: false,
+            is_waited_for_room: false,
+            room: Rc::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use super::{Core, READ_BYTES, SharedCore, Socket, WRITE_AFTER};
 use crate::shard::{Connection, ConnectionKey, ListenerSettings, Peer};
 use crate::transport::{Progress, Transport};
 use bytes::{Buf, BytesMut};
+use candor_protocol::shown::Shown;
 use std::future::poll_fn;
 use std::io;
 use std::io::IoSlice;
@@ -67,7 +68,17 @@ async fn serve(core: SharedCore, key: ConnectionKey, mut read: OwnedReadHalf) {
         End::Gone => {}
         // The other end reads why before the connection goes: a close with unread input would erase it.
         // Boxed, so that no task that lives on has room for its end.
-        End::Closing => drop(Box::pin(tokio::time::timeout(LINGER, linger(&core, key, &mut read))).await),
+        End::Closing => drop(
+            Box::pin(tokio::time::timeout(LINGER, async {
+                tokio::select! {
+                    biased;
+                    // Who goes for a newer connection is not waited for.
+                    () = poll_fn(|_| core.borrow().poll_evicted(key)) => {}
+                    () = linger(&core, key, &mut read) => {}
+                }
+            }))
+            .await,
+        ),
     }
     let mut core = core.borrow_mut();
     // The close that follows ends both sides: a call that ends this one first would say nothing more.
@@ -107,7 +118,8 @@ impl Core {
             return Poll::Ready(End::Gone);
         }
         if socket.is_finished {
-            return Poll::Ready(if self.has_left(key) { End::Gone } else { End::Closing });
+            let is_evicted = self.shard.connection(key).is_some_and(Connection::is_evicted);
+            return Poll::Ready(if is_evicted || self.has_left(key) { End::Gone } else { End::Closing });
         }
         if socket.is_blocked && socket.write.as_ref().poll_write_ready(cx).is_ready() {
             socket.is_blocked = false;
@@ -165,6 +177,10 @@ impl Core {
         is_plain && self.shard.connection(key).is_some_and(Connection::has_peer_left)
     }
 
+    fn poll_evicted(&self, key: ConnectionKey) -> Poll<()> {
+        if self.shard.connection(key).is_none_or(Connection::is_evicted) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Hands bytes from the socket to the shard, through the transport.
     fn received(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
         self.wake_turn();
@@ -188,6 +204,7 @@ impl Core {
         if socket.input.is_empty() {
             socket.input = BytesMut::new();
         }
+        let waiting = socket.input.len() + socket.raw.len();
         let has_raw = !socket.raw.is_empty();
         if !mqtt.is_empty() {
             self.open_turn().receive(key, &mut mqtt);
@@ -195,12 +212,13 @@ impl Core {
         if has_raw {
             self.touched.push(key);
         }
+        self.open_turn().count_transport(key, waiting);
         match progress {
             Ok(Progress::Handshaking | Progress::Open) => {}
             Ok(Progress::PeerClosed) => self.break_off(key),
             Err(error) => {
                 let peer = self.shard.connection(key).map(|connection| connection.peer.address);
-                tracing::info!(peer = ?peer, error = %error, "transport failed");
+                tracing::info!(peer = ?peer, error = %Shown::new(&error.to_string()), "transport failed");
                 self.break_off(key);
             }
         }
@@ -225,7 +243,7 @@ impl Core {
         if socket.is_broken {
             return;
         }
-        if socket.is_blocked {
+        if socket.is_blocked && !self.shard.connection(key).is_some_and(Connection::is_evicted) {
             // A connection that is to be closed gets its time to take what is owed, and no more, although nobody reads at its other end.
             if self.shard.connection(key).is_none_or(Connection::is_closing) && !std::mem::replace(&mut socket.is_finished, true) {
                 socket.waker.iter().for_each(std::task::Waker::wake_by_ref);
@@ -233,7 +251,15 @@ impl Core {
             return;
         }
         let outcome = if socket.transport.is_plain() { self.flush_plain(key) } else { self.flush_layered(key) };
+        let is_evicted = self.shard.connection(key).is_some_and(Connection::is_evicted);
         let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return };
+        if !socket.transport.is_plain() {
+            self.shard.count_transport(key, socket.input.len() + socket.raw.len());
+        }
+        if is_evicted && !socket.is_broken {
+            (socket.is_finished, socket.is_broken) = (true, !matches!(outcome, Ok(true)));
+            return socket.waker.iter().for_each(std::task::Waker::wake_by_ref);
+        }
         match outcome {
             Ok(true) => {
                 let is_closing = self.shard.connection(key).is_none_or(|connection| connection.is_closing());

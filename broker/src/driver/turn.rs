@@ -2,23 +2,18 @@
 
 use super::engine::Order;
 use super::mesh::{Parcel, Travelling};
+use super::verify::{Job, Verifications};
 use super::{Core, SharedCore, Socket, serve};
 use crate::shard::{Admission, Answer, ConnectionKey};
 use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::{Semaphore, mpsc};
-
-/// How many passwords are verified at once; each costs about 40 ms of a core.
-const VERIFICATIONS_MAX: usize = 2;
-/// How many clients may wait for their password to be verified.
-const VERIFICATIONS_WAITING_MAX: usize = 1000;
+use tokio::sync::mpsc;
 
 /// Runs a shard until it is told to stop.
-pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
-    let verifications = Rc::new(Verifications::default());
+pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>, verifications: Arc<Verifications>) {
     let mut timer = pin!(tokio::time::sleep_until(tokio::time::Instant::now()));
     let mut timer_ms = 0;
     poll_fn(|cx| {
@@ -42,8 +37,8 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
             }
         }
         let jobs = core.borrow_mut().end_turn(cx);
-        for (key, answer) in jobs {
-            tokio::task::spawn_local(Rc::clone(&verifications).verify(core.clone(), key, answer));
+        for job in jobs {
+            tokio::task::spawn_local(Arc::clone(&verifications).verify(core.clone(), job));
         }
         let mut core = core.borrow_mut();
         core.is_turn_due = false;
@@ -84,7 +79,7 @@ fn unpack(core: &SharedCore, travelling: Travelling) {
 
 impl Core {
     /// Ends the turn: one write per touched connection, one batch per other shard. What has to be verified is returned.
-    fn end_turn(&mut self, cx: &mut Context<'_>) -> Vec<(ConnectionKey, Answer)> {
+    fn end_turn(&mut self, cx: &mut Context<'_>) -> Vec<Job> {
         self.open_turn().end_turn();
         let mut jobs = Vec::new();
         // Answers that come at once, and rooms that a write makes, touch connections again: a few rounds settle it.
@@ -110,6 +105,9 @@ impl Core {
         if !is_held_back && std::mem::take(&mut self.was_held_back) {
             self.sockets.iter().flatten().filter_map(|socket| socket.waker.as_ref()).for_each(std::task::Waker::wake_by_ref);
         }
+        if std::mem::take(&mut self.is_waited_for_room) {
+            self.room.notify_waiters();
+        }
         self.is_turn_open = false;
         jobs
     }
@@ -132,19 +130,23 @@ impl Core {
         }
     }
 
-    fn answer_clients(&mut self, jobs: &mut Vec<(ConnectionKey, Answer)>) {
+    fn answer_clients(&mut self, jobs: &mut Vec<Job>) {
         for key in self.shard.take_authenticate() {
+            let Some(of) = self.shard.asks(key) else { continue };
             let tls = self.socket(key).and_then(|socket| socket.transport.peer().tls);
             match self.shard.ask(key, tls.and_then(|tls| tls.client_name).map(Into::into)) {
-                Some(Answer::Now(answer)) => self.answered(key, answer),
-                Some(later) => jobs.push((key, later)),
+                Some(Answer::Now(answer)) => self.answered(key, of, answer),
+                Some(answer) => {
+                    let Some(address) = self.shard.connection(key).map(|connection| connection.peer.address.ip()) else { continue };
+                    jobs.push(Job { key, of, address, answer });
+                }
                 None => {}
             }
         }
     }
 
-    fn answered(&mut self, key: ConnectionKey, answer: Result<Admission, Refusal>) {
-        self.open_turn().authenticated(key, answer);
+    pub(super) fn answered(&mut self, key: ConnectionKey, of: u64, answer: Result<Admission, Refusal>) {
+        self.open_turn().authenticated(key, of, answer);
         // Reading stopped while the question was open.
         if let Some(waker) = self.socket(key).and_then(|socket| socket.waker.as_ref()) {
             waker.wake_by_ref();
@@ -166,7 +168,9 @@ impl Core {
     /// A connection's task has given its half of the socket back: the connection travels.
     pub(super) fn pack(&mut self, key: ConnectionKey, read: tokio::net::tcp::OwnedReadHalf) {
         let Some(socket) = self.remove_socket(key) else { return };
-        let (Some(shard), Some(moved)) = (socket.moving_to, self.open_turn().remove_moved(key)) else { return };
+        let (Some(shard), Some(moved)) = (socket.moving_to, self.open_turn().remove_moved(key)) else {
+            return self.wake_turn();
+        };
         match Travelling::pack(moved, socket, read) {
             Ok(travelling) => self.mesh.send(usize::from(shard), Parcel::Connection(Box::new(travelling))),
             Err(error) => tracing::error!(error = %error, "a connection was lost on its way to its shard"),
@@ -223,41 +227,5 @@ impl Core {
         self.is_stopping = true;
         let problem = Problem::titled("the server is ending").retry(Retry::After { after_ms: 1000, jitter_ms: 5000 });
         self.open_turn().close_all(&Refusal::new(Reason::SERVER_SHUTTING_DOWN, problem));
-    }
-}
-
-/// Bounds the work of verifying passwords.
-#[derive(Debug)]
-struct Verifications {
-    running: Semaphore,
-    waiting: Semaphore,
-}
-
-impl Default for Verifications {
-    fn default() -> Self {
-        Self { running: Semaphore::new(VERIFICATIONS_MAX), waiting: Semaphore::new(VERIFICATIONS_WAITING_MAX) }
-    }
-}
-
-impl Verifications {
-    async fn verify(self: Rc<Self>, core: SharedCore, key: ConnectionKey, answer: Answer) {
-        let answer = match answer {
-            Answer::Now(answer) => answer,
-            Answer::Later(job) => self.work(job).await,
-        };
-        let mut core = core.borrow_mut();
-        core.answered(key, answer);
-        core.wake_turn();
-    }
-
-    async fn work(&self, job: Box<dyn FnOnce() -> Result<Admission, Refusal> + Send>) -> Result<Admission, Refusal> {
-        let Ok(_waiting) = self.waiting.try_acquire() else {
-            let limit = VERIFICATIONS_WAITING_MAX as u64;
-            let problem = Problem::titled("too many clients wait for their password to be verified").limit(limit, limit + 1);
-            return Err(Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 5000, jitter_ms: 10_000 })));
-        };
-        let failed = || Refusal::new(Reason::UNSPECIFIED_ERROR, Problem::titled("the password could not be verified"));
-        let _running = self.running.acquire().await.map_err(|_| failed())?;
-        tokio::task::spawn_blocking(job).await.unwrap_or_else(|_| Err(failed()))
     }
 }

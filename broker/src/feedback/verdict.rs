@@ -27,6 +27,17 @@ const PROBLEM: Key<Dictionary> = Key::new("problem", 3);
 const TOPIC: Key<String> = Key::new("topic", 4);
 const COUNT: Key<u64> = Key::new("count", 5);
 
+/// The most bytes of a topic that a verdict keeps: it is there to be recognised, and many verdicts are kept.
+const TOPIC_BYTES_MAX: usize = 1024;
+
+fn cut(topic: &str) -> String {
+    if topic.len() <= TOPIC_BYTES_MAX {
+        return topic.to_owned();
+    }
+    let end = (0..=TOPIC_BYTES_MAX).rev().find(|at| topic.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}...", topic.get(..end).unwrap_or_default())
+}
+
 /// What was read back was checked by the store.
 const LIMITS: Limits = Limits { len_max: u32::MAX, depth_max: u8::MAX };
 
@@ -58,7 +69,7 @@ impl Verdict {
     }
 
     pub fn new(unix_ms: u64, packet: Kind, refusal: Refusal, topic: Option<&str>) -> Self {
-        Self { unix_ms, packet, refusal, topic: topic.map(str::to_owned), count: 1 }
+        Self { unix_ms, packet, refusal, topic: topic.map(cut), count: 1 }
     }
 
     pub fn reason(&self) -> Reason {
@@ -123,5 +134,12 @@ mod tests {
             assert_eq!(Verdict::of_bytes(&verdict.to_bytes()), Some(verdict));
         }
         assert_eq!(Verdict::of_bytes(b"nonsense"), None);
+    }
+
+    #[test]
+    fn a_long_topic_is_cut_between_characters() {
+        let topic = |text: &str| Verdict::new(0, Kind::Publish, Refusal::bare(Reason::NOT_AUTHORIZED), Some(text)).topic.unwrap();
+        assert_eq!(topic(&"x".repeat(1024)), "x".repeat(1024));
+        assert_eq!(topic(&"\u{20ac}".repeat(20_000)), "\u{20ac}".repeat(341) + "...");
     }
 }

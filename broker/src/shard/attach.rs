@@ -3,12 +3,14 @@
 use super::client::Client;
 use super::connection::{ListenerSettings, Peer};
 use super::keeping::{Accept, Life, Then, not_kept};
+use super::pending::Standing;
 use super::publish::check_topic;
 use super::{Admission, ConnectionKey, Shard};
 use crate::store::Record;
 use bytes::{Bytes, BytesMut};
 use candor_protocol::packet::{Connect, Kind, Problem, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Acceptance, Session, SessionState};
+use candor_protocol::shown::Shown;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -31,19 +33,24 @@ pub struct Moved {
 pub struct Ended {
     reasons: HashMap<Arc<str>, SessionState, foldhash::fast::RandomState>,
     order: VecDeque<Arc<str>>,
+    bytes: usize,
 }
 
 const ENDED_MAX: usize = 10_000;
+/// What all of them may come to, in bytes of identifiers.
+const ENDED_BYTES_MAX: usize = 1024 * 1024;
 
 impl Ended {
     pub(super) fn note(&mut self, id: Arc<str>, state: SessionState) {
-        if self.reasons.insert(Arc::clone(&id), state).is_none() {
-            self.order.push_back(id);
-            if self.order.len() > ENDED_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.reasons.remove(&oldest);
-            }
+        if self.reasons.insert(Arc::clone(&id), state).is_some() {
+            return;
+        }
+        self.bytes += id.len();
+        self.order.push_back(id);
+        while self.order.len() > ENDED_MAX || self.bytes > ENDED_BYTES_MAX {
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.bytes -= oldest.len();
+            self.reasons.remove(&oldest);
         }
     }
 
@@ -52,6 +59,7 @@ impl Ended {
         let state = self.reasons.remove(id);
         if state.is_some() {
             self.order.retain(|other| &**other != id);
+            self.bytes -= id.len();
         }
         state
     }
@@ -84,6 +92,7 @@ impl Shard {
     pub fn remove_moved(&mut self, key: ConnectionKey) -> Option<Moved> {
         let connection = self.connections.try_remove(key)?;
         self.account.release(connection.counted_bytes);
+        self.pending.leave(connection.standing);
         Some(Moved {
             session: connection.session,
             peer: connection.peer,
@@ -103,13 +112,20 @@ impl Shard {
             connection.client_id = moved.client_id;
             connection.is_id_assigned = moved.is_id_assigned;
         }
+        // Others may have come here without being accepted here.
+        let _ = self.make_room();
         self.at_the_door(key);
         key
     }
 
-    /// The answer to who a client is.
-    pub fn authenticated(&mut self, key: ConnectionKey, answer: Result<Admission, Refusal>) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    /// Which connection waits under this key for the answer to who its client is, for [`Shard::authenticated`].
+    pub fn asks(&self, key: ConnectionKey) -> Option<u64> {
+        self.connections.get(key).filter(|connection| connection.connect.is_some()).map(|connection| connection.generation)
+    }
+
+    /// The answer to who a client is. `of`: which connection asked, since its key may be another's by now.
+    pub fn authenticated(&mut self, key: ConnectionKey, of: u64, answer: Result<Admission, Refusal>) {
+        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.generation == of) else { return };
         let Some(connect) = connection.connect.take() else { return };
         let is_known = answer.is_ok();
         if let Ok(admission) = &answer {
@@ -221,8 +237,9 @@ impl Shard {
         connection.client = Some(slot);
         let generation = connection.generation;
         let expiry_s = expiry_s.min(u64::from(connection.listener.policy.profile.session_expiry_s_max)) as u32;
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
+        self.set_standing(key, Standing::Admitted);
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let acceptance = Acceptance { state, incarnation, kept_since, count_mark, assigned_client_id, server_time_ms };
         if is_restored {
             self.review_subscriptions(slot);
@@ -256,7 +273,7 @@ impl Shard {
         let parked = client.parked.take().filter(|_| state == SessionState::Resumed).map(|parked| *parked);
         connection.session.accept(acceptance, parked, self.now.ms);
         let terms = connection.session.terms();
-        tracing::debug!(client = %client.id, principal = %client.principal, dialect = %terms.dialect, state = ?state, "connected");
+        tracing::debug!(client = %Shown::new(&client.id), principal = %Shown::new(&client.principal), dialect = %terms.dialect, state = ?state, "connected");
         client.expiry_s = terms.session_expiry_s;
         self.set_available(slot, true);
         // The deadline of an open connection may be earlier than that of the opening.
@@ -274,6 +291,7 @@ impl Shard {
         let client = Client::new(Arc::clone(&id), principal, rights, incarnation, self.settings.queue);
         let slot = self.clients.insert(client, self.now.ms);
         self.directory.insert(id, slot);
+        self.count_session(slot);
         slot
     }
 

@@ -31,7 +31,7 @@ impl Shard {
         let Some(client) = self.clients.get(slot) else { return };
         let (client_id, principal, incarnation) = (Arc::clone(&client.id), Arc::clone(&client.principal), client.incarnation);
         self.keeper.keep(Record::SessionBegun { session, client_id, principal, incarnation });
-        for (filter, subscription) in &client.subscriptions {
+        for (filter, subscription) in client.subscriptions.iter() {
             self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription: *subscription });
         }
     }

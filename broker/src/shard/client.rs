@@ -1,6 +1,7 @@
 //! A session as its home shard keeps it, attached to a connection or not.
 
 use super::dead_letter::right_filter;
+use super::memory::SUBSCRIPTION_BYTES;
 use super::returned::Pause;
 use super::{ConnectionKey, Rights};
 use crate::queue::{Queue, QueueLimits};
@@ -9,6 +10,7 @@ use crate::store::SessionNumber;
 use candor_protocol::packet::{Qos, Refusal, TopicFilter};
 use candor_protocol::session::Parked;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Retained messages that a subscription still has to get, in topic order.
@@ -22,6 +24,51 @@ pub struct Replay {
 
 /// How many messages of a session that is there wait at hand.
 const NEAR: usize = 64;
+
+/// The subscriptions of a session, and what they come to.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    map: HashMap<TopicFilter, Subscription, foldhash::fast::RandomState>,
+    bytes: usize,
+}
+
+impl Subscriptions {
+    pub fn insert(&mut self, filter: TopicFilter, subscription: Subscription) -> Option<Subscription> {
+        let bytes = Self::bytes_of(&filter);
+        let before = self.map.insert(filter, subscription);
+        self.bytes += if before.is_none() { bytes } else { 0 };
+        before
+    }
+
+    pub fn remove(&mut self, filter: &TopicFilter) -> Option<Subscription> {
+        let before = self.map.remove(filter);
+        self.bytes -= if before.is_some() { Self::bytes_of(filter) } else { 0 };
+        before
+    }
+
+    /// A filter stands in the session and in the router.
+    fn bytes_of(filter: &TopicFilter) -> usize {
+        SUBSCRIPTION_BYTES + 2 * filter.as_str().len()
+    }
+}
+
+impl Deref for Subscriptions {
+    type Target = HashMap<TopicFilter, Subscription, foldhash::fast::RandomState>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.map
+    }
+}
+
+impl FromIterator<(TopicFilter, Subscription)> for Subscriptions {
+    fn from_iter<T: IntoIterator<Item = (TopicFilter, Subscription)>>(subscriptions: T) -> Self {
+        let mut all = Self::default();
+        for (filter, subscription) in subscriptions {
+            all.insert(filter, subscription);
+        }
+        all
+    }
+}
 
 #[derive(Debug)]
 pub struct Client {
@@ -41,9 +88,9 @@ pub struct Client {
     /// What waits for the next connection; there when there is none, or when the one that is there was not accepted yet.
     pub parked: Option<Box<Parked>>,
     pub queue: Queue,
-    /// What the limit of memory counts for the queue.
+    /// What the limit of memory counts for it.
     pub counted_bytes: usize,
-    pub subscriptions: HashMap<TopicFilter, Subscription, foldhash::fast::RandomState>,
+    pub subscriptions: Subscriptions,
     /// Subscriptions whose receipt has not come: what each was when it was last kept, and how many receipts are to come.
     pub unkept: HashMap<TopicFilter, (Option<Subscription>, u32)>,
     pub replays: VecDeque<Replay>,
@@ -82,7 +129,7 @@ impl Client {
             parked: None,
             queue: Queue::new(limits),
             counted_bytes: 0,
-            subscriptions: HashMap::default(),
+            subscriptions: Subscriptions::default(),
             unkept: HashMap::new(),
             replays: VecDeque::new(),
             feedback: Vec::new(),
@@ -95,6 +142,11 @@ impl Client {
             has_will: false,
             is_fetching: false,
         }
+    }
+
+    /// What its topic filters take, in bytes.
+    pub fn filter_bytes(&self) -> usize {
+        self.subscriptions.bytes
     }
 
     /// Whether messages above QoS 0 are kept for it while it is away.

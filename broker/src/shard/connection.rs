@@ -1,6 +1,7 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
 use super::keeping::Then;
+use super::pending::Standing;
 use super::{Authenticate, ConnectionKey, Shard};
 use crate::feedback::quarantine::Subject;
 use crate::out::Out;
@@ -8,6 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use candor_protocol::codec::frame::{Frame, whole_frames};
 use candor_protocol::packet::{Connect, Packet, Ping, Refusal, property};
 use candor_protocol::session::{Direct, Output, ServerPolicy, Session};
+use candor_protocol::shown::Shown;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -48,8 +50,13 @@ pub struct Connection {
     pub out: Out,
     /// Bytes that are no whole frame yet, or that wait until frames are wanted.
     pub(super) held: BytesMut,
-    /// What the limit of memory counts for both.
+    /// The kernel did not take everything when it was last written to.
+    pub(super) is_behind: bool,
+    /// Bytes that wait in the transport, either way.
+    pub(super) transport_bytes: usize,
+    /// What the limit of memory counts for it.
     pub(super) counted_bytes: usize,
+    pub(super) standing: Standing,
     pub(super) client: Option<u32>,
     pub(super) client_id: Arc<str>,
     /// The client sent no identifier and got this one.
@@ -90,6 +97,11 @@ impl Connection {
         self.is_closing
     }
 
+    /// Whether it goes for a newer one, without being waited for.
+    pub fn is_evicted(&self) -> bool {
+        self.standing == Standing::Evicted
+    }
+
     /// Whether the connection ends because its peer said so.
     pub fn has_peer_left(&self) -> bool {
         self.has_peer_left
@@ -111,7 +123,10 @@ impl Shard {
             listener,
             out: Out::default(),
             held,
+            is_behind: false,
+            transport_bytes: 0,
             counted_bytes: 0,
+            standing: Standing::Pending,
             client: None,
             client_id: Arc::default(),
             is_id_assigned: false,
@@ -124,7 +139,9 @@ impl Shard {
             generation,
             timer_ms: u64::MAX,
         });
+        self.pending.enter(key, generation, self.now.ms);
         self.schedule(key);
+        self.count_buffers(key);
         key
     }
 
@@ -148,6 +165,7 @@ impl Shard {
             self.read_held(key);
         }
         self.count_buffers(key);
+        self.bound_incomplete(key);
     }
 
     /// Frames may be wanted again: goes on with what was held.
@@ -231,6 +249,7 @@ impl Shard {
         self.broken(key);
         if let Some(connection) = self.connections.try_remove(key) {
             self.account.release(connection.counted_bytes);
+            self.pending.leave(connection.standing);
         }
     }
 
@@ -246,6 +265,7 @@ impl Shard {
         connection.session.sent(self.now.ms);
         connection.out.rest(&mut self.spare);
         let (client, is_empty) = (connection.client, connection.out.is_empty());
+        connection.is_behind = !is_empty;
         if let (Some(slot), true) = (client, is_empty)
             && self.clients.get(slot).is_some_and(|client| client.has_more())
         {
@@ -318,7 +338,7 @@ impl Shard {
         self.schedule(key);
         let Some(connection) = self.connections.get(key) else { return };
         let (slot, terms) = (connection.client, connection.session.terms());
-        tracing::debug!(client = %connection.client_id, dialect = %terms.dialect, "negotiated");
+        tracing::debug!(client = %Shown::new(&connection.client_id), dialect = %terms.dialect, "negotiated");
         let expiry_s = terms.session_expiry_s;
         if let Some(slot) = slot {
             if let Some(client) = self.clients.get_mut(slot) {

@@ -79,7 +79,11 @@ impl Shard {
             }
             return;
         };
-        let has_room = client.queue.is_empty() && connection.out.len() < self.settings.out_bytes_max && client.may_follow(qos);
+        // At the limit of memory nothing is added to what a receiver does not take.
+        let has_room = client.queue.is_empty()
+            && connection.out.len() < self.settings.out_bytes_max
+            && client.may_follow(qos)
+            && !(self.account.is_full && connection.is_behind);
         if !has_room {
             return self.queue(target, envelope);
         }
@@ -170,14 +174,14 @@ impl Shard {
         }
         self.keep_dropped(target.slot);
         self.unload(target.slot);
-        self.count_queue(target.slot);
+        self.count_session(target.slot);
         self.note_room(target.slot);
     }
 
     /// Sends what waits for a session, as far as window and connection allow.
     pub(super) fn pump(&mut self, slot: u32) {
         self.pump_queue(slot);
-        self.count_queue(slot);
+        self.count_session(slot);
     }
 
     fn pump_queue(&mut self, slot: u32) {

@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::message::Envelope;
 use crate::store::MessageNumber;
+use candor_protocol::shown::Shown;
 
 /// How many messages of one session are asked for at once.
 const FETCH_MAX: usize = 64;
@@ -45,7 +46,7 @@ impl Shard {
         for (number, envelope) in messages {
             let is_lost = envelope.is_none();
             if client.queue.load(number, envelope) && is_lost {
-                tracing::warn!(client = %client.id, message = number.0, "a message that waited is not in the store; it was refused, or lost");
+                tracing::warn!(client = %Shown::new(&client.id), message = number.0, "a message that waited is not in the store; it was refused, or lost");
             }
         }
         self.pump(slot);

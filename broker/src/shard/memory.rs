@@ -3,24 +3,32 @@
 //! | counted | where it grows |
 //! | --- | --- |
 //! | messages that wait in queues, of connected and of absent sessions; of those that only the store holds, the references | [`Shard::queue`] |
+//! | messages in flight, for each receiver | [`Shard::flushed`], and with the session when it is away |
+//! | sessions: what each takes, its names, its topic filters | [`Shard::count_session`] |
 //! | retained messages | [`super::publish`] |
-//! | bytes of incomplete packets, and packets that wait to be read | [`Shard::receive`] |
+//! | bytes of incomplete packets, in the transport too, and packets that wait to be read | [`Shard::receive`] |
+//! | a CONNECT while somebody decides about it, the password that waits to be verified included | [`Shard::receive`] |
 //! | bytes that the kernel did not take | [`Shard::flushed`] |
 //!
-//! Not counted, because each has a limit of its own by number: connections (`connections_max`), sessions and their
-//! subscriptions (`subscriptions_max`), the ledger, quarantines, and messages in flight (`send_window`). Nor is what one
-//! turn makes before it is written.
+//! Not counted, because each has a limit of its own by number: connections (`connections_max`, `connections_pending_max`) but for what
+//! they hold, the ledger, quarantines. Nor is what one turn makes before it is written.
 //!
-//! Each shard adds up its own and writes the sum down after a turn; before a turn, at most once a millisecond, the sums of
+//! Each shard adds up its own and writes the sum down after a turn; before a turn, at most once a millisecond unless its own has changed much, the sums of
 //! all are compared with the limit: so it is overstepped by what comes within a turn. At the limit a PUBLISH above QoS 0 or with retain is refused and a new connection is told that the server is
 //! busy, unless it comes back to its session; what would have to wait in a queue is lost as if that were full, and its subscriber is told of the gap. A message
-//! of QoS 0 that can go at once goes.
+//! of QoS 0 that can go at once goes. A packet that goes on growing although it is not complete is not waited for: its connection ends.
 
 use super::{ConnectionKey, Shard};
-use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
+use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
+
+/// How much of a packet that is not complete a connection may hold although the limit is reached: an ordinary one that TCP has split.
+const INCOMPLETE_BYTES: usize = 4096;
+/// What a session takes for itself, and each of its subscriptions beside the text of its filter.
+const SESSION_BYTES: usize = 1024;
+pub(super) const SUBSCRIPTION_BYTES: usize = 128;
 
 /// The sums, in bytes.
 #[derive(Debug, Default)]
@@ -37,8 +45,9 @@ pub(super) struct Account {
     /// Bytes that clients of this shard make it keep.
     bytes: usize,
     own: Arc<AtomicUsize>,
-    /// When that was last looked at.
+    /// When that was last looked at, and what it was then.
     at_ms: u64,
+    judged_bytes: usize,
     /// Whether all shards together are at the limit, as of the last turn.
     pub(super) is_full: bool,
 }
@@ -47,7 +56,7 @@ impl Memory {
     pub(super) fn account(&self) -> Account {
         let own = Arc::new(AtomicUsize::new(0));
         self.shards.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&own));
-        Account { bytes: 0, own, at_ms: 0, is_full: false }
+        Account { bytes: 0, own, at_ms: 0, judged_bytes: 0, is_full: false }
     }
 
     /// All that is counted, in bytes.
@@ -85,19 +94,60 @@ impl Account {
 }
 
 impl Shard {
-    /// Counts a session's queue as it is now.
-    pub(super) fn count_queue(&mut self, slot: u32) {
+    /// Counts a session as it is now: its queue, what is in flight while it is away, its names and filters.
+    pub(super) fn count_session(&mut self, slot: u32) {
         if let Some(client) = self.clients.get_mut(slot) {
-            self.account.change(&mut client.counted_bytes, client.queue.near_bytes());
+            let in_flight = client.parked.as_ref().map_or(0, |parked| parked.outbound.bytes());
+            let names = client.id.len() + client.principal.len();
+            let bytes = SESSION_BYTES + names + client.filter_bytes() + client.queue.near_bytes() + in_flight;
+            self.account.change(&mut client.counted_bytes, bytes);
         }
     }
 
     /// Counts a connection's buffers as they are now.
     pub(super) fn count_buffers(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(key) {
-            let bytes = connection.out.len() + connection.held.len();
-            self.account.change(&mut connection.counted_bytes, bytes);
+            let buffers = connection.out.len() + connection.held.len() + connection.transport_bytes;
+            self.account.change(&mut connection.counted_bytes, buffers + connection.session.held_bytes());
         }
+    }
+
+    /// Counts what waits in a connection's transport, below its packets: bytes read that make no whole record, and bytes to be written.
+    pub fn count_transport(&mut self, key: ConnectionKey, bytes: usize) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.transport_bytes != bytes
+        {
+            connection.transport_bytes = bytes;
+            self.count_buffers(key);
+            self.bound_incomplete(key);
+        }
+    }
+
+    /// At the limit, ends a connection whose incomplete packet grows: what it has sent is given back, and would be more.
+    pub(super) fn bound_incomplete(&mut self, key: ConnectionKey) {
+        if !self.account.is_full {
+            return;
+        }
+        let Some(connection) = self.connections.get(key) else { return };
+        let is_small = connection.held.len().max(connection.transport_bytes) <= INCOMPLETE_BYTES;
+        // What is held because nothing is wanted now is complete, and is read when its turn comes.
+        if is_small || connection.is_closing || !connection.session.wants_frames() {
+            return;
+        }
+        let Err(refusal) = self.check_memory() else { return };
+        match connection.client {
+            None => self.turn_away(key, &refusal),
+            Some(_) => {
+                self.verdict_on_connection(key, Kind::Disconnect, &refusal, None);
+                if let Some(connection) = self.connections.get_mut(key) {
+                    let disclosed = connection.listener.disclosed(&refusal);
+                    connection.session.refuse_connection(disclosed);
+                }
+                self.act(key);
+            }
+        }
+        self.touch(key);
+        self.count_buffers(key);
     }
 
     /// At the end of a turn: tells the others what is kept here.
@@ -105,10 +155,12 @@ impl Shard {
         self.account.own.store(self.account.bytes, Ordering::Relaxed);
     }
 
-    /// At the beginning of a turn, at most once a millisecond: looks whether all together are at the limit.
+    /// At the beginning of a turn, at most once a millisecond unless much has changed here: looks whether all together are at the limit.
     pub(super) fn balance(&mut self) {
-        if self.settings.memory_limit < usize::MAX && self.now.ms != self.account.at_ms {
-            self.account.at_ms = self.now.ms;
+        let limit = self.settings.memory_limit;
+        let is_other = || self.account.bytes.abs_diff(self.account.judged_bytes) > limit / 64;
+        if limit < usize::MAX && (self.now.ms != self.account.at_ms || is_other()) {
+            (self.account.at_ms, self.account.judged_bytes) = (self.now.ms, self.account.bytes);
             self.account.is_full = self.shared.memory.judge(self.shared.memory.bytes(), self.settings.memory_limit);
         }
     }

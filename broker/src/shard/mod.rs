@@ -39,6 +39,7 @@
 //! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
 //! | the limit of memory | [`memory`] |
+//! | connections without a session | [`pending`] |
 //! | what is published below `$SYS/` | [`sys`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
@@ -56,6 +57,7 @@ mod keeping;
 mod losses;
 pub mod memory;
 mod park;
+mod pending;
 pub mod publish;
 pub mod quarantine;
 pub mod report;
@@ -83,7 +85,7 @@ pub use dead_letter::DeadLetterSettings;
 pub use door::{Admission, Answer, Authenticate};
 pub use fetch::{Fetched, Fetching};
 pub use report::ReportSettings;
-pub use settings::{Rights, Settings, Storage};
+pub use settings::{PendingLimits, Rights, Settings, Storage, VerificationLimits};
 pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
 
@@ -158,6 +160,7 @@ pub struct Shard {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     connections: Slab<Connection>,
+    pending: pending::Pending,
     clients: Slots,
     directory: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
     /// Identifiers whose session ended lately for a reason that its client may ask for.
@@ -238,6 +241,7 @@ impl Shard {
             settings,
             shared,
             connections: Slab::new(),
+            pending: pending::Pending::default(),
             clients: Slots::default(),
             directory: HashMap::default(),
             ended: attach::Ended::default(),

@@ -1,5 +1,6 @@
 //! The end of a connection, and of a session.
 
+use super::pending::Standing;
 use super::roll::Room;
 use super::timers::Timer;
 use super::{ConnectionKey, Shard};
@@ -7,6 +8,7 @@ use crate::store::Record;
 use bytes::BytesMut;
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry, Will};
 use candor_protocol::session::{Cause, SessionState};
+use candor_protocol::shown::Shown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -21,7 +23,7 @@ impl Shard {
         let terms = connection.session.terms();
         let (agreed_expiry_s, was_extended) = (terms.session_expiry_s, terms.dialect.is_extended());
         let parked = connection.session.take_parked();
-        tracing::debug!(client = %connection.client_id, peer = %connection.peer.address, cause = ?cause, "disconnected");
+        tracing::debug!(client = %Shown::new(&connection.client_id), peer = %connection.peer.address, cause = %Shown::new(&format!("{cause:?}")), "disconnected");
         let malformed = match &cause {
             Cause::Malformed(error) => Some((error.reason(), error.to_string())),
             Cause::Refused(refusal) if refusal.reason == Reason::PROTOCOL_ERROR => Some((refusal.reason, refusal.to_string())),
@@ -39,6 +41,7 @@ impl Shard {
         }
         self.touch(key);
         let Some(slot) = client else { return };
+        self.set_standing(key, Standing::Pending);
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         let Some(client) = self.clients.get_mut(slot) else { return };
         let (rights, principal) = (Arc::clone(&client.rights), Arc::clone(&client.principal));
@@ -62,7 +65,7 @@ impl Shard {
             self.set_available(slot, false);
             self.keep_session(slot, expiry_s, was_extended);
             self.unload(slot);
-            self.count_queue(slot);
+            self.count_session(slot);
             self.note_room(slot);
         }
         if let Some(will) = will {
@@ -89,7 +92,7 @@ impl Shard {
             return;
         }
         let id = Arc::clone(&client.id);
-        tracing::info!(client = %id, waiting = client.queue.len(), "session expired");
+        tracing::info!(client = %Shown::new(&id), waiting = client.queue.len(), "session expired");
         self.end_session(slot, SessionState::Expired);
         self.ended.note(id, SessionState::Expired);
     }

@@ -3,6 +3,7 @@
 use super::{ConnectionKey, Shard};
 use crate::feedback::{Page, Verdict};
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
+use candor_protocol::shown::Shown;
 
 impl Shard {
     /// A CONNECT has come to the shard of its session: it waits for the answer who it is, unless it is kept out.
@@ -12,11 +13,16 @@ impl Shard {
         if let Some(left_ms) = self.kept_out_ms(key) {
             let refusal = Refusal::new(Reason::BANNED, kept_out(left_ms));
             if let Some(connection) = self.connections.get_mut(key) {
-                tracing::debug!(client = %connection.client_id, peer = %connection.peer.address, left_ms, "kept out");
+                tracing::debug!(client = %Shown::new(&connection.client_id), peer = %connection.peer.address, left_ms, "kept out");
                 connection.connect = None;
                 connection.session.refuse(refusal);
             }
             return self.act(key);
+        }
+        // Whoever waits to be known takes memory, and work; but whoever comes back to its session takes what waits there.
+        let is_new = self.connections.get(key).is_some_and(|connection| !self.directory.contains_key(&connection.client_id));
+        if let (true, Err(refusal)) = (is_new, self.check_memory()) {
+            return self.turn_away(key, &refusal);
         }
         self.effects.authenticate.push(key);
     }
@@ -42,8 +48,8 @@ impl Shard {
         }
         let Some(started) = self.quarantine.refused(subject, (packet, refusal.reason, topic), self.now.ms) else { return };
         tracing::warn!(
-            client = %connection.client_id, principal = %connection.principal, peer = %connection.peer.address, packet = %packet,
-            topic = topic.unwrap_or_default(), refusal = %refusal, refusals = started.refusals, for_ms = started.for_ms, "quarantined"
+            client = %Shown::new(&connection.client_id), principal = %Shown::new(&connection.principal), peer = %connection.peer.address, packet = %packet,
+            topic = %Shown::new(topic.unwrap_or_default()), refusal = %refusal, refusals = started.refusals, for_ms = started.for_ms, "quarantined"
         );
         let problem = kept_out(started.for_ms).detail(format!("{} was refused again and again: {refusal}", packet.name()));
         let verdict = Verdict::new(self.now.unix_ms, Kind::Connect, Refusal::new(Reason::BANNED, problem), topic);

@@ -16,8 +16,10 @@ use candor_protocol::codec::dictionary::MapBuilder;
 use candor_protocol::packet::{Qos, Reason, Refusal, TopicFilter, property};
 use candor_protocol::session::outbound::Restored;
 use candor_protocol::session::{Delivery, Parked, SessionState};
+use candor_protocol::shown::Shown;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What one shard takes up.
 #[derive(Debug, Default)]
@@ -68,6 +70,7 @@ pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -
             shared.put(&mut shared.retained_mut(), RetainedMessage::new(envelope, Some(number)));
         }
     }
+    shared.memory.retained.store(shared.retained().bytes(), Ordering::Relaxed);
     let mut sessions: Vec<_> = state.sessions.into_iter().collect();
     sessions.sort_by_key(|(number, _)| *number);
     for (number, session) in sessions {
@@ -177,7 +180,7 @@ impl Shard {
             match messages.get(&owed.message) {
                 Some(found) => self.restore_owed(slot, number, owed, found),
                 None => {
-                    tracing::error!(client = %session.client_id, message = owed.message.0, "a message that is owed is not in the store; it is lost");
+                    tracing::error!(client = %Shown::new(&session.client_id), message = owed.message.0, "a message that is owed is not in the store; it is lost");
                     let reason = Reason::STORAGE_FAILED;
                     self.keeper.keep(Record::Dropped { session: number, message: owed.message, reason });
                 }
@@ -185,7 +188,7 @@ impl Shard {
         }
         self.keep_dropped(slot);
         self.unload(slot);
-        self.count_queue(slot);
+        self.count_session(slot);
         self.note_room(slot);
     }
 
@@ -265,7 +268,7 @@ impl Shard {
     /// armed; they cannot be asked again before their principals come back, and a will is for when they do not.
     pub fn publish_wills(&mut self, legacy: &mut Legacy) {
         for (whose, envelope) in std::mem::take(&mut legacy.wills) {
-            tracing::info!(client = %whose.client_id, topic = envelope.message.topic_str(), "will of a client that the last process lost");
+            tracing::info!(client = %Shown::new(&whose.client_id), topic = %Shown::new(&envelope.message.topic_str()), "will of a client that the last process lost");
             self.keeper.keep(Record::WillDisarmed { client_id: whose.client_id });
             self.publish_will_envelope(envelope, whose.principal);
         }

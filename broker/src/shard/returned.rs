@@ -191,7 +191,7 @@ impl Shard {
             Some(until_ms) => client.queue.set_aside(waiting, until_ms),
             None => client.queue.put_back(waiting),
         }
-        self.count_queue(slot);
+        self.count_session(slot);
         self.note_room(slot);
         self.wake_later(slot);
     }

@@ -51,6 +51,10 @@ pub struct Settings {
     pub memory_limit: usize,
     /// The most connections of the whole broker; more are told that it is busy.
     pub connections_max: usize,
+    /// Connections that have no session.
+    pub pending: PendingLimits,
+    /// Passwords that wait to be verified.
+    pub verifications: VerificationLimits,
     /// `None`: nothing is published below `$SYS/`.
     pub sys: Option<SysSettings>,
     /// The name of this server, for stamps; `None`: no stamps are written.
@@ -64,6 +68,37 @@ impl Settings {
     pub(super) fn latest_expiry(&self, unix_ms: u64) -> Option<u64> {
         let seconds = Some(self.message_expiry_max_s).filter(|seconds| *seconds != u32::MAX)?;
         Some(unix_ms.saturating_add(1000 * u64::from(seconds)))
+    }
+}
+
+/// Connections that have no session: their CONNECT was not answered yet, or they are being closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingLimits {
+    /// The most of them in the whole broker. For a newer one the oldest is closed.
+    pub max: usize,
+    /// How long each has at least; until then newer ones wait.
+    pub grace_ms: u64,
+}
+
+impl Default for PendingLimits {
+    fn default() -> Self {
+        Self { max: usize::MAX, grace_ms: 1000 }
+    }
+}
+
+/// Passwords that are verified, or wait for it, in the whole broker. Who comes beyond is told that the server is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerificationLimits {
+    /// At once: each takes some 40 ms of a core and some 20 MiB.
+    pub running_max: usize,
+    pub waiting_max: usize,
+    /// Of clients at one address, running ones included: of IPv6 the first 64 bits, which one peer has to itself.
+    pub per_address_max: usize,
+}
+
+impl Default for VerificationLimits {
+    fn default() -> Self {
+        Self { running_max: 2, waiting_max: 1000, per_address_max: 32 }
     }
 }
 
@@ -85,6 +120,8 @@ impl Default for Settings {
             message_expiry_max_s: u32::MAX,
             memory_limit: usize::MAX,
             connections_max: usize::MAX,
+            pending: PendingLimits::default(),
+            verifications: VerificationLimits::default(),
             sys: None,
             stamps: None,
             experiments: QueueExtensions::default(),

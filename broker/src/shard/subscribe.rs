@@ -56,6 +56,7 @@ impl Shard {
                 }
             }
         }
+        self.count_session(slot);
         let packet = Packet::SubAck(Box::new(SubAck { id: packet.id, reasons, dictionary: items_of(items) }));
         self.answer_when_kept(key, slot, packet, is_kept, listens, changed);
     }
@@ -102,7 +103,11 @@ impl Shard {
         if filter.pattern().starts_with(FEEDBACK) || filter.pattern() == "$feedback" {
             return self.subscribe_feedback(slot, filter, qos);
         }
-        if !client.subscriptions.contains_key(filter) && client.subscriptions.len() >= self.settings.subscriptions_max {
+        let is_new = !client.subscriptions.contains_key(filter);
+        if is_new {
+            self.check_memory()?;
+        }
+        if is_new && client.subscriptions.len() >= self.settings.subscriptions_max {
             let problem = Problem::titled("the session has as many subscriptions as it may have").rule("subscriptions_max");
             let limit = self.settings.subscriptions_max as u64;
             return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.limit(limit, limit + 1).retry(Retry::Changed)));
@@ -205,6 +210,8 @@ impl Shard {
         if client.subscriptions.remove(filter).is_none() {
             return false;
         }
+        self.count_session(slot);
+        let Some(client) = self.clients.get(slot) else { return false };
         if let Some(session) = client.number {
             self.keeper.keep(Record::Unsubscribed { session, filter: filter.clone() });
         }
@@ -222,7 +229,8 @@ impl Shard {
     pub(super) fn replay_retained(&mut self, slot: u32) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
-        if !client.queue.is_empty() || connection.out.len() >= self.settings.out_bytes_max {
+        let is_full = self.account.is_full && connection.is_behind;
+        if !client.queue.is_empty() || connection.out.len() >= self.settings.out_bytes_max || is_full {
             // The pump goes on with it when there is room again.
             return;
         }

@@ -8,6 +8,7 @@ use crate::message::Envelope;
 use crate::store::Record;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::{Kind, Message, Notice, Packet, Qos, Reason, Refusal, TopicName, property};
+use candor_protocol::shown::Shown;
 
 /// How often at most what is new in the ledger is kept, and how many verdicts then: repetitions come to one record.
 const KEEP_LEDGER_MS: u64 = 100;
@@ -22,7 +23,7 @@ impl Shard {
         match (connection.client, &connection.client_id) {
             (Some(slot), _) => self.verdict(slot, verdict),
             (None, id) => {
-                tracing::info!(client = %id, peer = %connection.peer.address, packet = %packet, refusal = %verdict.refusal, "refused");
+                tracing::info!(client = %Shown::new(id), peer = %connection.peer.address, packet = %packet, refusal = %verdict.refusal, "refused");
                 if let Some(page) = Page::of(&connection.principal, id) {
                     self.write_down(page, verdict);
                 }
@@ -54,8 +55,8 @@ impl Shard {
     pub(super) fn verdict(&mut self, slot: u32, verdict: Verdict) {
         let Some(client) = self.clients.get(slot) else { return };
         tracing::info!(
-            client = %client.id, principal = %client.principal, packet = %verdict.packet,
-            topic = verdict.topic.as_deref().unwrap_or_default(), refusal = %verdict.refusal, count = verdict.count, "verdict"
+            client = %Shown::new(&client.id), principal = %Shown::new(&client.principal), packet = %verdict.packet,
+            topic = %Shown::new(verdict.topic.as_deref().unwrap_or_default()), refusal = %verdict.refusal, count = verdict.count, "verdict"
         );
         let page = Page::of(&client.principal, &client.id);
         // Failures of feedback create none: what does not fit the queue is dropped by the queue's own policy.

@@ -7,13 +7,14 @@ use crate::store::Record;
 use crate::store::record::Whose;
 use candor_protocol::codec::dictionary::MapBuilder;
 use candor_protocol::packet::{Connect, Will, property};
+use candor_protocol::shown::Shown;
 use std::sync::Arc;
 
 impl Shard {
     /// The will's rights were checked when it was armed; they are checked again, since rules may have changed.
     pub(super) fn publish_will(&mut self, will: &Will, rights: &dyn Rights, principal: Arc<str>) {
         if let Err(refusal) = rights.will(will.message.topic(), will.qos, will.retain) {
-            tracing::warn!(topic = will.message.topic_str(), refusal = %refusal, "will withheld");
+            tracing::warn!(topic = %Shown::new(&will.message.topic_str()), refusal = %refusal, "will withheld");
             return;
         }
         let envelope = self.will_envelope(will, Arc::clone(&principal));

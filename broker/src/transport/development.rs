@@ -106,6 +106,32 @@ impl From<rcgen::Error> for DevelopmentError {
 /// # Errors
 /// A bad name; a directory that cannot be written; no randomness.
 pub fn prepare(directory: &Path, names: &[String], now: SystemTime) -> Result<DevelopmentCertificate, DevelopmentError> {
+    let mut wanted = wanted(directory, names)?;
+    let since_1970 = since_1970(now);
+    if holds(&wanted, since_1970) {
+        keep_private(&wanted.key).map_err(|error| DevelopmentError::File { path: wanted.key.clone(), error })?;
+        return Ok(wanted);
+    }
+    make(&wanted, since_1970)?;
+    wanted.is_new = true;
+    Ok(wanted)
+}
+
+/// The development certificate that [`prepare`] would use again; `None` if it would make one. Nothing is changed.
+///
+/// # Errors
+/// A bad name.
+pub fn find(directory: &Path, names: &[String], now: SystemTime) -> Result<Option<DevelopmentCertificate>, DevelopmentError> {
+    let wanted = wanted(directory, names)?;
+    Ok(holds(&wanted, since_1970(now)).then_some(wanted))
+}
+
+fn since_1970(now: SystemTime) -> Duration {
+    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What has to be there.
+fn wanted(directory: &Path, names: &[String]) -> Result<DevelopmentCertificate, DevelopmentError> {
     let mut all: Vec<String> = ALWAYS.map(str::to_owned).to_vec();
     for name in names {
         if !all.contains(name) {
@@ -115,21 +141,13 @@ pub fn prepare(directory: &Path, names: &[String], now: SystemTime) -> Result<De
     for name in &all {
         ServerName::try_from(name.as_str()).map_err(|error| DevelopmentError::Name { name: name.clone(), error: error.to_string() })?;
     }
-    let mut found = DevelopmentCertificate {
+    Ok(DevelopmentCertificate {
         ca: directory.join("ca.pem"),
         certificate: directory.join("server.pem"),
         key: directory.join("server-key.pem"),
         names: all,
         is_new: false,
-    };
-    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if holds(&found, since_1970) {
-        keep_private(&found.key).map_err(|error| DevelopmentError::File { path: found.key.clone(), error })?;
-        return Ok(found);
-    }
-    make(&found, since_1970)?;
-    found.is_new = true;
-    Ok(found)
+    })
 }
 
 /// Whether all three files are there, belong together, and hold for all names now and for another day.

@@ -222,8 +222,8 @@ impl House {
             let shard = &mut self.shards[at];
             has_room |= shard.take_room();
             for key in shard.take_authenticate() {
-                if let Some(answer) = shard.ask(key, None) {
-                    shard.authenticated(key, answer.wait());
+                if let (Some(answer), Some(of)) = (shard.ask(key, None), shard.asks(key)) {
+                    shard.authenticated(key, of, answer.wait());
                 }
             }
             let mut touched = Vec::new();

@@ -1,11 +1,12 @@
 //! A broker in this process and clients that talk to it over real sockets, by every way into a dialect.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod gate;
 pub mod rules;
 pub mod store;
 
 use bytes::BytesMut;
-use candor_broker::broker::{Broker, ListenerSetup, Setup};
+use candor_broker::broker::{Broker, CannotStart, ListenerSetup, Setup};
 use candor_broker::shard::{Admission, Answer as Identity, Authenticate, ListenerSettings, Peer, Rights, Settings, Storage};
 use candor_broker::store::DataDir;
 use candor_broker::transport::bind::BindOptions;
@@ -104,7 +105,7 @@ impl TestBroker {
         policy: ServerPolicy,
         acknowledges_refused: bool,
         authenticate: Arc<dyn Authenticate>,
-    ) -> std::io::Result<Broker> {
+    ) -> Result<Broker, CannotStart> {
         let listener = ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused, authenticate };
         let setup = ListenerSetup {
             url: "mqtt://127.0.0.1:0".parse().unwrap(),

@@ -4,7 +4,7 @@ use super::exit::Failure;
 use candor_protocol::extension::priority::Priority;
 use candor_protocol::extension::{Extension, Registry};
 use candor_protocol::packet::kind::{Kind, Kinds};
-use candor_protocol::packet::property::{KeyInfo, ValueType, Writer};
+use candor_protocol::packet::property::{KeyInfo, Range, ValueType, Writer};
 use clap::{Arg, ArgAction, ArgMatches};
 use std::sync::Arc;
 
@@ -63,6 +63,7 @@ impl Declared {
             value: *value,
             packets: Kinds::of(&[Kind::Publish]),
             writer: Writer::Both,
+            range: Range::Any,
             meaning: "Declared on the command line.",
         };
         Self { name: String::leak(asked.name.clone()), keys: Vec::leak(asked.keys.iter().map(row).collect()) }

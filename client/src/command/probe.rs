@@ -11,6 +11,7 @@ use crate::store::Journal;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
 use candor_protocol::packet::Profile;
+use candor_protocol::shown::Shown;
 use clap::{Arg, ArgMatches, Command};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -181,7 +182,7 @@ fn report_limits(options: &Options, agreement: &Agreement, out: &mut impl Write)
 }
 
 fn line(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
-    writeln!(out, "  {name:<12} {value}")
+    writeln!(out, "  {name:<12} {}", Shown::new(value))
 }
 
 /// TLS as the extended door met it, or the first that opened.

@@ -6,6 +6,7 @@ use crate::error::{Error, NotAvailable};
 use crate::event::{Because, Event};
 use crate::report::Reported;
 use candor_protocol::packet::{Profile, Refusal, Retry};
+use candor_protocol::shown::Shown;
 use std::io::{self, Write};
 
 /// Says why a command failed; as JSON on standard output where that was asked for.
@@ -59,7 +60,7 @@ pub(super) fn refusal_lines(refusal: &Refusal) -> Vec<(&'static str, String)> {
         ("missing", problem.missing_scope.clone()),
         ("trace", problem.trace_id.clone()),
     ];
-    parts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+    parts.into_iter().filter_map(|(name, value)| value.map(|value| (name, Shown::new(&value).to_string()))).collect()
 }
 
 fn retry_text(retry: Retry) -> String {
@@ -109,4 +110,35 @@ pub(super) fn reported(reported: &Reported, out: &mut impl Write) -> io::Result<
         writeln!(out, "{name:<12} {count}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candor_protocol::packet::{Problem, Reason};
+
+    const ACTS: &str = "no\ncandor: all is well\u{1b}[2J\u{9b}\u{202e}";
+
+    #[test]
+    fn the_words_of_a_peer_stay_on_their_line_and_do_nothing_to_the_terminal() {
+        let problem =
+            Problem { trace_id: Some(ACTS.into()), ..Problem::titled(ACTS).detail(ACTS).rule(ACTS).field(ACTS).missing_scope(ACTS) };
+        let refusal = Refusal::new(Reason::NOT_AUTHORIZED, problem);
+        let topic = Some(format!("{ACTS}{}", "x".repeat(60_000)));
+        let said = [
+            refusal_lines(&refusal).into_iter().map(|(_, line)| line).collect(),
+            vec![refusal.to_string(), Failure::Filter { filter: "a".into(), refusal: refusal.clone() }.to_string()],
+            vec![
+                Event::Gap { count: 1, topic: topic.clone(), refusal: refusal.clone() }.to_string(),
+                Event::Refused { count: 1, topic: topic.clone(), refusal: refusal.clone() }.to_string(),
+                Event::NobodyListens { topic: topic.clone().unwrap_or_default() }.to_string(),
+                Event::NotUnderstood { topic: topic.unwrap_or_default(), refusal }.to_string(),
+            ],
+        ]
+        .concat();
+        assert_eq!(said.iter().filter(|line| line.contains(r"no\ncandor: all is well\u{1b}[2J\u{9b}\u{202e}")).count(), 12);
+        for line in said {
+            assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}') && line.len() < 2000, "{line:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use candor_client::protocol::extension::priority::Priority;
 use candor_client::protocol::extension::{Extension, Registry};
 use candor_client::protocol::packet::Message;
 use candor_client::protocol::packet::kind::{Kind, Kinds};
-use candor_client::protocol::packet::property::{self, Key, KeyInfo, KeyValue, Writer};
+use candor_client::protocol::packet::property::{self, Key, KeyInfo, KeyValue, Range, Writer};
 use candor_client::protocol::session::{Delivery, Extended, ServerPolicy};
 use candor_client::{Durability, Qos};
 use serde_json::json;
@@ -104,6 +104,7 @@ const KEYS: &[KeyInfo] = &[KeyInfo {
     value: <u64 as KeyValue>::TYPE,
     packets: Kinds::of(&[Kind::Publish]),
     writer: Writer::Both,
+    range: Range::Any,
     meaning: "Servers passed so far.",
 }];
 

@@ -9,7 +9,7 @@ use crate::packet::kind::Kind;
 use crate::packet::legality::{Role, check_keys, check_message_keys};
 use crate::packet::problem::PROBLEM_KEYS;
 use crate::packet::profile::{PROFILE_CLAUSES, Requirement};
-use crate::packet::property::{self, KeyInfo, Writer};
+use crate::packet::property::{self, KeyInfo, Range, Writer};
 use crate::packet::reason::Reason;
 use crate::session::held::HELD_KEYS;
 use bytes::Bytes;
@@ -166,7 +166,7 @@ impl Registry {
     }
 }
 
-/// A key's type, packets and writer in words.
+/// A key's type, range, packets and writer in words.
 fn allowed(info: &KeyInfo) -> String {
     let packets: Vec<_> = info.packets.iter().map(Kind::name).collect();
     let writer = match info.writer {
@@ -175,7 +175,8 @@ fn allowed(info: &KeyInfo) -> String {
         Writer::Server => walk::end_name(Role::Server),
     };
     let from = if writer.is_empty() { String::new() } else { format!(" from the {writer}") };
-    format!("{} in {}{from}", info.value.name(), packets.join(", "))
+    let range = if info.range == Range::Any { String::new() } else { format!(", {},", info.range) };
+    format!("{}{range} in {}{from}", info.value.name(), packets.join(", "))
 }
 
 /// A dictionary with one entry. A map is judged as a value and not for what it holds, so an empty one stands for it.

@@ -6,6 +6,9 @@ use crate::packet::profile::Profile;
 /// The most bytes of one packet where nothing else was agreed: what the framing can express.
 pub const PACKET_SIZE_MAX: u32 = 268_435_460;
 
+/// The least that an end may take: every acknowledgement fits, with its tag, receipt and message identifier.
+pub const PACKET_SIZE_MIN: u32 = 64;
+
 /// The agreement of one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Terms {

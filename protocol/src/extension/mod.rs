@@ -9,13 +9,14 @@
 //! use candor_protocol::extension::{Context, Extension};
 //! use candor_protocol::codec::dictionary::MapBuilder;
 //! use candor_protocol::packet::kind::{Kind, Kinds};
-//! use candor_protocol::packet::property::{Key, KeyInfo, KeyValue, Writer};
+//! use candor_protocol::packet::property::{Key, KeyInfo, KeyValue, Range, Writer};
 //! use candor_protocol::packet::Packet;
 //!
 //! const HOPS: Key<u64> = Key::new("x-hops", -1);
 //! const KEYS: &[KeyInfo] = &[KeyInfo {
 //!     number: HOPS.number, name: HOPS.name, value: <u64 as KeyValue>::TYPE,
-//!     packets: Kinds::of(&[Kind::Publish]), writer: Writer::Both, meaning: "Servers passed so far.",
+//!     packets: Kinds::of(&[Kind::Publish]), writer: Writer::Both,
+//!     range: Range::Any, meaning: "Servers passed so far.",
 //! }];
 //!
 //! #[derive(Debug)]

@@ -4,12 +4,10 @@
 //! The protocol's half is here: the key, and that it is only sent where the experiment is in force. The broker's half,
 //! the rank in a queue, is in the broker.
 
-use super::{Context, Extension};
+use super::Extension;
 use crate::codec::dictionary::MapBuilder;
 use crate::packet::kind::{Kind, Kinds};
-use crate::packet::legality::Role;
-use crate::packet::property::{Key, KeyInfo, KeyValue, Writer};
-use crate::packet::{Packet, Problem, Reason, Refusal, Retry};
+use crate::packet::property::{Key, KeyInfo, KeyValue, Range, Writer};
 
 /// 0 to 9; a message without one has 4.
 pub const PRIORITY: Key<u64> = Key::new("x-priority", -1);
@@ -24,6 +22,7 @@ const KEYS: &[KeyInfo] = &[KeyInfo {
     value: <u64 as KeyValue>::TYPE,
     packets: Kinds::of(&[Kind::Publish]),
     writer: Writer::Both,
+    range: Range::Number(0, PRIORITY_MAX),
     meaning: "How urgent the message is, 0 to 9; 4 when absent. Messages that wait for a session are handed out by priority, then by age.",
 }];
 
@@ -37,17 +36,6 @@ impl Extension for Priority {
 
     fn keys(&self) -> &'static [KeyInfo] {
         KEYS
-    }
-
-    fn inbound(&self, context: &Context<'_>, packet: &mut Packet) -> Result<(), Refusal> {
-        let Packet::Publish(publish) = packet else { return Ok(()) };
-        match publish.dictionary.value(PRIORITY) {
-            Some(seen) if seen > PRIORITY_MAX && context.role == Role::Server => {
-                let problem = Problem::titled("the priority is too high").field("key -1 (x-priority)").limit(PRIORITY_MAX, seen);
-                Err(Refusal::new(Reason::KEY_NOT_ALLOWED, problem.retry(Retry::Never)))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

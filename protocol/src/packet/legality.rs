@@ -82,7 +82,7 @@ impl Role {
 ///
 /// # Errors
 /// The refusal for the first key that offends, which names it: not known and critical, not allowed in this packet or
-/// from this sender, or of the wrong type. Keys that are not known and not critical are passed over.
+/// from this sender, of the wrong type, or out of its range. Keys that are not known and not critical are passed over.
 pub fn check_keys(kind: Kind, sender: Role, dictionary: &Dictionary, experiment: &dyn Fn(i64) -> Option<KeyInfo>) -> Result<(), Refusal> {
     for (key, value) in dictionary.entries() {
         let KeyRef::Number(number) = key else { continue };
@@ -154,10 +154,16 @@ fn check_key(kind: Kind, sender: Role, number: i64, value: Item<'_>, known: Opti
     } else if !info.value.fits(value) {
         format!("the value is not of type {}", info.value.name())
     } else {
-        return Ok(());
+        let Err((bound, seen)) = info.range.check(value) else { return Ok(()) };
+        let title = format!("the value is out of its range, {}", info.range);
+        return Err(not_allowed(Problem::titled(title).limit(bound, seen), &info));
     };
-    let problem = Problem::titled(title).field(format!("key {number} ({})", info.name));
-    Err(Refusal::new(Reason::KEY_NOT_ALLOWED, problem.retry(Retry::Never)))
+    Err(not_allowed(Problem::titled(title), &info))
+}
+
+fn not_allowed(problem: Problem, key: &KeyInfo) -> Refusal {
+    let problem = problem.field(format!("key {} ({})", key.number, key.name));
+    Refusal::new(Reason::KEY_NOT_ALLOWED, problem.retry(Retry::Never))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::property::{Key, KeyValue};
 use super::reason::Reason;
 use crate::codec::dictionary::{Dictionary, MapBuilder};
+use crate::shown::Shown;
 
 /// Whether the same thing can succeed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -194,24 +195,25 @@ impl Refusal {
     }
 }
 
+/// The texts may be a peer's: each is shown as [`Shown`] does.
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.reason)?;
         let problem = &self.problem;
         if let Some(title) = &problem.title {
-            write!(f, ": {title}")?;
+            write!(f, ": {}", Shown::new(title))?;
         }
         if let Some(detail) = &problem.detail {
-            write!(f, " ({detail})")?;
+            write!(f, " ({})", Shown::new(detail))?;
         }
         if let Some(rule) = &problem.rule {
-            write!(f, "; rule: {rule}")?;
+            write!(f, "; rule: {}", Shown::new(rule))?;
         }
         if let (Some(limit), Some(seen)) = (problem.limit, problem.seen) {
             write!(f, "; limit {limit}, seen {seen}")?;
         }
         if let Some(field) = &problem.field {
-            write!(f, "; field: {field}")?;
+            write!(f, "; field: {}", Shown::new(field))?;
         }
         match problem.retry {
             None => {}
@@ -220,7 +222,7 @@ impl std::fmt::Display for Refusal {
             Some(Retry::Changed) => write!(f, "; a retry can help once something else has changed")?,
         }
         if let Some(scope) = &problem.missing_scope {
-            write!(f, "; missing: {scope}")?;
+            write!(f, "; missing: {}", Shown::new(scope))?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 use super::kind::{Kind, Kinds};
 use crate::codec::dictionary::{Dictionary, Item, MapBuilder, write_bool, write_bytes, write_head, write_text};
+use crate::dialect::terms::{PACKET_SIZE_MAX, PACKET_SIZE_MIN};
 use bytes::Bytes;
 use std::fmt;
 use std::marker::PhantomData;
@@ -219,8 +220,52 @@ pub struct KeyInfo {
     pub packets: Kinds,
     /// Which end may write it.
     pub writer: Writer,
-    /// What it means; units and ranges stand here.
+    /// What its value may be.
+    pub range: Range,
+    /// What it means, with its unit and, in words, its range.
     pub meaning: &'static str,
+}
+
+/// What a value may be beyond its type; both ends are included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// Whatever is of the type.
+    Any,
+    /// A number.
+    Number(u64, u64),
+    /// A text or byte string of so many bytes.
+    Length(u64, u64),
+}
+
+impl Range {
+    /// # Errors
+    /// The bound that a value does not keep, and what it is instead.
+    pub fn check(self, value: Item<'_>) -> Result<(), (u64, u64)> {
+        let (min, max, seen) = match (self, value) {
+            (Range::Number(min, max), Item::Unsigned(seen)) => (min, max, seen),
+            (Range::Length(min, max), Item::Bytes(bytes)) => (min, max, bytes.len() as u64),
+            (Range::Length(min, max), Item::Text(text)) => (min, max, text.len() as u64),
+            _ => return Ok(()),
+        };
+        match seen {
+            seen if seen < min => Err((min, seen)),
+            seen if seen > max => Err((max, seen)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// As it stands in meanings and refusals: `1 to 65535`, `8 bytes`, `at most 32 bytes`.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Range::Any => f.write_str("any value"),
+            Range::Number(min, max) => write!(f, "{min} to {max}"),
+            Range::Length(min, max) if min == max => write!(f, "{max} bytes"),
+            Range::Length(0, max) => write!(f, "at most {max} bytes"),
+            Range::Length(min, max) => write!(f, "{min} to {max} bytes"),
+        }
+    }
 }
 
 impl KeyInfo {
@@ -230,16 +275,24 @@ impl KeyInfo {
 }
 
 macro_rules! keys {
-    ($table:ident: $($name:ident: $type:ty = $number:literal $text:literal $writer:ident [$($kind:ident)*]; $meaning:literal)*) => {
+    (range) => { Range::Any };
+    (range $range:expr) => { $range };
+    ($table:ident: $($name:ident: $type:ty = $number:literal $text:literal $writer:ident [$($kind:ident)*] $(in $range:expr)?; $meaning:literal)*) => {
         $(#[doc = $meaning] pub const $name: Key<$type> = Key::new($text, $number);)*
         pub const $table: &[KeyInfo] = &[
             $(KeyInfo {
                 number: $number, name: $text, value: <$type as KeyValue>::TYPE,
-                packets: Kinds::of(&[$(Kind::$kind),*]), writer: Writer::$writer, meaning: $meaning,
+                packets: Kinds::of(&[$(Kind::$kind),*]), writer: Writer::$writer,
+                range: keys!(range $($range)?), meaning: $meaning,
             }),*
         ];
     };
 }
+
+/// The most bytes of a tag: it is kept until its message is settled, and repeated.
+pub const TAG_LEN_MAX: usize = 32;
+/// Seconds up to "never".
+const SECONDS: u64 = u32::MAX as u64;
 
 keys! { PACKET_KEYS:
     MESSAGE: Bytes = 0 "message" Both [Publish];
@@ -254,29 +307,29 @@ keys! { PACKET_KEYS:
         "The least profile the client accepts, for the session or, within items, for a subscription; it is granted or refused, never lowered."
     PROFILE: Dictionary = 6 "profile" Server [ConnAck SubAck Notice PingResp];
         "What the server can and does keep on this connection."
-    MINIMUM_DURABILITY: u64 = 7 "minimum-durability" Both [Publish];
+    MINIMUM_DURABILITY: u64 = 7 "minimum-durability" Both [Publish] in Range::Number(0, 3);
         "The least durability at which this message may be acknowledged: 0 none, 1 memory, 2 disk, 3 quorum."
-    RECEIPT: u64 = 8 "receipt" Both [PubAck PubRec];
+    RECEIPT: u64 = 8 "receipt" Both [PubAck PubRec] in Range::Number(0, 3);
         "The durability that the message really reached: 0 none, 1 memory, 2 disk, 3 quorum. Sent when receipt-request asked for it."
     RECEIPT_REQUEST: bool = 10 "receipt-request" Both [Publish];
         "Whether the acknowledgement shall say which durability the message reached."
-    SESSION_EXPIRY_INTERVAL: u64 = 12 "session-expiry-interval" Both [Connect ConnAck Disconnect];
-        "Seconds that the session is kept after the connection; 0 ends it with the connection, 4294967295 never expires."
-    MESSAGE_EXPIRY_INTERVAL: u64 = 14 "message-expiry-interval" Both [Publish];
+    SESSION_EXPIRY_INTERVAL: u64 = 12 "session-expiry-interval" Both [Connect ConnAck Disconnect] in Range::Number(0, SECONDS);
+        "Seconds, 0 to 4294967295, that the session is kept after the connection; 0 ends it with the connection, 4294967295 never expires."
+    MESSAGE_EXPIRY_INTERVAL: u64 = 14 "message-expiry-interval" Both [Publish] in Range::Number(1, SECONDS);
         "Seconds, 1 to 4294967295, after which the message is of no use; a server forwards what is left of them."
-    RECEIVE_MAXIMUM: u64 = 16 "receive-maximum" Both [Connect ConnAck];
+    RECEIVE_MAXIMUM: u64 = 16 "receive-maximum" Both [Connect ConnAck] in Range::Number(1, 65_535);
         "How many messages above QoS 0 the sender of this key takes at once, 1 to 65535; 65535 when absent."
-    MAXIMUM_PACKET_SIZE: u64 = 18 "maximum-packet-size" Both [Connect ConnAck];
-        "The most bytes of one packet that the sender of this key takes, fixed header included."
+    MAXIMUM_PACKET_SIZE: u64 = 18 "maximum-packet-size" Both [Connect ConnAck] in Range::Number(PACKET_SIZE_MIN as u64, PACKET_SIZE_MAX as u64);
+        "The most bytes of one packet that the sender of this key takes, fixed header included: 64 to 268435460, so that every acknowledgement fits."
     ASSIGNED_CLIENT_IDENTIFIER: String = 20 "assigned-client-identifier" Server [ConnAck];
         "The client identifier that the server chose because the client sent none."
-    SERVER_KEEP_ALIVE: u64 = 22 "server-keep-alive" Server [ConnAck];
+    SERVER_KEEP_ALIVE: u64 = 22 "server-keep-alive" Server [ConnAck] in Range::Number(0, 65_535);
         "Seconds, 0 to 65535: the keep alive interval to use instead of the one in CONNECT."
-    SESSION_INCARNATION: Bytes = 24 "session-incarnation" Both [Connect ConnAck];
+    SESSION_INCARNATION: Bytes = 24 "session-incarnation" Both [Connect ConnAck] in Range::Length(8, 8);
         "8 bytes that name this life of the session: the same as long as nothing of the session was lost. In CONNECT the life that the client knows."
-    SESSION_STATE: u64 = 26 "session-state" Server [ConnAck];
+    SESSION_STATE: u64 = 26 "session-state" Server [ConnAck] in Range::Number(0, 4);
         "What became of the session: 0 resumed, 1 never existed or ended as asked, 2 expired, 3 evicted at a limit, 4 lost with a restart."
-    TAG: Bytes = 28 "tag" Both [Publish PubAck PubRec Notice];
+    TAG: Bytes = 28 "tag" Both [Publish PubAck PubRec Notice] in Range::Length(0, TAG_LEN_MAX as u64);
         "At most 32 bytes of the publisher's choice, repeated in what it is told about this message."
     EXTENSIONS: Vec<String> = 30 "extensions" Both [Connect ConnAck];
         "In CONNECT the names of the experiments that the client speaks, in CONNACK those that both ends speak and that are in force."
@@ -286,7 +339,7 @@ keys! { PACKET_KEYS:
         "The name of the server, in PUBLISH of the first one that took the message."
     RECEIVED_AT: u64 = 36 "received-at" Server [Publish];
         "When the first server took the message: milliseconds since 1970-01-01T00:00:00Z."
-    MESSAGE_ID: Bytes = 38 "message-id" Server [Publish PubAck PubRec];
+    MESSAGE_ID: Bytes = 38 "message-id" Server [Publish PubAck PubRec] in Range::Length(16, 16);
         "16 bytes minted by the first server that name the message; it does not deduplicate."
     TOPIC: String = 40 "topic" Both [Notice];
         "The topic that a notice is about."
@@ -300,15 +353,15 @@ keys! { PACKET_KEYS:
         "How many messages wait for this session."
     SERVER_TIME: u64 = 50 "server-time" Server [ConnAck PingResp];
         "The server's clock: milliseconds since 1970-01-01T00:00:00Z."
-    CONFIRM_HASH: Bytes = 52 "confirm" Client [Notice];
-        "The hash of the accept that the client read, as in the section on negotiation."
-    SUBSCRIPTION_OPTIONS: u64 = 54 "options" Client [Subscribe];
-        "Within items, bits: 1 no local, 2 retain as published, 4 no retained messages on subscribing, 8 retained messages only if the subscription is new, 16 a message that was put off lets others pass."
-    REASON: u64 = 56 "reason" Server [Notice];
-        "The reason, when a notice is about something that another packet would have been the place for."
+    CONFIRM_HASH: Bytes = 52 "confirm" Client [Notice] in Range::Length(16, 16);
+        "The hash of the accept that the client read, 16 bytes, as in the section on negotiation."
+    SUBSCRIPTION_OPTIONS: u64 = 54 "options" Client [Subscribe] in Range::Number(0, 31);
+        "Within items, bits, 0 to 31: 1 no local, 2 retain as published, 4 no retained messages on subscribing, 8 retained messages only if the subscription is new, 16 a message that was put off lets others pass."
+    REASON: u64 = 56 "reason" Server [Notice] in Range::Number(0, 255);
+        "The reason, 0 to 255, when a notice is about something that another packet would have been the place for."
     RETRY_AFTER: u64 = 58 "retry-after" Server [ConnAck Disconnect];
         "Milliseconds before the client connects again; the client adds a random part of up to half of it."
-    COUNT_MARK: Bytes = 60 "count-mark" Server [ConnAck];
+    COUNT_MARK: Bytes = 60 "count-mark" Server [ConnAck] in Range::Length(8, 8);
         "8 bytes that name the count of messages above QoS 0 that begins with this connection."
     HELD: Dictionary = 62 "held" Both [Connect ConnAck Notice];
         "What its sender holds of the other's messages, when a session is resumed; in NOTICE with reason confirm alone."
@@ -319,7 +372,7 @@ keys! { PACKET_KEYS:
 }
 
 keys! { MESSAGE_KEYS:
-    PAYLOAD_FORMAT_INDICATOR: u64 = 0 "payload-format-indicator" Both [Publish];
+    PAYLOAD_FORMAT_INDICATOR: u64 = 0 "payload-format-indicator" Both [Publish] in Range::Number(0, 1);
         "0: bytes. 1: UTF-8 text."
     CONTENT_TYPE: String = 2 "content-type" Both [Publish];
         "The media type of the payload."
@@ -363,6 +416,15 @@ mod tests {
             names.sort_unstable();
             names.dedup();
             assert_eq!(names.len(), table.len());
+        }
+    }
+
+    #[test]
+    fn a_meaning_tells_the_range_that_is_enforced() {
+        for row in PACKET_KEYS.iter().chain(MESSAGE_KEYS).filter(|row| row.range != Range::Any) {
+            let (meaning, range) = (row.meaning.to_lowercase(), row.range.to_string());
+            let lists = matches!(row.range, Range::Number(0, max) if (0..=max).all(|n| meaning.contains(&n.to_string())));
+            assert!(lists || meaning.contains(&range), "{}: {range} is not in {meaning:?}", row.name);
         }
     }
 

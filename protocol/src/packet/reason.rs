@@ -143,7 +143,7 @@ reasons! {
     CRITICAL_KEY_UNKNOWN = 0xC4 "critical key unknown" [ConnAck PubAck PubRec SubAck UnsubAck Disconnect Notice] connack CLOSE;
         "The dictionary holds a critical key that the receiver does not know; the problem names it."
     KEY_NOT_ALLOWED = 0xC5 "key not allowed" [ConnAck PubAck PubRec SubAck UnsubAck Disconnect Notice] connack CLOSE;
-        "The dictionary holds a key that this packet, or this sender, may not carry, or a value of the wrong type."
+        "The dictionary holds a key that this packet, or this sender, may not carry, or a value of the wrong type or out of its range."
     STORAGE_FAILED = 0xC6 "storage failed" [ConnAck PubAck PubRec SubAck UnsubAck Disconnect Notice] connack Some(3);
         "The server could not keep it where its profile says it would."
     MESSAGE_EXPIRED = 0xC7 "message expired" [PubAck PubRec Notice] connack CLOSE;

@@ -56,12 +56,9 @@ impl Asked {
     }
 }
 
-/// The most bytes of a tag: it is kept until the message is settled, and repeated.
-pub(super) const TAG_LEN_MAX: usize = 32;
-
 /// The tag of a message, if it is one that may be repeated.
 pub(super) fn tag_of(dictionary: &Dictionary) -> Option<Bytes> {
-    dictionary.value(property::TAG).filter(|tag| tag.len() <= TAG_LEN_MAX)
+    dictionary.value(property::TAG).filter(|tag| tag.len() <= property::TAG_LEN_MAX)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -45,7 +45,7 @@ pub use outbound::{Delivery, Restored};
 pub use output::{Answer, Cause, Opened, Outcome, Output, Record, Sending, Ticket, Token};
 pub use policy::{Acceptance, Extended, ServerPolicy, SessionState};
 
-use crate::codec::dictionary::{Dictionary, Limits};
+use crate::codec::dictionary::{Dictionary, Limits, MapBuilder};
 use crate::codec::error::Malformed;
 use crate::codec::frame::Frame;
 use crate::dialect::terms::PACKET_SIZE_MAX;
@@ -54,6 +54,7 @@ use crate::extension::{Context, Registry};
 use crate::packet::ack::Disconnect;
 use crate::packet::connect::Will;
 use crate::packet::id::Qos;
+use crate::packet::kind::Kind;
 use crate::packet::legality::Role;
 use crate::packet::property;
 use crate::packet::{Message, Packet, Reason, Refusal};
@@ -382,7 +383,8 @@ impl Session {
             let ack = outcome.to_ack(pending.id, &pending.asked);
             let packet = if pending.qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) };
             // What `send` would come to.
-            if is_ordinary && others.is_empty() && write::fate(dialect, role, &packet) == Lowered::Frame {
+            let is_short = packet.dictionary().is_empty();
+            if is_ordinary && is_short && others.is_empty() && write::fate(dialect, role, &packet) == Lowered::Frame {
                 outputs.push_back(Output::Send(packet));
             } else {
                 others.push(packet);
@@ -464,12 +466,33 @@ impl Session {
             registry.in_force(self.terms.experiments).for_each(|extension| extension.outbound(&context, &mut packet));
         }
         match write::fate(self.terms.dialect, self.role(), &packet) {
-            Lowered::Frame => self.outputs.push_back(Output::Send(packet)),
+            Lowered::Frame => {
+                self.shorten(&mut packet);
+                self.outputs.push_back(Output::Send(packet));
+            }
             Lowered::Nothing => {}
             Lowered::Close => {
                 let refusal = refusal_in(&packet);
                 self.close(Cause::Refused(refusal));
             }
+        }
+    }
+
+    /// Leaves out what only explains where the packet would be longer with it than its receiver takes: the reason stands without.
+    /// What a packet asks for is never left out.
+    fn shorten(&self, packet: &mut Packet) {
+        const HEAD: usize = 16;
+        let asks = matches!(packet.kind(), Kind::Connect | Kind::Publish | Kind::Subscribe | Kind::Unsubscribe);
+        if asks || packet.dictionary().is_empty() {
+            return;
+        }
+        let len_max = (self.limits().len_max as usize).min((self.terms.send_size_max as usize).saturating_sub(HEAD));
+        for key in [property::TOPIC.number, property::ITEMS.number, property::PROBLEM.number] {
+            let dictionary = packet.dictionary();
+            if dictionary.as_bytes().len() <= len_max {
+                return;
+            }
+            *packet.dictionary_mut() = MapBuilder::new().merge(dictionary).remove(key).finish();
         }
     }
 

@@ -1,6 +1,6 @@
 //! The packets of an open connection. What may come at all is decided here; each packet then goes to its concern.
 
-use super::inbound::{Arrival, Asked, TAG_LEN_MAX, tag_of};
+use super::inbound::{Arrival, Asked, tag_of};
 use super::outbound::{Again, InFlight, Stage};
 use super::{Answer, Cause, Outcome, Output, Record, Session, Side, Ticket};
 use crate::codec::dictionary::Dictionary;
@@ -58,8 +58,7 @@ impl Session {
             return Ok(());
         }
         let registry = self.registry();
-        check_keys(kind, self.role().other(), dictionary, &|number| registry.key(self.terms.experiments, number))?;
-        check_tag(dictionary)
+        check_keys(kind, self.role().other(), dictionary, &|number| registry.key(self.terms.experiments, number))
     }
 
     /// Judges the keys of a packet, then shows it to the experiments in force.
@@ -265,15 +264,5 @@ impl Session {
         if self.is_ready() {
             self.send(Packet::PingReq(Default::default()));
         }
-    }
-}
-
-fn check_tag(dictionary: &Dictionary) -> Result<(), Refusal> {
-    match dictionary.value(property::TAG) {
-        Some(tag) if tag.len() > TAG_LEN_MAX => {
-            let problem = Problem::titled("the tag is longer than a tag may be").field("tag").limit(TAG_LEN_MAX as u64, tag.len() as u64);
-            Err(Refusal::new(Reason::KEY_NOT_ALLOWED, problem.retry(Retry::Never)))
-        }
-        _ => Ok(()),
     }
 }

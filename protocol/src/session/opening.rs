@@ -149,9 +149,9 @@ impl Session {
     /// Refuses somebody of whom it is not known who it is.
     fn refuse_unknown(&mut self, refusal: &Refusal) {
         let Side::Server(policy) = &self.side else { return };
-        // What fails of the client's own demands is said all the same: the profile that goes with this reason shows it.
+        // What is wrong with the client's own demands and keys is said all the same: it tells nothing of anybody else.
         let disclosure = match refusal.reason {
-            Reason::PROFILE_NOT_AVAILABLE => policy.disclosure,
+            Reason::PROFILE_NOT_AVAILABLE | Reason::CRITICAL_KEY_UNKNOWN | Reason::KEY_NOT_ALLOWED => policy.disclosure,
             _ => policy.disclosure.before_authentication(),
         };
         let disclosed = disclosure.of(refusal);
@@ -252,6 +252,9 @@ impl Session {
             &connack.dictionary,
         );
         self.adopt(terms);
+        if let Err(refusal) = self.check_dictionary(Kind::ConnAck, &connack.dictionary) {
+            return self.refuse_connection(refusal);
+        }
         // Where the dialect cannot say it, a client that asked for its stored session has to believe that it is there.
         let believed = !settings.connect.dialect.tells_session_present() && !settings.connect.clean_session;
         let session_present = connack.session_present || believed;
@@ -315,6 +318,23 @@ impl Session {
             };
             packet.into_iter().for_each(|packet| self.send(packet));
         }
+    }
+
+    /// Bytes of the peer's that are held for this connection: its CONNECT while somebody decides about it or an offer may follow, and
+    /// the messages to it that are not settled.
+    pub fn held_bytes(&self) -> usize {
+        let opening = match &self.phase {
+            // As it came, raised, raised again for the owner, and for whoever verifies the password.
+            Phase::Opening(opening) => match &**opening {
+                Opening::Deciding { frame, .. } => 4 * frame.total(),
+                Opening::AwaitConnect | Opening::AwaitConnAck => 0,
+            },
+            _ => match self.trial.as_deref() {
+                Some(Trial::MayOffer { frame, .. }) => frame.total(),
+                _ => 0,
+            },
+        };
+        opening + self.outbound.bytes()
     }
 
     /// Whether a negotiation keeps this end from sending messages and requests.
@@ -382,7 +402,11 @@ impl Session {
         let trial = *self.trial.take()?;
         match (trial, packet) {
             (Trial::MayOffer { frame: connect_frame, acceptance, session_present, .. }, Packet::Unsubscribe(packet)) => {
-                let offer_of = |connect: Connect| Some((Offer::of_packet(&packet, &connect.client_id, self.limits())?, connect));
+                let offer_of = |connect: Connect| {
+                    // What could not stand in an extended CONNECT is no offer: an UNSUBACK has no word for a refusal.
+                    let offer = Offer::of_packet(&packet, &connect.client_id, self.limits())?;
+                    check_keys(Kind::Connect, Role::Client, &offer.dictionary, &|_| None).ok().map(|()| (offer, connect))
+                };
                 let Some((offer, connect)) = read::raise_connect(&connect_frame, self.limits()).ok().and_then(offer_of) else {
                     self.send_again();
                     return Some(Packet::Unsubscribe(packet));
@@ -501,6 +525,9 @@ impl Session {
             &accept.dictionary,
         );
         self.adopt(terms);
+        if let Err(refusal) = self.check_dictionary(Kind::ConnAck, &accept.dictionary) {
+            return self.refuse_connection(refusal);
+        }
         let held = match self.held_for_confirm(accept.session_present, &accept.dictionary) {
             Ok(held) => held,
             Err(refusal) => return self.refuse_held(refusal),

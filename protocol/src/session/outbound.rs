@@ -73,6 +73,15 @@ enum Slot {
     Request(Token),
 }
 
+impl Slot {
+    fn bytes(&self) -> usize {
+        match self {
+            Slot::Message(message) => message.delivery.message.len() + message.delivery.hop.as_bytes().len(),
+            _ => 0,
+        }
+    }
+}
+
 /// Identifiers run from 1 to 65,534; 65,535 is the offer's.
 const IDS: u32 = 65_534;
 
@@ -86,6 +95,8 @@ pub struct Outbound {
     /// Messages of an earlier connection that have to be sent again.
     waiting: u32,
     window: u16,
+    /// Of the messages in the ring.
+    bytes: usize,
     /// First transmissions since the count began; `None`: nothing is counted.
     sent: Option<u64>,
     /// The highest number that the peer has acknowledged.
@@ -106,7 +117,7 @@ pub struct Restored {
 
 impl Outbound {
     pub fn new(window: u16) -> Self {
-        Self { first: 1, slots: VecDeque::new(), open: 0, waiting: 0, window, sent: None, acknowledged: 0 }
+        Self { first: 1, slots: VecDeque::new(), open: 0, waiting: 0, window, bytes: 0, sent: None, acknowledged: 0 }
     }
 
     /// What a store has kept of an earlier life, in the order of the first sendings. `None`: an identifier stands twice, or they
@@ -226,8 +237,15 @@ impl Outbound {
         (self.slots.len() < IDS as usize).then(|| self.push(Slot::Request(token)))
     }
 
+    /// What the messages that are not settled come to, in bytes: topics, payloads and dictionaries, for each its own although several
+    /// receivers may share them.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn push(&mut self, slot: Slot) -> PacketId {
         let id = self.id_at(self.slots.len());
+        self.bytes += slot.bytes();
         self.slots.push_back(slot);
         id
     }
@@ -275,6 +293,7 @@ impl Outbound {
             return None;
         }
         let (token, number) = (message.token, message.number.unwrap_or(0));
+        self.bytes -= slot.bytes();
         *slot = Slot::Free;
         self.open -= 1;
         self.acknowledged = self.acknowledged.max(number);
@@ -309,6 +328,7 @@ impl Outbound {
     fn free(&mut self, id: PacketId) -> Option<Slot> {
         let index = self.index(id)?;
         let slot = std::mem::replace(self.slots.get_mut(index)?, Slot::Free);
+        self.bytes -= slot.bytes();
         self.drop_free();
         Some(slot)
     }
@@ -349,7 +369,7 @@ impl Outbound {
 
     /// Gives up every message; the peer no longer knows this session.
     pub fn clear(&mut self) -> Vec<InFlight> {
-        (self.open, self.waiting, self.sent, self.acknowledged) = (0, 0, None, 0);
+        (self.open, self.waiting, self.bytes, self.sent, self.acknowledged) = (0, 0, 0, None, 0);
         let messages = std::mem::take(&mut self.slots).into_iter();
         messages.filter_map(|slot| if let Slot::Message(message) = slot { Some(message) } else { None }).collect()
     }
@@ -450,6 +470,7 @@ mod tests {
             assert_eq!(outbound.finish(b).unwrap().token, round);
             assert_eq!(outbound.finish(a).unwrap().token, round);
             assert!(outbound.finish(a).is_none() && outbound.slots.is_empty());
+            assert_eq!(outbound.bytes(), 0);
         }
     }
 

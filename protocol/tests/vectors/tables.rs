@@ -13,7 +13,9 @@ use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::read::raise;
 use candor_protocol::packet::legality::{Role, check_keys, check_message_keys};
-use candor_protocol::packet::property::{ITEMS, KeyInfo, MESSAGE_EXPIRY_INTERVAL, MESSAGE_KEYS, PACKET_KEYS, ValueType, WILL, Writer};
+use candor_protocol::packet::property::{
+    ITEMS, KeyInfo, MESSAGE_EXPIRY_INTERVAL, MESSAGE_KEYS, PACKET_KEYS, Range, ValueType, WILL, Writer,
+};
 use candor_protocol::packet::{Kind, Reason};
 use serde_json::{Value, json};
 
@@ -66,8 +68,29 @@ fn ranges(holds: impl Fn(u8) -> bool) -> Vec<String> {
     ranges.iter().map(|(from, to)| if from == to { format!("0x{from:02X}") } else { format!("0x{from:02X}-0x{to:02X}") }).collect()
 }
 
+/// A number, or a byte string of that length.
+fn sized(row: &KeyInfo, size: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    match row.range {
+        Range::Number(..) => write_head(&mut out, 0, size),
+        _ => write_bytes(&mut out, &vec![7; size as usize]),
+    }
+    out
+}
+
+/// Values at the ends of a key's range, and beside them.
+fn edges(row: &KeyInfo) -> (Vec<u64>, Vec<u64>) {
+    match row.range {
+        Range::Any => (vec![], vec![]),
+        Range::Number(min, max) | Range::Length(min, max) => (vec![min, max], min.checked_sub(1).into_iter().chain([max + 1]).collect()),
+    }
+}
+
 /// A value of the type, as small as it can be and still be of use.
 fn sample(row: &KeyInfo) -> Vec<u8> {
+    if let Range::Number(min, _) | Range::Length(min, _) = row.range {
+        return sized(row, min.max(1));
+    }
     let mut out = Vec::new();
     let inner = |number: i64, value: fn(&mut Vec<u8>), out: &mut Vec<u8>| MapBuilder::new().put(number, value).write(out);
     match row.value {
@@ -112,11 +135,15 @@ fn carriers() -> Vec<Value> {
 }
 
 fn keys() -> Vec<Value> {
+    let values = |row: &KeyInfo, edges: Vec<u64>| -> Vec<String> {
+        edges.into_iter().map(|edge| hex(dictionary_of(row.number, &sized(row, edge)).as_bytes())).collect()
+    };
     let key = |registry: &str, row: &KeyInfo| {
         json!({
             "registry": registry, "number": row.number, "name": row.name, "type": row.value.name(), "critical": row.is_critical(),
             "dictionary": hex(dictionary_of(row.number, &sample(row)).as_bytes()),
             "client": allowed(row, Role::Client), "server": allowed(row, Role::Server),
+            "in-range": values(row, edges(row).0), "out-of-range": values(row, edges(row).1),
         })
     };
     PACKET_KEYS.iter().map(|row| key("packet", row)).chain(MESSAGE_KEYS.iter().map(|row| key("message", row))).collect()
@@ -218,4 +245,27 @@ fn a_value_of_another_type_is_refused_for_every_key() {
             assert!(refusal.problem.title.clone().unwrap().contains(row.value.name()), "{refusal}");
         }
     }
+}
+
+#[test]
+fn a_value_is_taken_at_the_ends_of_its_range_and_refused_beside_them() {
+    let file = files().into_iter().find(|file| !file.keys.is_empty()).unwrap();
+    let mut refused = 0;
+    for key in &file.keys {
+        let by = [("client", Role::Client), ("server", Role::Server)].into_iter().find(|(role, _)| !strings(key, role).is_empty()).unwrap();
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == strings(key, by.0)[0]).unwrap();
+        for (list, taken) in [("in-range", true), ("out-of-range", false)] {
+            for dictionary in strings(key, list) {
+                let map = Dictionary::parse(unhex(dictionary).into(), Limits::default()).unwrap();
+                let verdict = match key["registry"].as_str() {
+                    Some("packet") => check_keys(kind, by.1, &map, &|_| None),
+                    _ => check_message_keys(&map),
+                };
+                let expected = if taken { Ok(()) } else { Err(Reason::KEY_NOT_ALLOWED) };
+                assert_eq!(verdict.map_err(|refusal| refusal.reason), expected, "{} {dictionary}", key["name"]);
+                refused += u32::from(!taken);
+            }
+        }
+    }
+    assert!(refused > 20, "{refused}");
 }

@@ -250,7 +250,7 @@ fn what_a_receiver_refuses_is_told_from_what_is_malformed() {
     let count = "30 08 0001 61 04 a1 18 1c 00";
     assert_eq!(
         refused(Extended, Some(Client), count),
-        said("the value is not of type byte string", "byte string in PUBLISH, PUBACK, PUBREC, NOTICE")
+        said("the value is not of type byte string", "byte string, at most 32 bytes, in PUBLISH, PUBACK, PUBREC, NOTICE")
     );
     let critical = "30 08 0001 61 04 a1 18 65 00";
     assert_eq!(refused(Extended, None, critical), said("a critical key is not known", "a key that the receiver knows, or an even one"));

@@ -1,0 +1,123 @@
+//! Connections without a session: their CONNECT was not answered yet, or they are being closed. Each holds a descriptor and anybody can
+//! make them, so there is a bound: for a newer one the oldest is closed, once it has had its time, and one that has sent its CONNECT last.
+
+use super::{ConnectionKey, Shard};
+use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
+use std::collections::VecDeque;
+
+/// What a connection is to the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has no session.
+    Pending,
+    /// It had none, and goes for a newer one.
+    Evicted,
+    /// It has a session.
+    Admitted,
+}
+
+/// The connections of one shard that have no session.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// The oldest first, with the time that each began; those that are none any more are passed over.
+    order: VecDeque<(ConnectionKey, u64, u64)>,
+    waiting: usize,
+    going: usize,
+}
+
+impl Pending {
+    pub(super) fn enter(&mut self, key: ConnectionKey, generation: u64, now_ms: u64) {
+        self.waiting += 1;
+        self.order.push_back((key, generation, now_ms));
+    }
+
+    /// A connection is not what it was.
+    pub(super) fn leave(&mut self, was: Standing) {
+        match was {
+            Standing::Pending => self.waiting = self.waiting.saturating_sub(1),
+            Standing::Evicted => self.going = self.going.saturating_sub(1),
+            Standing::Admitted => {}
+        }
+    }
+}
+
+impl Shard {
+    /// Makes room for one more connection. `Err`: there is none before that time, or before a connection has gone.
+    ///
+    /// # Errors
+    /// The time, on the clock that never runs back.
+    pub fn make_room(&mut self) -> Result<(), u64> {
+        let max = self.settings.pending.max.div_ceil(usize::from(self.settings.shards.max(1))).max(1);
+        while self.pending.waiting > max {
+            let Some((at, key, since_ms)) = self.oldest_pending() else { break };
+            let due_ms = since_ms.saturating_add(self.settings.pending.grace_ms);
+            if due_ms > self.now.ms {
+                return Err(due_ms);
+            }
+            self.pending.order.remove(at);
+            self.evict(key);
+        }
+        if self.pending.waiting + self.pending.going > max { Err(u64::MAX) } else { Ok(()) }
+    }
+
+    /// The one to go: the oldest that has not sent its CONNECT, or, where all that are left wait for an answer to theirs, the oldest.
+    fn oldest_pending(&self) -> Option<(usize, ConnectionKey, u64)> {
+        let mut oldest = None;
+        for (at, (key, generation, since_ms)) in self.pending.order.iter().copied().enumerate() {
+            let Some(connection) = self.connections.get(key).filter(|connection| connection.generation == generation) else { continue };
+            if connection.standing != Standing::Pending {
+                continue;
+            }
+            if connection.connect.is_none() {
+                return Some((at, key, since_ms));
+            }
+            oldest = oldest.or(Some((at, key, since_ms)));
+        }
+        oldest
+    }
+
+    /// Closes a connection without a session: told why where its dialect is known, and not waited for.
+    fn evict(&mut self, key: ConnectionKey) {
+        let limit = self.settings.pending.max as u64;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.standing = Standing::Evicted;
+        (self.pending.waiting, self.pending.going) = (self.pending.waiting.saturating_sub(1), self.pending.going + 1);
+        if !connection.is_closing {
+            let problem =
+                Problem::titled("too many connections wait for a session").rule("connections_pending_max").limit(limit, limit + 1);
+            let refusal = Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 5000, jitter_ms: 10_000 }));
+            self.turn_away(key, &refusal);
+        }
+        self.touch(key);
+    }
+
+    /// Ends a connection that has no session.
+    pub(super) fn turn_away(&mut self, key: ConnectionKey, refusal: &Refusal) {
+        self.verdict_on_connection(key, Kind::Connect, refusal, None);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.connect.take().is_some() {
+            let disclosed = connection.listener.policy.disclosure.before_authentication().of(refusal);
+            connection.session.refuse(disclosed);
+        } else {
+            // Nothing is known of whom to tell, and how.
+            connection.session.lost();
+        }
+        self.act(key);
+    }
+
+    pub(super) fn set_standing(&mut self, key: ConnectionKey, standing: Standing) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let was = std::mem::replace(&mut connection.standing, standing);
+        self.pending.leave(was);
+        if standing == Standing::Pending {
+            self.pending.enter(key, connection.generation, self.now.ms);
+        }
+        // Those that were passed over without being the oldest.
+        if self.pending.order.len() > 2 * self.pending.waiting + 64 {
+            let connections = &self.connections;
+            self.pending.order.retain(|(key, generation, _)| {
+                connections.get(*key).is_some_and(|found| found.generation == *generation && found.standing == Standing::Pending)
+            });
+        }
+    }
+}
