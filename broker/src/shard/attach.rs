@@ -258,6 +258,7 @@ impl Shard {
         let terms = connection.session.terms();
         tracing::debug!(client = %client.id, principal = %client.principal, dialect = %terms.dialect, state = ?state, "connected");
         client.expiry_s = terms.session_expiry_s;
+        self.note_connected(key, state);
         self.set_available(slot, true);
         // The deadline of an open connection may be earlier than that of the opening.
         self.schedule(key);
