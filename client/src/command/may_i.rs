@@ -63,7 +63,7 @@ fn print(question: &Question, answer: &Result<Qos, Refusal>, as_json: bool) -> i
     }
     let mut out = io::stdout().lock();
     match answer {
-        Ok(qos) => writeln!(out, "yes  {what} {object} at QoS {qos}"),
+        Ok(qos) => writeln!(out, "yes  {what} {object} at {qos}"),
         Err(refusal) => {
             writeln!(out, "no   {what} {object}")?;
             report::refusal_lines(refusal).into_iter().try_for_each(|(name, value)| writeln!(out, "       {name:<8} {value}"))
