@@ -140,6 +140,10 @@ impl shard::Rights for LiveRights {
         self.ask(|rights| rights.subscribe(filter).map(|grant| grant.qos_max))
     }
 
+    fn method(&self) -> Option<&'static str> {
+        Some(self.method.name())
+    }
+
     fn stay(&self) -> Result<(), Refusal> {
         self.ask(|_| Ok(()))
     }

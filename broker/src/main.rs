@@ -14,6 +14,7 @@ use candor_broker::start::{Purpose, StartError};
 use candor_broker::store::inspect::inspect;
 use candor_broker::{experiment, start};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     let available = Available { durabilities: start::DURABILITIES, experiments: &experiments };
     match command::invocation(std::env::args_os(), &available) {
         Ok(Invocation::Serve(loaded)) => serve(&loaded),
-        Ok(Invocation::Check(loaded)) => check_all(&loaded),
+        Ok(Invocation::Check(loaded, against)) => check_all(&loaded, against.as_deref()),
         Ok(Invocation::Show(text)) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -81,8 +82,8 @@ fn fail(status: u8, what: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn check_all(loaded: &Loaded) -> ExitCode {
-    let report = match auth::check(loaded) {
+fn check_all(loaded: &Loaded, against: Option<&Path>) -> ExitCode {
+    let report = match auth::check(loaded, against) {
         Ok((report, warnings)) => {
             say(&warnings);
             report

@@ -4,7 +4,8 @@
 
 use crate::auth::rights::{ENVELOPE, FEEDBACK};
 use crate::message::Envelope;
-use candor_protocol::codec::dictionary::{Dictionary, MapBuilder, write_bytes, write_head, write_text};
+use candor_protocol::codec::dictionary::{Dictionary, Item, Limits, MapBuilder, write_bytes, write_head, write_text};
+use candor_protocol::packet::property::KeyValue;
 use candor_protocol::packet::{Message, Problem, Reason, Refusal, Retry, TopicFilter, TopicName};
 
 /// The major type of a CBOR array.
@@ -67,6 +68,22 @@ pub fn wrap(envelope: &Envelope) -> Envelope {
     Envelope { message: wrapped, ..envelope.clone() }
 }
 
+/// The message that another one carries; `None`: it carries none.
+pub fn unwrap(envelope: &Envelope) -> Option<Envelope> {
+    if !envelope.message.topic().starts_with(ENVELOPE.as_bytes()) {
+        return None;
+    }
+    // The array as the value of a map, which is what there is a reader for. It was made here, so nothing limits it.
+    let map = [&[0xA1, 0x00], envelope.message.payload()].concat();
+    let map = Dictionary::parse(map.into(), Limits { len_max: u32::MAX, depth_max: u8::MAX }).ok()?;
+    let mut parts = map.get(0)?.elements();
+    let (Item::Text(topic), _, map, Item::Bytes(payload)) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?) else {
+        return None;
+    };
+    let message = Message::new(&TopicName::new(topic).ok()?, &Dictionary::read(map)?, payload);
+    Some(Envelope { message, ..envelope.clone() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +127,8 @@ mod tests {
         let stamps = vec![(number(32), text("somebody")), (number(36), number(7))];
         let map = vec![(number(2), text("text/plain"))];
         assert_eq!(read, Value::Array(vec![text("a/b"), Value::Map(stamps), Value::Map(map), Value::Bytes(b"x".to_vec())]));
+        assert_eq!(unwrap(&wrapped), Some(envelope.clone()));
+        assert_eq!(unwrap(&envelope), None);
     }
 
     #[test]
@@ -119,6 +138,7 @@ mod tests {
         let envelope = Envelope { message, qos: Qos::AtMostOnce, retain: false, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
         let wrapped = wrap(&envelope);
         assert_eq!(wrapped.message.topic_str(), "$envelope/");
+        assert_eq!(unwrap(&wrapped), Some(envelope));
         let Value::Array(read) = ciborium::from_reader(wrapped.message.payload()).unwrap() else { panic!("no array") };
         assert_eq!(read.first(), Some(&Value::Text(topic)));
     }

@@ -5,7 +5,7 @@
 
 mod support;
 
-use candor_broker::shard::Settings;
+use candor_broker::shard::{DeadLetterSettings, Settings};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::{Message, Publish, Qos, Reason, TopicFilter, TopicName, property};
 use candor_protocol::session::{Answer, Outcome};
@@ -281,4 +281,76 @@ fn a_publisher_learns_that_its_message_reached_an_envelope() {
         assert_eq!(take(&mut reader, 2), ["$envelope/reached reached x"; 2]);
         [reader, publisher].into_iter().for_each(Client::leave);
     });
+}
+
+#[test]
+fn a_member_that_releases_an_envelope_leaves_it_to_another() {
+    everywhere(|broker, way| {
+        if !way.is_extended() {
+            return;
+        }
+        let mut members = [broker.connect(way, "member 1"), broker.connect(way, "member 2")];
+        for member in &mut members {
+            member.subscribe("$share/g/$envelope/released", Qos::AtLeastOnce);
+            member.settles = None;
+        }
+        let mut publisher = broker.connect(Way::Plain, "publisher");
+        publisher.publish("released", "x", Qos::AtLeastOnce);
+        let [one, two] = &mut members;
+        one.settle_down();
+        let (first, other) = if one.messages.is_empty() { (two, one) } else { (one, two) };
+        first.until(|client| !client.tickets.is_empty());
+        first.settle(first.tickets[0], Outcome::released());
+        assert_eq!(take(other, 1), ["$envelope/released released x"], "{way:?}");
+        other.settle(other.tickets[0], Outcome::accepted());
+        members.into_iter().for_each(Client::leave);
+        publisher.leave();
+    });
+}
+
+#[test]
+fn an_envelope_that_is_rejected_is_filed_as_the_message_that_it_carries() {
+    for way in [Way::Extended, Way::Offer] {
+        for shards in [1, 3] {
+            let dead_letters = DeadLetterSettings {
+                namespaces: vec![TopicFilter::new("orders/#").unwrap()],
+                len_max: 10,
+                bytes_max: 1 << 20,
+                keeps_text: false,
+            };
+            let broker = TestBroker::with(Settings { shards, dead_letters, ..Settings::default() }, policy(), false);
+            let mut reader = broker.connect(way, "reader");
+            reader.subscribe("$envelope/orders/+", Qos::AtLeastOnce);
+            reader.settles = Some(Outcome::refused(candor_protocol::packet::Refusal::bare(Reason::REJECTED)));
+            let map = MapBuilder::new().set(property::CONTENT_TYPE, &"text/plain".to_owned()).finish();
+            broker.connect(Way::Extended, "publisher").publish_with(
+                with_map("orders/7", &map, "x"),
+                Qos::AtLeastOnce,
+                false,
+                Dictionary::EMPTY,
+            );
+            reader.until(|client| client.messages.len() == 1);
+            reader.settle_down();
+            let mut operator = broker.connect(way, "operator");
+            operator.subscribe("$dead-letters/+/orders/#", Qos::AtMostOnce);
+            operator.until(|client| client.messages.len() == 1);
+            let filed = &operator.messages[0].message;
+            assert!(filed.topic_str().ends_with("/orders/7"), "{way:?}: {filed:?}");
+            assert_eq!((filed.payload(), filed.map()), (&b"x"[..], &map.as_bytes()[..]));
+        }
+    }
+}
+
+#[test]
+fn dead_letters_in_an_envelope_need_the_right_to_their_source() {
+    let rules = "default = \"allow\"\n[[rule]]\naction = \"deny\"\nsubscribe = [\"secret/#\"]\n";
+    let broker = TestBroker::with_rules(Settings::default(), policy(), rules);
+    for way in [Way::Plain, Way::Extended, Way::Offer] {
+        let mut reader = broker.connect_with(named(way.settings("reader"), "somebody"));
+        let refused = if way.is_extended() { Reason::NOT_AUTHORIZED } else { Reason::UNSPECIFIED_ERROR };
+        for filter in ["$dead-letters/+/secret/#", "$envelope/$dead-letters/+/secret/#", "$share/g/$envelope/$dead-letters/+/secret/a"] {
+            assert_eq!(reader.subscribe(filter, Qos::AtMostOnce), refused, "{way:?} {filter}");
+        }
+        assert_eq!(reader.subscribe("$envelope/$dead-letters/+/open/#", Qos::AtMostOnce), Reason::SUCCESS, "{way:?}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::publish::{Order, Publish, Restored};
 use crate::subscribe::{Filters, Granted, Subscribe, Subscriptions, Wish, parse};
 use bytes::Bytes;
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::Reason;
+use candor_protocol::packet::{Qos, Question, Reason, Refusal};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -87,6 +87,15 @@ impl Client {
     /// There is no answer.
     pub async fn ping(&self) -> Result<Dictionary, RequestError> {
         self.ask(|reply| Request::Ping { reply }).await
+    }
+
+    /// Asks what would become of publishes and subscriptions of this client, without doing anything: for each question the QoS that
+    /// would be granted, or the refusal. The server answers at most 500 at once, and limits their rate.
+    ///
+    /// # Errors
+    /// There is no answer: the connection is plain, or the server gives none.
+    pub async fn may_i(&self, questions: Vec<Question>) -> Result<Vec<Result<Qos, Refusal>>, RequestError> {
+        self.ask(|reply| Request::MayI { questions, reply }).await
     }
 
     /// The events from now on. At most 256 wait for a receiver; one that is slower is told how many it missed.

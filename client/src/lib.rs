@@ -105,7 +105,7 @@ pub use agreement::{Agreement, state_name};
 pub use bytes::Bytes;
 pub use candor_protocol as protocol;
 pub use candor_protocol::dialect::Dialect;
-pub use candor_protocol::packet::{Durability, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, TopicFilter};
+pub use candor_protocol::packet::{Durability, Problem, Profile, Qos, Question, Reason, Refusal, Requirement, Retry, TopicFilter};
 pub use candor_protocol::session::SessionState;
 pub use client::Client;
 pub use error::{Error, Misbehaved, Misuse, NotAvailable, PublishError, Refused, RequestError, Step, TransportError};

@@ -3,11 +3,20 @@
 use candor_protocol::packet::problem::PROBLEM_KEYS;
 use candor_protocol::packet::profile::{ClauseInfo, Durability, Overflow, PROFILE_CLAUSES};
 use candor_protocol::packet::property::{self, KeyInfo, MESSAGE_KEYS, PACKET_KEYS, ValueType};
+use candor_protocol::packet::question::{ANSWER_KEYS, QUESTION_KEYS, QuestionInfo};
 use candor_protocol::session::held::HELD_KEYS;
 
 /// The blocks by the names that `{{cddl NAME}}` knows them by.
-pub const BLOCKS: &[(&str, Make)] =
-    &[("dictionary", dictionary), ("message", message), ("problem", problem), ("profile", profile), ("require", require), ("held", held)];
+pub const BLOCKS: &[(&str, Make)] = &[
+    ("dictionary", dictionary),
+    ("message", message),
+    ("problem", problem),
+    ("profile", profile),
+    ("require", require),
+    ("held", held),
+    ("questions", questions),
+    ("envelope", envelope),
+];
 
 /// Makes a block.
 pub type Make = fn() -> Cddl;
@@ -66,6 +75,8 @@ fn packet_entry(key: &KeyInfo) -> Entry {
         n if n == property::REQUIRE.number => "require",
         n if n == property::PROFILE.number => "profile",
         n if n == property::HELD.number => "held",
+        n if n == property::QUESTIONS.number => "questions",
+        n if n == property::ANSWERS.number => "answers",
         n if n == property::MINIMUM_DURABILITY.number || n == property::RECEIPT.number => "durability",
         _ => type_name(key.value),
     };
@@ -103,6 +114,23 @@ fn held() -> Cddl {
     let value = |value| if value == ValueType::Map { "{ * uint => uint / false }" } else { type_name(value) };
     let entries: Vec<Entry> = HELD_KEYS.iter().map(|row| Entry { number: row.number, name: row.name, value: value(row.value) }).collect();
     Cddl { caption: "What One End Holds", text: map("held", &entries, true) }
+}
+
+fn questions() -> Cddl {
+    let entries = |rows: &'static [QuestionInfo]| -> Vec<Entry> {
+        let value = |row: &QuestionInfo| if row.value == ValueType::Map { "problem" } else { type_name(row.value) };
+        rows.iter().map(|row| Entry { number: row.number, name: row.name, value: value(row) }).collect()
+    };
+    let lists = "questions = { * uint => question }\nanswers = { * uint => answer }\n";
+    let maps = map("question", &entries(QUESTION_KEYS), true) + "\n" + &map("answer", &entries(ANSWER_KEYS), true);
+    Cddl { caption: "Questions and Answers", text: format!("{lists}\n{maps}") }
+}
+
+fn envelope() -> Cddl {
+    let stamps = [property::PUBLISHER.number, property::NODE.number, property::RECEIVED_AT.number, property::MESSAGE_ID.number];
+    let entries: Vec<Entry> = PACKET_KEYS.iter().filter(|key| stamps.contains(&key.number)).map(packet_entry).collect();
+    let array = "envelope = [ topic: tstr, stamps, message, payload: bstr ]\n";
+    Cddl { caption: "A Message in Its Envelope", text: format!("{array}\n{}", map("stamps", &entries, true)) }
 }
 
 fn clauses(wanted: impl Fn(&ClauseInfo) -> bool) -> Vec<Entry> {

@@ -9,6 +9,7 @@
 //! [`Access`] is made from the files and never changed; on a reload a new one takes its place, and [`Access::again`] says what that
 //! means for clients that are connected.
 
+pub mod against;
 pub mod passwd;
 pub mod password;
 pub mod pattern;
@@ -66,6 +67,17 @@ pub enum Method {
     Password,
     /// The name is that of its TLS certificate.
     Certificate,
+}
+
+impl Method {
+    /// The name in listings of clients.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Method::Anonymous => "anonymous",
+            Method::Password => "password",
+            Method::Certificate => "certificate",
+        }
+    }
 }
 
 /// What a client shows when it connects.
@@ -226,21 +238,14 @@ impl Access {
         self.rights(principal, client_id)
     }
 
-    /// What `client` may do now and could not do any more under `new`, each as the refusal it would get.
-    pub fn losses(&self, new: &Access, client: &Client<'_>) -> Vec<Refusal> {
-        let Ok(old) = self.rights(client.principal, client.client_id) else { return Vec::new() };
-        let now = match new.again(client.principal, client.method, client.client_id) {
+    /// What `client` has and does that would be refused here, each as the refusal it would get.
+    pub fn denials(&self, client: &Client<'_>) -> Vec<Refusal> {
+        let rights = match self.again(client.principal, client.method, client.client_id) {
             Ok(rights) => rights,
             Err(refusal) => return vec![refusal],
         };
-        let published = client.publishes.iter().filter_map(|topic| {
-            let lost = now.publish(topic.as_bytes(), Qos::AtMostOnce, false).err()?;
-            old.publish(topic.as_bytes(), Qos::AtMostOnce, false).is_ok().then_some(lost)
-        });
-        let subscribed = client.subscriptions.iter().filter_map(|filter| {
-            let lost = now.subscribe(filter).err()?;
-            old.subscribe(filter).is_ok().then_some(lost)
-        });
+        let published = client.publishes.iter().filter_map(|topic| rights.publish(topic.as_bytes(), Qos::AtMostOnce, false).err());
+        let subscribed = client.subscriptions.iter().filter_map(|filter| rights.subscribe(filter).err());
         published.chain(subscribed).collect()
     }
 
@@ -267,7 +272,7 @@ impl Access {
     }
 }
 
-/// A connected client, for [`Access::losses`].
+/// A client as it is, for [`Access::denials`].
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
     pub principal: &'a Principal,
@@ -329,15 +334,17 @@ fn no_credentials(policy: Anonymous) -> Refusal {
     Refusal::new(Reason::NOT_AUTHORIZED, problem.retry(Retry::Changed))
 }
 
-/// What `--check` does: reads the files that a configuration names, and tells what would be served.
+/// What `--check` does: reads the files that a configuration names, and tells what would be served, and what the clients of `against`
+/// would lose.
 ///
 /// # Errors
 /// Everything that is wrong in them.
-pub fn check(loaded: &Loaded) -> Result<(String, Diagnostics), Diagnostics> {
+pub fn check(loaded: &Loaded, against: Option<&Path>) -> Result<(String, Diagnostics), Diagnostics> {
     let (access, warnings) = Access::load(&loaded.config.access, None)?;
     let mut all = loaded.warnings.clone();
     all.extend(warnings);
-    Ok((config::check::report(loaded) + &access.report(), all))
+    let against = against.map(|path| against::report(&access, path)).transpose()?;
+    Ok((config::check::report(loaded) + &access.report() + &against.unwrap_or_default(), all))
 }
 
 fn readable_by_others(path: &Path) -> Diagnostics {

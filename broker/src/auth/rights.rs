@@ -14,6 +14,9 @@ pub const FEEDBACK: &str = "$feedback/";
 /// What stands before a filter whose messages are delivered with their dictionaries: it needs the rights of that filter.
 pub const ENVELOPE: &str = "$envelope/";
 
+/// The topics on which operators ask about other clients: only a rule that names them allows that, whatever else holds.
+pub const OPERATOR: &str = "$operator";
+
 /// How refusals call what holds without a rules file.
 const NO_RULES: &str = "no rules file";
 
@@ -137,7 +140,9 @@ impl Rights {
             return feedback(filter);
         }
         let pattern = pattern.strip_prefix(ENVELOPE).filter(|inner| !inner.is_empty()).unwrap_or(pattern);
-        let Some(rules) = &self.rules else { return Ok(Grant { qos_max: Qos::ExactlyOnce, rule: None }) };
+        let Some(rules) = &self.rules else {
+            return unasked(pattern, NO_RULES).map_or(Ok(Grant { qos_max: Qos::ExactlyOnce, rule: None }), Err);
+        };
         // A part of the filter may be allowed by a rule of its own, with a lower QoS; then that holds for the whole.
         let mut qos_max = Qos::ExactlyOnce;
         for entry in &self.subscribe {
@@ -160,6 +165,9 @@ impl Rights {
             if covers {
                 return Ok(Grant { qos_max, rule: Some(&rule.label) });
             }
+        }
+        if let (Action::Allow, Some(refusal)) = (rules.default, unasked(pattern, &rules.default_label)) {
+            return Err(refusal);
         }
         self.by_default(rules, Verb::Subscribe, filter.as_str().as_bytes())
             .map(|grant| Grant { qos_max: qos_max.min(grant.qos_max), ..grant })
@@ -215,6 +223,16 @@ fn unreserved<'a>(verb: Verb, topic: &[u8], label: &str, rule: Option<&'a str>) 
         return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem));
     }
     Ok(Grant { qos_max: Qos::ExactlyOnce, rule })
+}
+
+/// What no rule has allowed by name is refused of an operator's questions; `label` is what holds otherwise.
+fn unasked(pattern: &str, label: &str) -> Option<Refusal> {
+    let rest = pattern.strip_prefix(OPERATOR)?;
+    (rest.is_empty() || rest.starts_with('/')).then(|| {
+        let detail = "it tells about other clients: a rule has to allow it by name, as in subscribe = [\"$operator/#\"]";
+        let problem = missing(Verb::Subscribe, pattern.as_bytes()).rule(label).detail(detail);
+        Refusal::new(Reason::NOT_AUTHORIZED, problem)
+    })
 }
 
 fn limited(rule: &Rule, verb: Verb, topic: &[u8], field: &str, detail: &str) -> Refusal {

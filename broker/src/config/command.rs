@@ -20,8 +20,9 @@ pub const USAGE: u8 = 2;
 pub enum Invocation {
     /// Serve.
     Serve(Box<Loaded>),
-    /// Look at everything that the configuration names, print what would be served, and end.
-    Check(Box<Loaded>),
+    /// Look at everything that the configuration names, print what would be served, and what the clients of this file would lose, and
+    /// end.
+    Check(Box<Loaded>, Option<PathBuf>),
     /// Print this text on standard output and end with 0.
     Show(String),
     /// Edit a password file.
@@ -97,7 +98,8 @@ pub fn invocation(
     let source = source.map_err(|error| UsageError::Configuration(error.into()))?;
     let loaded = resolve(&flags, source.as_ref(), available).map_err(UsageError::Configuration)?;
     let loaded = Box::new(loaded);
-    Ok(if given("check") == Some("true") { Invocation::Check(loaded) } else { Invocation::Serve(loaded) })
+    let against = given("against").map(PathBuf::from);
+    Ok(if given("check") == Some("true") { Invocation::Check(loaded, against) } else { Invocation::Serve(loaded) })
 }
 
 /// The command, for `--help` and for whatever else is made from it.

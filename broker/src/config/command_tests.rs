@@ -25,7 +25,7 @@ fn no_flags_serve_the_defaults() {
 fn flags_are_typed_values() {
     let args =
         ["--listen", "mqtt://127.0.0.1:0", "--listen=ws://[::1]:0", "--queue-bytes-max", "20MiB", "--tls-client-required", "--check"];
-    let Invocation::Check(loaded) = run(&args).unwrap() else { panic!() };
+    let Invocation::Check(loaded, None) = run(&args).unwrap() else { panic!() };
     assert_eq!(loaded.config.listeners.len(), 2);
     assert_eq!(loaded.config.limits.queue_bytes_max, 20 << 20);
     assert!(run(&["--tls-client-required=false"]).is_ok());

@@ -193,6 +193,7 @@ pub struct Draft {
     pub(crate) experiments: Vec<(String, Origin)>,
     pub(crate) config_file: Option<PathBuf>,
     pub(crate) check: bool,
+    pub(crate) against: Option<PathBuf>,
     pub(crate) help_config: bool,
     pub(crate) help_rules: bool,
 }

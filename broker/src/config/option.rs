@@ -605,6 +605,14 @@ pub static OPTIONS: &[OptionInfo] = &[
     )
     .scope(Scope::CommandLine),
     row(
+        "against",
+        COMMAND,
+        Path { set: |d, path| d.against = Some(path) },
+        Unset("none"),
+        "With --check: says which clients of FILE, a listing by `candor clients --json`, would lose what under these users and rules.",
+    )
+    .scope(Scope::CommandLine),
+    row(
         "help_config",
         COMMAND,
         Switch { set: |d, on| d.help_config = on },

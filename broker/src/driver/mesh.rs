@@ -2,7 +2,7 @@
 //! its sockets until there is room; what it has already read waits here.
 
 use super::Socket;
-use crate::shard::{Crossing, Fetched, Moved};
+use crate::shard::{Crossing, Fetched, Moved, Question};
 use crate::store::Receipt;
 use crate::transport::Transport;
 use bytes::BytesMut;
@@ -17,6 +17,8 @@ const BATCHES_MAX: usize = 256;
 pub enum Parcel {
     Messages(Vec<Crossing>),
     Connection(Box<Travelling>),
+    /// An operator asks.
+    Question(Question),
     /// A queue that was full has room again.
     Room,
     /// From the engine: what became of what was kept.
@@ -78,6 +80,12 @@ impl Mesh {
     pub fn send_room(&mut self, from: usize) {
         let others = self.waiting.iter_mut().enumerate().filter(|(shard, _)| *shard != from);
         others.for_each(|(_, waiting)| waiting.push(Parcel::Room));
+    }
+
+    /// Sends every other shard than `from` an operator's question.
+    pub fn send_question(&mut self, from: usize, question: &Question) {
+        let others = self.waiting.iter_mut().enumerate().filter(|(shard, _)| *shard != from);
+        others.for_each(|(_, waiting)| waiting.push(Parcel::Question(question.clone())));
     }
 
     /// Moves on what can be moved on; what cannot wakes the task when it can.

@@ -28,6 +28,7 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>, verifica
             match parcels.poll_recv(cx) {
                 Poll::Ready(Some(Parcel::Messages(crossings))) => core.borrow_mut().open_turn().receive_crossings(crossings),
                 Poll::Ready(Some(Parcel::Connection(travelling))) => unpack(&core, *travelling),
+                Poll::Ready(Some(Parcel::Question(question))) => core.borrow_mut().open_turn().answer_question(&question),
                 Poll::Ready(Some(Parcel::Room)) => core.borrow_mut().open_turn().look_for_room(),
                 Poll::Ready(Some(Parcel::Receipt(receipt))) => core.borrow_mut().open_turn().receive_receipt(&receipt),
                 Poll::Ready(Some(Parcel::Fetched(fetched))) => core.borrow_mut().open_turn().receive_fetched(fetched),
@@ -179,6 +180,9 @@ impl Core {
     }
 
     fn send_crossings(&mut self) {
+        for question in self.shard.take_questions() {
+            self.mesh.send_question(usize::from(self.shard.index()), &question);
+        }
         for (shard, crossings) in self.shard.take_crossings() {
             self.mesh.send(shard, Parcel::Messages(crossings));
         }

@@ -1,7 +1,6 @@
 //! One refusal or loss.
 
-use bytes::Bytes;
-use candor_protocol::codec::dictionary::{Dictionary, Limits, MapBuilder};
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property::Key;
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
 use serde_json::{Map, Value, json};
@@ -38,24 +37,18 @@ fn cut(topic: &str) -> String {
     format!("{}...", topic.get(..end).unwrap_or_default())
 }
 
-/// What was read back was checked by the store.
-const LIMITS: Limits = Limits { len_max: u32::MAX, depth_max: u8::MAX };
-
 impl Verdict {
-    /// The form in which a store keeps it.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut map = MapBuilder::new();
+    /// Writes it down in the map in which a store keeps it.
+    pub fn put(&self, map: &mut MapBuilder) {
         map.set(AT, &self.unix_ms).set(PACKET, &(self.packet as u64)).set(REASON, &u64::from(self.refusal.reason.0));
         if !self.refusal.problem.is_empty() {
             map.set(PROBLEM, &self.refusal.problem.to_dictionary());
         }
         map.set_some(TOPIC, self.topic.as_ref()).set(COUNT, &self.count);
-        map.finish().as_bytes().to_vec()
     }
 
-    /// `None`: the bytes are no verdict.
-    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        let map = Dictionary::parse(Bytes::copy_from_slice(bytes), LIMITS).ok()?;
+    /// `None`: the map holds no verdict.
+    pub fn of_map(map: &Dictionary) -> Option<Self> {
         let packet = map.value(PACKET)?;
         let reason = Reason(u8::try_from(map.value(REASON)?).ok()?);
         let problem = map.value(PROBLEM).map(|problem| Problem::of_dictionary(&problem)).unwrap_or_default();
@@ -131,9 +124,11 @@ mod tests {
         for (problem, topic) in [(problem, Some("a/b")), (Problem::default(), None)] {
             let mut verdict = Verdict::new(1_700_000_000_000, Kind::Subscribe, Refusal::new(Reason::NOT_AUTHORIZED, problem), topic);
             verdict.count = 300;
-            assert_eq!(Verdict::of_bytes(&verdict.to_bytes()), Some(verdict));
+            let mut map = MapBuilder::new();
+            verdict.put(&mut map);
+            assert_eq!(Verdict::of_map(&map.finish()), Some(verdict));
         }
-        assert_eq!(Verdict::of_bytes(b"nonsense"), None);
+        assert_eq!(Verdict::of_map(&Dictionary::EMPTY), None);
     }
 
     #[test]

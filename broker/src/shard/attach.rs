@@ -275,6 +275,7 @@ impl Shard {
         let terms = connection.session.terms();
         tracing::debug!(client = %Shown::new(&client.id), principal = %Shown::new(&client.principal), dialect = %terms.dialect, state = ?state, "connected");
         client.expiry_s = terms.session_expiry_s;
+        self.note_connected(key, state);
         self.set_available(slot, true);
         // The deadline of an open connection may be earlier than that of the opening.
         self.schedule(key);

@@ -7,6 +7,7 @@ use super::{ConnectionKey, Rights};
 use crate::queue::{Queue, QueueLimits};
 use crate::router::Subscription;
 use crate::store::SessionNumber;
+use crate::wrapped;
 use candor_protocol::packet::{Qos, Refusal, TopicFilter};
 use candor_protocol::session::Parked;
 use std::collections::{HashMap, VecDeque};
@@ -159,7 +160,9 @@ impl Client {
     /// # Errors
     /// The refusal names the rule.
     pub fn may_subscribe(&self, filter: &TopicFilter) -> Result<Qos, Refusal> {
-        match right_filter(filter)? {
+        // Dead letters need the right to their source, in an envelope too.
+        let inner = wrapped::inner(filter);
+        match right_filter(inner.as_ref().unwrap_or(filter))? {
             Some(source) => self.rights.subscribe(&source),
             None => self.rights.subscribe(filter),
         }

@@ -1,13 +1,14 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
 use super::keeping::Then;
+use super::may_i::Allowance;
 use super::pending::Standing;
 use super::{Authenticate, ConnectionKey, Shard};
 use crate::feedback::quarantine::Subject;
 use crate::out::Out;
 use bytes::{Buf, Bytes, BytesMut};
 use candor_protocol::codec::frame::{Frame, whole_frames};
-use candor_protocol::packet::{Connect, Packet, Ping, Refusal, property};
+use candor_protocol::packet::{Connect, Refusal};
 use candor_protocol::session::{Direct, Output, ServerPolicy, Session};
 use candor_protocol::shown::Shown;
 use std::net::SocketAddr;
@@ -67,6 +68,8 @@ pub struct Connection {
     pub(super) principal: Arc<str>,
     /// Whom a quarantine would be about; plain clients only.
     pub(super) subject: Option<Subject>,
+    /// How many questions it may still ask.
+    pub(super) questions: Allowance,
     /// In the list of connections that a turn has touched.
     pub(super) is_touched: bool,
     /// Close it when everything is written.
@@ -133,6 +136,7 @@ impl Shard {
             connect: None,
             principal: Arc::default(),
             subject: None,
+            questions: Allowance::default(),
             is_touched: false,
             is_closing: false,
             has_peer_left: false,
@@ -306,7 +310,7 @@ impl Shard {
                 Output::Settled { token, outcome, returned } => self.settled(key, token, &outcome, returned),
                 Output::Subscribe(packet) => self.subscribe(key, *packet),
                 Output::Unsubscribe(packet) => self.unsubscribe(key, *packet),
-                Output::Ping => self.pong(key),
+                Output::Ping(asked) => self.pong(key, &asked),
                 Output::Refused { kind, topic, refusal } => self.verdict_on_connection(key, kind, &refusal, topic.as_deref()),
                 Output::Closed { cause, will } => self.session_closed(key, cause, will),
                 Output::Notice(_) | Output::Answered { .. } | Output::Pong(_) => {}
@@ -349,15 +353,6 @@ impl Shard {
             }
             self.tell_lost_guarantee(key);
         }
-    }
-
-    fn pong(&mut self, key: ConnectionKey) {
-        let unix_ms = self.now.unix_ms;
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let waiting = connection.client.and_then(|slot| self.clients.get(slot)).map_or(0, |client| client.queue.len());
-        let mut map = candor_protocol::codec::dictionary::MapBuilder::new();
-        map.set(property::BACKLOG, &(waiting as u64)).set(property::SERVER_TIME, &unix_ms);
-        connection.session.answer(Packet::PingResp(Ping { dictionary: map.finish() }));
     }
 
     /// Puts a connection's next deadline among the timers, if it is earlier than the one that is there.

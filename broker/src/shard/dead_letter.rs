@@ -122,6 +122,9 @@ impl Shard {
     /// Keeps a message that was rejected, once, however many subscribers reject it.
     pub(super) fn file(&mut self, returned: &Returned, refusal: &Refusal, by_subscriber: bool) -> Filed {
         let Returned { envelope, qos, redelivery_count, .. } = returned;
+        // What came wrapped is filed as it was.
+        let inner = wrapped::unwrap(envelope);
+        let envelope = inner.as_ref().unwrap_or(envelope);
         let topic = envelope.message.topic_str();
         let Some(namespace) = self.shared.dead_letters.of(topic) else {
             // A dead letter that is rejected itself is dropped, and counted.

@@ -59,6 +59,8 @@ pub(super) struct Answer {
     pub packet: Packet,
     /// What the ledger knows is told behind it.
     pub listens: bool,
+    /// What an operator asked is answered behind it.
+    pub questions: Vec<(TopicFilter, Qos)>,
     /// Subscriptions that are taken back, or are again what they were, if they cannot be kept.
     pub changed: Vec<(TopicFilter, Subscription)>,
 }
@@ -138,10 +140,8 @@ impl Shard {
 
     fn tell_profile(&mut self, key: ConnectionKey, is_kept: bool) {
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.session.terms().dialect.is_extended()) else { return };
-        let mut profile = connection.listener.policy.profile.clone();
-        if !is_kept {
-            (profile.durability, profile.session_durability) = (Durability::None, Durability::None);
-        }
+        let profile = connection.listener.policy.profile.clone();
+        let profile = if is_kept { profile } else { profile.without_guarantee() };
         let dictionary = Dictionary::with(property::PROFILE, &profile.to_dictionary());
         connection.session.answer(Packet::Notice(Notice { reason: Reason::PROFILE_CHANGED, dictionary }));
     }
@@ -311,6 +311,9 @@ impl Shard {
         self.drain(answer.key);
         if answer.listens {
             self.replay_ledger(answer.of.slot);
+        }
+        for (filter, qos) in answer.questions {
+            self.ask_all(answer.of.slot, &filter, qos);
         }
         self.continue_replay(answer.of.slot);
     }

@@ -28,6 +28,7 @@
 //! | what a subscriber gives back | [`returned`] |
 //! | what becomes of what it rejects | [`dead_letter`] |
 //! | what a publisher is told of its subscribers | [`report`] |
+//! | PINGREQ, and what a client may do | [`may_i`] |
 //! | what a subscriber does not get | [`losses`] |
 //! | messages that wait in the store | [`fetch`] |
 //! | what an earlier process owed | [`restore`] |
@@ -36,6 +37,8 @@
 //! | full queues, where publishers learn of them | [`room`] |
 //! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
+//! | what becomes of connections, for the ledger | [`story`] |
+//! | what operators ask | [`operator`] |
 //! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
 //! | the limit of memory | [`memory`] |
@@ -55,7 +58,9 @@ pub mod door;
 mod fetch;
 mod keeping;
 mod losses;
+mod may_i;
 pub mod memory;
+pub mod operator;
 mod park;
 mod pending;
 pub mod publish;
@@ -72,6 +77,7 @@ pub mod settings;
 mod settle;
 pub mod shared;
 pub mod slots;
+mod story;
 pub mod subscribe;
 pub mod sys;
 pub mod timers;
@@ -84,12 +90,13 @@ pub use connection::{Connection, ListenerSettings, Peer};
 pub use dead_letter::DeadLetterSettings;
 pub use door::{Admission, Answer, Authenticate};
 pub use fetch::{Fetched, Fetching};
+pub use operator::Question;
 pub use report::ReportSettings;
 pub use settings::{PendingLimits, Rights, Settings, Storage, VerificationLimits};
 pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
 
-use crate::feedback::{Ledger, Quarantine};
+use crate::feedback::{Holes, Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::{Out, Spare};
 use crate::store::{Batch, Keeper, MessageNumber};
@@ -151,6 +158,7 @@ struct Effects {
     moves: Vec<(ConnectionKey, u16)>,
     /// By shard.
     crossings: Vec<Vec<Crossing>>,
+    questions: Vec<Question>,
 }
 
 /// The state of one core.
@@ -169,6 +177,7 @@ pub struct Shard {
     is_ledger_due: bool,
     ledger_kept_ms: u64,
     quarantine: Quarantine,
+    holes: Holes,
     account: memory::Account,
     counts: sys::Counts,
     sys: sys::Sys,
@@ -235,6 +244,7 @@ impl Shard {
             is_ledger_due: false,
             ledger_kept_ms: 0,
             quarantine: Quarantine::new(settings.quarantine),
+            holes: Holes::default(),
             account: shared.memory.account(),
             counts: sys::Counts::default(),
             sys: sys::Sys::default(),

@@ -42,6 +42,9 @@ impl Shard {
         self.touch(key);
         let Some(slot) = client else { return };
         self.set_standing(key, Standing::Pending);
+        if self.clients.get(slot).is_some_and(|client| client.parked.is_none()) {
+            self.note_disconnected(key, &cause);
+        }
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         let Some(client) = self.clients.get_mut(slot) else { return };
         let (rights, principal) = (Arc::clone(&client.rights), Arc::clone(&client.principal));
@@ -93,6 +96,7 @@ impl Shard {
         }
         let id = Arc::clone(&client.id);
         tracing::info!(client = %Shown::new(&id), waiting = client.queue.len(), "session expired");
+        self.note_expired(slot);
         self.end_session(slot, SessionState::Expired);
         self.ended.note(id, SessionState::Expired);
     }

@@ -4,6 +4,7 @@ use super::keeping::{Life, Then, not_kept};
 use super::report::stamped;
 use super::route::Routed;
 use super::{ConnectionKey, Shard};
+use crate::feedback::Swallowed;
 use crate::message::{Envelope, Stamps};
 use crate::router::{Subscriber, Topical};
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
@@ -13,7 +14,7 @@ use candor_protocol::session::{Outcome, Ticket};
 use std::sync::Arc;
 
 /// Topics that only the broker itself publishes to.
-const RESERVED: [&[u8]; 5] = [b"$feedback", b"$SYS", b"$share", b"$envelope", b"$dead-letters"];
+const RESERVED: [&[u8]; 6] = [b"$feedback", b"$SYS", b"$share", b"$envelope", b"$dead-letters", b"$operator"];
 
 impl Shard {
     pub(super) fn publish(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: Publish) {
@@ -38,6 +39,9 @@ impl Shard {
     fn answer(&mut self, key: ConnectionKey, slot: u32, ticket: Option<Ticket>, publish: &Publish, routed: Result<Routed, Refusal>) {
         match routed {
             Ok(routed) => {
+                if routed.reached == 0 {
+                    self.note_swallowed(publish.message.topic(), Swallowed::Undelivered);
+                }
                 if let Some((ticket, of)) = ticket.zip(self.life(slot)) {
                     self.settle_later(routed, of, ticket);
                 }
@@ -63,7 +67,7 @@ impl Shard {
         }
     }
 
-    fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {
+    pub(super) fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {
         let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot)) else { return Ok(()) };
         let topic = publish.message.topic();
         check_topic(topic)?;
@@ -130,6 +134,7 @@ impl Shard {
     /// is owed.
     fn refuse_publish(&mut self, key: ConnectionKey, publish: &Publish, refusal: Refusal) -> Option<Outcome> {
         let topic = publish.message.topic_str().to_owned();
+        self.note_swallowed(topic.as_bytes(), Swallowed::Denied);
         self.verdict_on_connection(key, Kind::Publish, &refusal, Some(&topic));
         let connection = self.connections.get_mut(key)?;
         if publish.qos == Qos::AtMostOnce {

@@ -54,7 +54,7 @@ impl Shard {
         let problem = kept_out(started.for_ms).detail(format!("{} was refused again and again: {refusal}", packet.name()));
         let verdict = Verdict::new(self.now.unix_ms, Kind::Connect, Refusal::new(Reason::BANNED, problem), topic);
         if let Some(page) = Page::of(&connection.principal, &connection.client_id) {
-            self.ledger.write(page, verdict);
+            self.write_down(page, verdict);
         }
     }
 }

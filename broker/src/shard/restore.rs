@@ -6,7 +6,7 @@ use super::shared::RetainedMessage;
 use super::timers::Timer;
 use super::{Rights, Settings, Shard, Shared};
 use crate::experiment::QueueExtensions;
-use crate::feedback::{Page, Verdict};
+use crate::feedback::{Entry, Page};
 use crate::message::Envelope;
 use crate::queue::{Gap, Queue, Reference, Stored, Waiting};
 use crate::store::record::Whose;
@@ -28,7 +28,7 @@ pub struct Legacy {
     messages: HashMap<MessageNumber, Found>,
     ended: Vec<(Arc<str>, SessionState)>,
     wills: Vec<(Whose, Envelope)>,
-    verdicts: Vec<(Whose, VecDeque<Arc<[u8]>>)>,
+    verdicts: Vec<(Whose, VecDeque<(u64, Arc<[u8]>)>)>,
 }
 
 /// What the store has of a message that is owed.
@@ -140,7 +140,7 @@ impl Shard {
         legacy.messages = HashMap::new();
         for (whose, verdicts) in std::mem::take(&mut legacy.verdicts) {
             if let Some(page) = Page::of(&whose.principal, &whose.client_id) {
-                self.ledger.restore(page, verdicts.iter().filter_map(|verdict| Verdict::of_bytes(verdict)));
+                self.ledger.restore(page, verdicts.iter().filter_map(|(number, line)| Some((*number, Entry::of_bytes(line)?))));
             }
         }
     }

@@ -147,6 +147,11 @@ pub trait Rights: fmt::Debug + Send + Sync {
     /// The refusal names the rule.
     fn subscribe(&self, filter: &TopicFilter) -> Result<Qos, Refusal>;
 
+    /// How the client proved its name, for listings; `None`: it is not known.
+    fn method(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether the client would still be let in.
     ///
     /// # Errors

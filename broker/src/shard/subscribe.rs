@@ -1,9 +1,9 @@
 //! Subscriptions, and the retained messages they bring.
 
-use super::client::Replay;
+use super::client::{Client, Replay};
 use super::keeping::{Answer, Then};
 use super::timers::Timer;
-use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
+use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard, operator};
 use crate::message::Envelope;
 use crate::router::{Subscribed, Subscription};
 use crate::store::record::Owed;
@@ -27,22 +27,29 @@ const SLICE: usize = 256;
 
 const FEEDBACK: &str = "$feedback/";
 
+/// The most filters on feedback of one session.
+const FEEDBACK_MAX: usize = 16;
+
 impl Shard {
     pub(super) fn subscribe(&mut self, key: ConnectionKey, packet: Subscribe) {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let mut reasons = Vec::with_capacity(packet.items.len());
         let mut items = Vec::with_capacity(packet.items.len());
-        let (mut listens, mut is_kept, mut changed) = (false, false, Vec::new());
+        let (mut is_kept, mut changed) = (false, Vec::new());
+        let mut behind = Behind::default();
         for (index, item) in packet.items.iter().enumerate() {
             let options = packet.dictionary.item(index);
             match self.subscribe_one(key, slot, &item.filter, item.qos, &options) {
-                Ok(Granted { qos, subscription }) => {
-                    listens |= subscription.is_none();
-                    if let (Ok(filter), Some(subscription), Some(true)) =
-                        (&item.filter, subscription, self.clients.get(slot).map(|client| client.number.is_some()))
-                    {
-                        is_kept = true;
-                        changed.push((filter.clone(), subscription));
+                Ok(Granted { qos, what }) => {
+                    let has_number = self.clients.get(slot).is_some_and(|client| client.number.is_some());
+                    match (&item.filter, what) {
+                        (Ok(filter), What::Messages(subscription)) if has_number => {
+                            is_kept = true;
+                            changed.push((filter.clone(), subscription));
+                        }
+                        (Ok(filter), What::Question) => behind.questions.push((filter.clone(), qos)),
+                        (_, What::Feedback) => behind.listens = true,
+                        _ => {}
                     }
                     reasons.push(Reason(qos as u8));
                     items.push(Dictionary::EMPTY);
@@ -58,7 +65,7 @@ impl Shard {
         }
         self.count_session(slot);
         let packet = Packet::SubAck(Box::new(SubAck { id: packet.id, reasons, dictionary: items_of(items) }));
-        self.answer_when_kept(key, slot, packet, is_kept, listens, changed);
+        self.answer_when_kept(key, slot, packet, is_kept, behind, changed);
     }
 
     fn answer_when_kept(
@@ -67,13 +74,57 @@ impl Shard {
         slot: u32,
         packet: Packet,
         is_kept: bool,
-        listens: bool,
+        behind: Behind,
         changed: Vec<(TopicFilter, Subscription)>,
     ) {
         let Some((connection, of)) = self.connections.get(key).zip(self.life(slot)) else { return };
         let generation = connection.generation;
-        let then = Then::Answer(Box::new(Answer { key, generation, of, packet, listens, changed }));
+        let Behind { listens, questions } = behind;
+        let then = Then::Answer(Box::new(Answer { key, generation, of, packet, listens, questions, changed }));
         if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
+    }
+
+    /// Whether a filter would be granted, and at which QoS.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check_subscribe(
+        &self,
+        key: ConnectionKey,
+        slot: u32,
+        filter: &TopicFilter,
+        qos: Qos,
+        options: &Dictionary,
+    ) -> Result<Qos, Refusal> {
+        let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot)) else {
+            return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR));
+        };
+        let profile = &connection.listener.policy.profile;
+        if let Some(map) = options.value(property::REQUIRE) {
+            check_requirement(&map, profile)?;
+        }
+        if filter.group().is_some() && !profile.shared_subscriptions {
+            let problem = Problem::titled("this server serves no shared subscriptions").retry(Retry::Never);
+            return Err(Refusal::new(Reason::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, problem));
+        }
+        wrapped::check(filter)?;
+        let own_max = Qos::new((qos as u8).min(profile.qos_max)).unwrap_or_default();
+        if operator::is_question(filter) {
+            return self.check_question(slot, filter).map(|()| own_max.min(Qos::AtLeastOnce));
+        }
+        if is_feedback(filter) {
+            return check_feedback(client, filter).map(|()| own_max.min(Qos::AtLeastOnce));
+        }
+        let is_new = !client.subscriptions.contains_key(filter);
+        if is_new {
+            self.check_memory()?;
+        }
+        if is_new && client.subscriptions.len() >= self.settings.subscriptions_max {
+            let problem = Problem::titled("the session has as many subscriptions as it may have").rule("subscriptions_max");
+            let limit = self.settings.subscriptions_max as u64;
+            return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.limit(limit, limit + 1).retry(Retry::Changed)));
+        }
+        Ok(own_max.min(client.may_subscribe(filter)?))
     }
 
     fn subscribe_one(
@@ -88,32 +139,13 @@ impl Shard {
             let problem = Problem::titled(error.to_string()).field("topic filter").retry(Retry::Never);
             Refusal::new(Reason::TOPIC_FILTER_INVALID, problem)
         })?;
-        let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot)) else {
-            return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR));
-        };
-        let profile = &connection.listener.policy.profile;
-        if let Some(map) = options.value(property::REQUIRE) {
-            check_requirement(&map, profile)?;
+        let qos = self.check_subscribe(key, slot, filter, qos, options)?;
+        if operator::is_question(filter) {
+            return Ok(Granted { qos, what: What::Question });
         }
-        if filter.group().is_some() && !profile.shared_subscriptions {
-            let problem = Problem::titled("this server serves no shared subscriptions").retry(Retry::Never);
-            return Err(Refusal::new(Reason::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, problem));
+        if is_feedback(filter) {
+            return Ok(self.subscribe_feedback(slot, filter, qos));
         }
-        wrapped::check(filter)?;
-        if filter.pattern().starts_with(FEEDBACK) || filter.pattern() == "$feedback" {
-            return self.subscribe_feedback(slot, filter, qos);
-        }
-        let is_new = !client.subscriptions.contains_key(filter);
-        if is_new {
-            self.check_memory()?;
-        }
-        if is_new && client.subscriptions.len() >= self.settings.subscriptions_max {
-            let problem = Problem::titled("the session has as many subscriptions as it may have").rule("subscriptions_max");
-            let limit = self.settings.subscriptions_max as u64;
-            return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.limit(limit, limit + 1).retry(Retry::Changed)));
-        }
-        let granted = client.may_subscribe(filter)?;
-        let qos = Qos::new((qos.min(granted) as u8).min(profile.qos_max)).unwrap_or_default();
         let bits = options.value(property::SUBSCRIPTION_OPTIONS).unwrap_or(0);
         let (no_local, retain_as_published) = (bits & NO_LOCAL != 0, bits & RETAIN_AS_PUBLISHED != 0);
         let subscription = Subscription { qos, no_local, retain_as_published, unordered: bits & UNORDERED != 0 };
@@ -136,24 +168,16 @@ impl Shard {
                 client.replays.push_back(Replay { filter: filter.clone(), subscription, after: None });
             }
         }
-        Ok(Granted { qos, subscription: Some(subscription) })
+        Ok(Granted { qos, what: What::Messages(subscription) })
     }
 
     /// `$feedback/` is a view of the session's own verdicts: no router knows it, and no right is needed.
-    fn subscribe_feedback(&mut self, slot: u32, filter: &TopicFilter, qos: Qos) -> Result<Granted, Refusal> {
-        if filter.group().is_some() {
-            let problem = Problem::titled("feedback is private and cannot be shared").field("topic filter").retry(Retry::Never);
-            return Err(Refusal::new(Reason::TOPIC_FILTER_INVALID, problem));
+    fn subscribe_feedback(&mut self, slot: u32, filter: &TopicFilter, qos: Qos) -> Granted {
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.feedback.retain(|(other, _)| other != filter);
+            client.feedback.push((filter.clone(), qos));
         }
-        let qos = qos.min(Qos::AtLeastOnce);
-        let Some(client) = self.clients.get_mut(slot) else { return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR)) };
-        client.feedback.retain(|(other, _)| other != filter);
-        if client.feedback.len() >= 16 {
-            let problem = Problem::titled("16 filters on feedback are enough").limit(16, 17).retry(Retry::Never);
-            return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem));
-        }
-        client.feedback.push((filter.clone(), qos));
-        Ok(Granted { qos, subscription: None })
+        Granted { qos, what: What::Feedback }
     }
 
     pub(super) fn unsubscribe(&mut self, key: ConnectionKey, packet: Unsubscribe) {
@@ -161,7 +185,7 @@ impl Shard {
         let is_kept = self.clients.get(slot).is_some_and(|client| client.number.is_some());
         let reasons = packet.filters.iter().map(|filter| self.unsubscribe_one(slot, filter)).collect();
         let answer = UnsubAck { id: packet.id, reasons, dictionary: Dictionary::EMPTY, accept: Default::default() };
-        self.answer_when_kept(key, slot, Packet::UnsubAck(Box::new(answer)), is_kept, false, Vec::new());
+        self.answer_when_kept(key, slot, Packet::UnsubAck(Box::new(answer)), is_kept, Behind::default(), Vec::new());
     }
 
     fn unsubscribe_one(&mut self, slot: u32, filter: &RequestedFilter) -> Reason {
@@ -306,11 +330,43 @@ impl Shard {
     }
 }
 
+fn is_feedback(filter: &TopicFilter) -> bool {
+    filter.pattern().starts_with(FEEDBACK) || filter.pattern() == "$feedback"
+}
+
+fn check_feedback(client: &Client, filter: &TopicFilter) -> Result<(), Refusal> {
+    if filter.group().is_some() {
+        let problem = Problem::titled("feedback is private and cannot be shared").field("topic filter").retry(Retry::Never);
+        return Err(Refusal::new(Reason::TOPIC_FILTER_INVALID, problem));
+    }
+    if client.feedback.iter().filter(|(other, _)| other != filter).count() >= FEEDBACK_MAX {
+        let limit = FEEDBACK_MAX as u64;
+        let problem = Problem::titled("the session has as many filters on feedback as it may have").limit(limit, limit + 1);
+        return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.retry(Retry::Never)));
+    }
+    Ok(())
+}
+
 /// What a filter was granted.
 struct Granted {
     qos: Qos,
-    /// `None`: it is feedback.
-    subscription: Option<Subscription>,
+    what: What,
+}
+
+/// What a filter is about.
+enum What {
+    Messages(Subscription),
+    /// The client's own verdicts.
+    Feedback,
+    /// An operator's question, which is answered once.
+    Question,
+}
+
+/// What is told behind SUBACK.
+#[derive(Default)]
+struct Behind {
+    listens: bool,
+    questions: Vec<(TopicFilter, Qos)>,
 }
 
 fn filter_text(filter: &RequestedFilter) -> &str {

@@ -44,6 +44,7 @@ pub struct Numbers {
     counts: Counts,
     sessions: u64,
     quarantined: u64,
+    black_holes: u64,
     quarantines: u64,
     turned_away: u64,
 }
@@ -72,6 +73,7 @@ impl Shard {
         let numbers = Numbers {
             counts: self.counts,
             sessions: self.clients.len() as u64,
+            black_holes: self.holes.noticed(self.now.unix_ms).count() as u64,
             quarantined: self.quarantine.inside(self.now.ms) as u64,
             quarantines,
             turned_away,
@@ -131,6 +133,7 @@ impl Shard {
             ("candor/retained/bytes", retained_bytes),
             ("candor/memory/bytes", self.shared.memory.bytes() as u64),
             ("candor/refused", sum(|n| n.counts.refused)),
+            ("candor/black-holes", sum(|n| n.black_holes)),
             ("candor/quarantine/clients", sum(|n| n.quarantined)),
             ("candor/quarantine/started", sum(|n| n.quarantines)),
             ("candor/quarantine/turned-away", sum(|n| n.turned_away)),

@@ -2,8 +2,9 @@
 
 use super::timers::Timer;
 use super::{ConnectionKey, CrossingTarget, Shard};
+use crate::feedback::entry::Event;
 use crate::feedback::ledger::Unkept;
-use crate::feedback::{Page, Verdict};
+use crate::feedback::{Entry, Page, Swallowed, Verdict};
 use crate::message::Envelope;
 use crate::store::Record;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
@@ -31,8 +32,14 @@ impl Shard {
         }
     }
 
-    fn write_down(&mut self, page: Page, verdict: Verdict) {
-        self.ledger.write(page, verdict);
+    /// Writes a line of a client's story.
+    pub(super) fn write_down(&mut self, page: Page, entry: impl Into<Entry>) {
+        self.ledger.write(page, entry.into());
+        self.keep_ledger_later();
+    }
+
+    /// What is new in the ledger is to be kept, in a moment.
+    pub(super) fn keep_ledger_later(&mut self) {
         if self.ledger.has_unkept() && !self.is_ledger_due {
             self.is_ledger_due = true;
             self.timers.at(self.now.ms.max(self.ledger_kept_ms + KEEP_LEDGER_MS), Timer::Ledger);
@@ -42,12 +49,20 @@ impl Shard {
     /// Hands what is new in the ledger to the store. Nobody waits for it: what a crash takes is at most what the last moments said.
     pub(super) fn keep_ledger(&mut self) {
         (self.is_ledger_due, self.ledger_kept_ms) = (false, self.now.ms);
-        for Unkept { page, verdict, again } in self.ledger.take_unkept(KEEP_LEDGER_MAX) {
-            self.keeper.keep(Record::Verdict { whose: page.whose(), verdict: verdict.to_bytes().into(), again });
+        for Unkept { page, entry, number, replaces } in self.ledger.take_unkept(KEEP_LEDGER_MAX) {
+            self.keeper.keep(Record::Verdict { whose: page.whose(), number, replaces, verdict: entry.to_bytes().into() });
         }
         if self.ledger.has_unkept() {
             self.is_ledger_due = true;
             self.timers.at(self.now.ms + KEEP_LEDGER_MS, Timer::Ledger);
+        }
+    }
+
+    /// A topic took a message that nobody gets, or refused one.
+    pub(super) fn note_swallowed(&mut self, topic: &[u8], swallowed: Swallowed) {
+        if let Some(hole) = self.holes.note(topic, swallowed, self.now.unix_ms) {
+            let (undelivered, denied, since_ms) = (hole.undelivered, hole.denied, hole.since_ms);
+            tracing::warn!(topic = %String::from_utf8_lossy(topic), undelivered, denied, since_ms, "black hole: a topic swallows messages");
         }
     }
 
@@ -84,10 +99,14 @@ impl Shard {
             stamps: None,
             hop: Dictionary::EMPTY,
         };
+        self.deliver_alone(&CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None }, &envelope);
+    }
+
+    /// Delivers a message that no router knows, to the only one it is for.
+    pub(super) fn deliver_alone(&mut self, target: &CrossingTarget, envelope: &Envelope) {
         // This may happen while another message is handed to many: its frames are put aside.
         let frames = std::mem::take(&mut self.frames);
-        let target = CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None };
-        self.deliver(&target, &envelope, false);
+        self.deliver(target, envelope, false);
         self.frames = frames;
     }
 
@@ -95,7 +114,9 @@ impl Shard {
     pub(super) fn replay_ledger(&mut self, slot: u32) {
         let Some(client) = self.clients.get(slot) else { return };
         let Some(page) = Page::of(&client.principal, &client.id) else { return };
-        let verdicts: Vec<Verdict> = self.ledger.read(&page).cloned().collect();
+        let of_page = self.ledger.read(&page);
+        let verdicts = of_page.filter_map(|entry| if let Event::Verdict(verdict) = &entry.event { Some(verdict.clone()) } else { None });
+        let verdicts: Vec<Verdict> = verdicts.collect();
         for verdict in verdicts {
             self.tell(slot, &verdict);
         }

@@ -151,12 +151,14 @@ pub enum Record {
         client_id: Arc<str>,
     },
 
-    /// A verdict on a client's traffic, as the ledger keeps it; the bytes are the ledger's own form.
+    /// A line of the ledger on a client; the bytes are the ledger's own form.
     Verdict {
         whose: Whose,
+        /// Its name among the client's lines.
+        number: u64,
+        /// The lines of these numbers are a part of it.
+        replaces: Vec<u64>,
         verdict: Arc<[u8]>,
-        /// It stands in the place of the last one: the same was said again.
-        again: bool,
     },
 }
 

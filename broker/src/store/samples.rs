@@ -61,8 +61,11 @@ fn on_clients() -> impl Strategy<Value = Record> {
         1 => client().prop_map(|client_id| Record::EndTold { client_id }),
         1 => (whose(), message()).prop_map(|(whose, message)| Record::WillArmed { whose, message }),
         1 => client().prop_map(|client_id| Record::WillDisarmed { client_id }),
-        1 => (whose(), any::<[u8; 3]>(), any::<bool>())
-            .prop_map(|(whose, verdict, again)| Record::Verdict { whose, verdict: Arc::new(verdict), again }),
+        1 => (whose(), any::<[u8; 3]>(), any::<bool>()).prop_map(|(whose, verdict, replaces)| {
+            let [number, other, _] = verdict.map(|byte| u64::from(byte % 8));
+            let replaces = if replaces { vec![other] } else { Vec::new() };
+            Record::Verdict { whose, number, replaces, verdict: Arc::new(verdict) }
+        }),
     ]
 }
 

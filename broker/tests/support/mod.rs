@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod gate;
+pub mod operator;
 pub mod rules;
 pub mod store;
 
@@ -192,6 +193,7 @@ pub struct Client {
     pub settled: Vec<(u64, Outcome)>,
     pub answers: Vec<(u64, Answer)>,
     pub notices: Vec<Notice>,
+    pub pongs: Vec<Dictionary>,
     pub opened: Option<Opened>,
     pub closed: Option<Cause>,
     next_token: u64,
@@ -216,6 +218,7 @@ impl Client {
             settled: Vec::new(),
             answers: Vec::new(),
             notices: Vec::new(),
+            pongs: Vec::new(),
             opened: None,
             closed: None,
             next_token: 0,
@@ -247,6 +250,7 @@ impl Client {
                 Output::Settled { token, outcome, .. } => self.settled.push((token, outcome)),
                 Output::Answered { token, answer } => self.answers.push((token, answer)),
                 Output::Notice(notice) => self.notices.push(notice),
+                Output::Pong(dictionary) => self.pongs.push(dictionary),
                 Output::Opened(opened) => self.opened = Some(*opened),
                 Output::Closed { cause, .. } => self.closed = Some(cause),
                 _ => {}
@@ -364,6 +368,15 @@ impl Client {
         self.session.unsubscribe(vec![TopicFilter::new(filter).unwrap()], Dictionary::EMPTY, token).unwrap();
         self.drain();
         self.until(|client| client.answers.iter().any(|(other, _)| *other == token));
+    }
+
+    /// Sends PINGREQ, and waits for its PINGRESP.
+    pub fn ping(&mut self, dictionary: Dictionary) -> Dictionary {
+        self.pongs.clear();
+        self.session.ask(dictionary);
+        self.drain();
+        self.until(|client| !client.pongs.is_empty());
+        self.pongs.remove(0)
     }
 
     /// Waits for `count` messages and takes them: `TOPIC PAYLOAD`.

@@ -2,12 +2,15 @@
 
 #[cfg(target_os = "linux")]
 mod bench;
+mod clients;
 mod dead_letters;
 mod exit;
 mod experiment;
 mod explain;
 mod flags;
 mod json;
+mod may_i;
+mod operator;
 mod output;
 mod probe;
 mod publish;
@@ -15,6 +18,7 @@ mod report;
 mod state;
 mod subscribe;
 mod values;
+mod why;
 
 pub use exit::Exit;
 
@@ -35,6 +39,9 @@ pub fn command() -> Command {
         .subcommand(subscribe::command())
         .subcommand(dead_letters::command())
         .subcommand(probe::command())
+        .subcommand(why::command())
+        .subcommand(clients::command())
+        .subcommand(may_i::command())
         .subcommand(explain::command());
     #[cfg(target_os = "linux")]
     let command = command.subcommand(bench::command());
@@ -64,6 +71,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             "sub" => subscribe::run(matches).await,
             "dead-letters" => dead_letters::run(matches).await,
             "probe" => probe::run(matches).await,
+            "clients" => clients::run(matches).await,
+            "may-i" => may_i::run(matches).await,
+            "why" => why::run(matches).await,
             "explain" => explain::run(matches),
             #[cfg(target_os = "linux")]
             "bench" => bench::run(matches),

@@ -3,14 +3,17 @@
 use super::exit::Failure;
 use super::{experiment, flags, json};
 use crate::agreement::Agreement;
+use crate::client::Client;
 use crate::error::{Error, NotAvailable};
 use crate::link::Clock;
 use crate::negotiate::{Door, Negotiator};
 use crate::options::Options;
+use crate::reconnect::Reconnect;
 use crate::store::Journal;
+use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
-use candor_protocol::packet::Profile;
+use candor_protocol::packet::{Profile, property};
 use candor_protocol::shown::Shown;
 use clap::{Arg, ArgMatches, Command};
 use std::io::{self, Write};
@@ -42,11 +45,13 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     options.check().map_err(|misuse| Failure::Usage(misuse.to_string()))?;
     let tried = knock(&options).await;
     let Some(best) = tried.iter().find_map(|tried| tried.result.as_ref().ok()) else { return Err(closed(tried)) };
+    let pong = ping(&options, best).await;
     if matches.get_flag("json") {
-        report_json(&options, &tried, best).print();
+        report_json(&options, &tried, best, pong.as_ref()).print();
         return Ok(());
     }
-    report(&options, &tried, best, &mut io::stdout()).map_err(|error| Failure::Other(format!("standard output: {error}")))
+    let written = report(&options, &tried, best, &mut io::stdout()).and_then(|()| report_pong(pong.as_ref(), &mut io::stdout()));
+    written.map_err(|error| Failure::Other(format!("standard output: {error}")))
 }
 
 /// Tries every door; where nothing listens, one failure is enough. So is one refusal: it is about who asks, not how, and a server may keep
@@ -79,6 +84,51 @@ fn untried(tried: &[Tried]) -> Option<(&'static [Door], &'static str)> {
     let refused = tried.last().is_some_and(|last| is_refusal(&last.result));
     let left = DOORS.get(tried.len()..).filter(|left| refused && !left.is_empty())?;
     Some((left, "not tried: who was refused once would be refused again"))
+}
+
+/// What an extended server says with PINGRESP, on one more connection.
+async fn ping(options: &Arc<Options>, best: &Agreement) -> Option<Pong> {
+    if !best.dialect.is_extended() {
+        return None;
+    }
+    let (client, _messages) = Client::connect(Options::clone(options).reconnect(Reconnect::never())).await.ok()?;
+    let since = Instant::now();
+    let said = client.ping().await.ok();
+    let took = since.elapsed();
+    client.leave().await;
+    said.map(|said| Pong { said, took })
+}
+
+/// A PINGRESP.
+struct Pong {
+    said: Dictionary,
+    took: Duration,
+}
+
+impl Pong {
+    /// The numbers in it, under the names of their keys.
+    fn numbers(&self) -> Vec<(&'static str, u64)> {
+        let keys = [property::BACKLOG, property::SERVER_TIME, property::LOAD];
+        keys.into_iter().filter_map(|key| Some((key.name, self.said.value(key)?))).collect()
+    }
+}
+
+fn report_pong(pong: Option<&Pong>, out: &mut impl Write) -> io::Result<()> {
+    let Some(pong) = pong else { return Ok(()) };
+    writeln!(out, "  ping")?;
+    writeln!(out, "    {:<22} {:.1} ms", "round trip", pong.took.as_secs_f64() * 1000.0)?;
+    for (name, number) in pong.numbers() {
+        let unit = match name {
+            "backlog" => "messages wait",
+            "load" => "% of what it can bear",
+            _ => "ms since 1970",
+        };
+        writeln!(out, "    {name:<22} {number} {unit}")?;
+    }
+    match pong.said.value(property::PROFILE) {
+        Some(map) => writeln!(out, "    {:<22} keeps messages at `{}` now", "degraded", Profile::of_dictionary(&map).durability),
+        None => Ok(()),
+    }
 }
 
 /// No door opened: the refusal that says most.
@@ -195,13 +245,17 @@ fn was_resumed(tried: &[Tried]) -> bool {
     tried.iter().filter_map(|tried| tried.result.as_ref().ok()?.tls.as_ref()).any(|tls| tls.resumed)
 }
 
-fn report_json(options: &Options, tried: &[Tried], best: &Agreement) -> json::Object {
+fn report_json(options: &Options, tried: &[Tried], best: &Agreement, pong: Option<&Pong>) -> json::Object {
     let mut object = json::Object::new();
     object.set("url", options.address.to_string()).extend(json::agreement(best));
     if best.tls.is_some() {
         object.set("tls_resumption", was_resumed(tried));
     }
     object.set("declares_profile", best.profile.is_some()).set("experiments_offered", options.registry.names());
+    for (name, number) in pong.map(Pong::numbers).unwrap_or_default() {
+        object.set(&name.replace('-', "_"), number);
+    }
+    object.set_some("degraded", pong.map(|pong| pong.said.value(property::PROFILE).is_some()));
     let doors: Vec<serde_json::Value> = tried
         .iter()
         .map(|Tried { door, result, took }| {

@@ -3,10 +3,11 @@
 
 mod incoming;
 mod outgoing;
+mod pings;
 mod requests;
 mod restore;
 
-use super::{Reply, Request, State};
+use super::{Request, State};
 use crate::agreement::Agreement;
 use crate::error::{Error, PublishError, RequestError};
 use crate::event::{Event, of_notice};
@@ -18,13 +19,13 @@ use crate::report::Reports;
 use crate::store::{Journal, Record};
 use crate::subscribe::Wish;
 use bytes::Bytes;
-use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::extension::Registry;
 use candor_protocol::packet::property::{SESSION_INCARNATION, SESSION_STATE};
 use candor_protocol::packet::{PacketId, Qos};
 use candor_protocol::session::{Cause, Delivery, Opened, Outcome, Output, SessionState, Ticket, Token};
 use outgoing::Waiting;
+use pings::Pinged;
 use requests::Asked;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -57,7 +58,7 @@ pub(super) struct Desk {
     /// QoS 0: what is told when the bytes up to this position have left.
     leaving: VecDeque<(u64, Token)>,
     asked: HashMap<Token, Asked>,
-    pings: VecDeque<Reply<Dictionary>>,
+    pings: VecDeque<Pinged>,
     /// What is asked for again when the session is lost.
     subscriptions: Vec<Wish>,
     /// Messages above QoS 0 that were handed on and may be settled.
@@ -140,17 +141,13 @@ impl Desk {
             Output::Message { ticket, publish } => self.hand_on(ticket, publish, link),
             Output::Settled { token, outcome, .. } => self.finish(token, Ok((outcome, link.session.terms().dialect))),
             Output::Answered { token, answer } => self.answered(token, answer),
-            Output::Pong(dictionary) => {
-                if let Some(reply) = self.pings.pop_front() {
-                    let _ = reply.send(Ok(dictionary));
-                }
-            }
+            Output::Pong(dictionary) => self.ponged(dictionary, link.session.terms().keep_alive_s),
             Output::Notice(notice) => self.notice(of_notice(notice)),
             Output::Refused { kind, topic, refusal } => self.tell(Event::PacketRefused { kind, topic, refusal }),
             Output::Closed { cause, .. } => return Some(cause),
             // The link has taken care of the first three; the others are a server's.
             Output::Send(_) | Output::Publish(_) | Output::Record(_) | Output::Opened(_) => {}
-            Output::Connect(_) | Output::Subscribe(_) | Output::Unsubscribe(_) | Output::Ping => {}
+            Output::Connect(_) | Output::Subscribe(_) | Output::Unsubscribe(_) | Output::Ping(_) => {}
         }
         None
     }
@@ -228,9 +225,7 @@ impl Desk {
             let result = if all_written { Ok((Outcome::accepted(), dialect)) } else { Err(PublishError::Lost { taken: false }) };
             self.finish(token, result);
         }
-        for reply in self.pings.drain(..) {
-            let _ = reply.send(Err(RequestError::Lost));
-        }
+        self.forget_pings();
         // QoS 1 messages come again as new ones, QoS 2 messages are known again.
         self.open.retain(|_, (qos, _)| *qos == Qos::ExactlyOnce);
         self.told_nobody_listens = false;
@@ -251,6 +246,7 @@ impl Desk {
                 Request::Subscribe { reply, .. } => drop(reply.send(Err(ended))),
                 Request::Unsubscribe { reply, .. } => drop(reply.send(Err(ended))),
                 Request::Ping { reply } => drop(reply.send(Err(ended))),
+                Request::MayI { reply, .. } => drop(reply.send(Err(ended))),
             }
         }
         for (_, waiting) in self.waiting.drain() {

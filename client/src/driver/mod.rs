@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::store::{Closer, Journal, StoreError, StoredSession};
 use crate::subscribe::{Granted, Wish};
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Reason, TopicFilter};
+use candor_protocol::packet::{Question, Reason, TopicFilter, question};
 use candor_protocol::session::Parked;
 use desk::{Desk, Inlets};
 use std::sync::{Arc, Mutex};
@@ -54,6 +54,7 @@ pub(crate) enum Request {
     Subscribe { wishes: Vec<Wish>, reply: Reply<Vec<Granted>> },
     Unsubscribe { filters: Vec<TopicFilter>, reply: Reply<Vec<Reason>> },
     Ping { reply: Reply<Dictionary> },
+    MayI { questions: Vec<Question>, reply: Reply<Vec<question::Answer>> },
 }
 
 /// The session that a driver starts with, and what ends its store.

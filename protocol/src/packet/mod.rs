@@ -9,6 +9,7 @@
 //! | keys of a problem | [`problem`] |
 //! | keys of a dead letter | [`dead_letter`] |
 //! | clauses of a profile | [`profile`] |
+//! | what a client may ask about its rights | [`question`] |
 //! | which packet carries which parts and keys | [`legality`] |
 
 pub mod ack;
@@ -23,6 +24,7 @@ pub mod problem;
 pub mod profile;
 pub mod property;
 pub mod publish;
+pub mod question;
 pub mod reason;
 pub mod subscribe;
 pub mod topic;
@@ -37,6 +39,7 @@ pub use message::Message;
 pub use problem::{Problem, Refusal, Retry};
 pub use profile::{Durability, Overflow, Profile, Requirement};
 pub use publish::Publish;
+pub use question::Question;
 pub use reason::Reason;
 pub use subscribe::{SubAck, Subscribe, SubscribeItem, UnsubAck, Unsubscribe};
 pub use topic::{TopicFilter, TopicName};

@@ -197,6 +197,12 @@ pub const PROFILE_CLAUSES: &[ClauseInfo] = &[
 ];
 
 impl Profile {
+    /// What is left of it while the server cannot keep anything.
+    #[must_use]
+    pub fn without_guarantee(self) -> Self {
+        Self { durability: Durability::None, session_durability: Durability::None, ..self }
+    }
+
     pub fn to_dictionary(&self) -> Dictionary {
         let mut map = MapBuilder::new();
         map.set(DURABILITY, &(self.durability as u64)).set(SESSION_DURABILITY, &(self.session_durability as u64));

@@ -369,6 +369,12 @@ keys! { PACKET_KEYS:
         "In a dead letter: how often the message was rejected, the last rejections, and its QoS."
     REPORT_REQUEST: bool = 66 "report-request" Client [Publish];
         "Whether the publisher wants to be told what became of the message with those who were to get it."
+    QUESTIONS: Dictionary = 80 "questions" Client [PingReq];
+        "A map from an index of the client's choice to something that it would do: may I?"
+    ANSWERS: Dictionary = 82 "answers" Server [PingResp];
+        "A map from the index of each question to the answer that the client would get if it did so now."
+    LOAD: u64 = 84 "load" Server [PingResp];
+        "How much of what it can bear the server bears now, in per cent of the limit that is nearest; may be above 100."
 }
 
 keys! { MESSAGE_KEYS:

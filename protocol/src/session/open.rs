@@ -13,7 +13,7 @@ use crate::packet::legality::{Role, check_keys};
 use crate::packet::property;
 use crate::packet::publish::MessageOnly;
 use crate::packet::subscribe::{SubAck, Subscribe, UnsubAck, Unsubscribe};
-use crate::packet::{Ack, Packet, Problem, Publish, Reason, Refusal, Retry};
+use crate::packet::{Ack, Packet, Ping, Problem, Publish, Reason, Refusal, Retry};
 use std::sync::Arc;
 
 impl Session {
@@ -36,7 +36,9 @@ impl Session {
             (_, Packet::PubComp(ack)) => self.receive_final(&ack, Qos::ExactlyOnce),
             (Role::Server, Packet::Subscribe(packet)) => self.outputs.push_back(Output::Subscribe(packet)),
             (Role::Server, Packet::Unsubscribe(packet)) => self.outputs.push_back(Output::Unsubscribe(packet)),
-            (Role::Server, Packet::PingReq(_)) if self.terms.dialect.is_extended() => self.outputs.push_back(Output::Ping),
+            (Role::Server, Packet::PingReq(packet)) if self.terms.dialect.is_extended() => {
+                self.outputs.push_back(Output::Ping(packet.dictionary));
+            }
             (Role::Server, Packet::PingReq(_)) => self.send(Packet::PingResp(Default::default())),
             (Role::Client, Packet::SubAck(packet)) => self.receive_answer_to_request(packet.id, Answer::Subscribed(*packet), frame),
             (Role::Client, Packet::UnsubAck(packet)) if packet.accept.is_empty() => {
@@ -261,8 +263,13 @@ impl Session {
 
     /// Client: asks the server for a sign of life now.
     pub fn ping(&mut self) {
+        self.ask(Dictionary::EMPTY);
+    }
+
+    /// Client: as [`Session::ping`], and asks with it what stands in the dictionary; a plain peer is asked for the sign of life alone.
+    pub fn ask(&mut self, dictionary: Dictionary) {
         if self.is_ready() {
-            self.send(Packet::PingReq(Default::default()));
+            self.send(Packet::PingReq(Ping { dictionary }));
         }
     }
 }

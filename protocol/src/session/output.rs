@@ -176,8 +176,8 @@ pub enum Output {
     Unsubscribe(Box<Unsubscribe>),
     /// Client: a request was answered.
     Answered { token: Token, answer: Answer },
-    /// Server, extended: answer with `answer(PingResp)`.
-    Ping,
+    /// Server, extended: answer with `answer(PingResp)`; with what PINGREQ asked.
+    Ping(Dictionary),
     /// Client: the server answered a PINGREQ with this dictionary.
     Pong(Dictionary),
     /// Advice from the peer.

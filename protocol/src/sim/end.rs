@@ -178,7 +178,7 @@ impl End {
                 self.session.answer(Packet::UnsubAck(Box::new(answer)));
                 self.events.push(Output::Unsubscribe(packet));
             }
-            Output::Ping => self.session.answer(Packet::PingResp(Ping::default())),
+            Output::Ping(_) => self.session.answer(Packet::PingResp(Ping::default())),
             Output::Closed { cause, will } => {
                 self.closed = Some(cause);
                 self.will = will;

@@ -7,6 +7,7 @@ use candor_protocol::packet::legality::{PARTS, ReasonPart};
 use candor_protocol::packet::problem::PROBLEM_KEYS;
 use candor_protocol::packet::profile::PROFILE_CLAUSES;
 use candor_protocol::packet::property::{KeyInfo, MESSAGE_KEYS, PACKET_KEYS, Writer};
+use candor_protocol::packet::question::{ANSWER_KEYS, QUESTION_KEYS, QuestionInfo};
 use candor_protocol::session::held::HELD_KEYS;
 
 pub(super) fn packet_keys() -> Table {
@@ -65,6 +66,19 @@ pub(super) fn problem_keys() -> Table {
 pub(super) fn held_keys() -> Table {
     let rows = HELD_KEYS.iter().map(|row| vec![row.number.to_string(), row.name.to_owned(), row.meaning.to_owned()]);
     Table::new("Keys of What Is Held", &["Key", "Name", "Meaning"], rows)
+}
+
+pub(super) fn question_keys() -> Table {
+    of_question("Keys of a Question", QUESTION_KEYS)
+}
+
+pub(super) fn answer_keys() -> Table {
+    of_question("Keys of an Answer", ANSWER_KEYS)
+}
+
+fn of_question(caption: &'static str, rows: &[QuestionInfo]) -> Table {
+    let rows = rows.iter().map(|row| vec![row.number.to_string(), row.name.to_owned(), row.meaning.to_owned()]);
+    Table::new(caption, &["Key", "Name", "Meaning"], rows)
 }
 
 pub(super) fn profile_clauses() -> Table {

@@ -26,6 +26,8 @@ pub const TABLES: &[(&str, Make)] = &[
     ("problem-keys", keys::problem_keys),
     ("profile-clauses", keys::profile_clauses),
     ("held-keys", keys::held_keys),
+    ("question-keys", keys::question_keys),
+    ("answer-keys", keys::answer_keys),
     ("durabilities", values::durabilities),
     ("overflows", values::overflows),
     ("reasons", reasons::reasons),

@@ -36,7 +36,10 @@ pub(super) fn encode(fact: &Fact, out: &mut Vec<u8>) {
             out.push(TAG_MIN + 5);
             put_whose(out, whose);
             put_number(out, verdicts.len() as u64);
-            verdicts.iter().for_each(|verdict| put_bytes(out, verdict));
+            for (number, verdict) in verdicts {
+                put_number(out, *number);
+                put_bytes(out, verdict);
+            }
         }
         Fact::Numbers(numbers) => {
             out.push(TAG_MIN + 6);
@@ -56,7 +59,7 @@ pub(super) fn decode(tag: u8, cursor: &mut Cursor<'_>) -> Result<Fact, Bad> {
         4 => Fact::Ended { why: why(cursor)?, unix_ms: cursor.number()?, client_id: cursor.text()? },
         5 => {
             let whose = whose(cursor)?;
-            let verdicts = (0..cursor.count()?).map(|_| Ok(cursor.bytes()?.into())).collect::<Result<_, _>>()?;
+            let verdicts = (0..cursor.count()?).map(|_| Ok((cursor.number()?, cursor.bytes()?.into()))).collect::<Result<_, _>>()?;
             Fact::Verdicts { whose, verdicts }
         }
         6 => Fact::Numbers([cursor.number()?, cursor.number()?, cursor.number()?]),

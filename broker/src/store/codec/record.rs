@@ -42,8 +42,11 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Option<Stored> {
         Record::Dropped { reason, .. } => out.push(reason.0),
         Record::RetainedCleared { topic, .. } => put_bytes(out, topic),
         Record::WillArmed { whose, .. } => put_whose(out, whose),
-        Record::Verdict { whose, verdict, .. } => {
+        Record::Verdict { whose, number, replaces, verdict } => {
             put_whose(out, whose);
+            put_number(out, *number);
+            put_number(out, replaces.len() as u64);
+            replaces.iter().for_each(|replaces| put_number(out, *replaces));
             put_bytes(out, verdict);
         }
         _ => {}
@@ -78,7 +81,7 @@ fn head(record: &Record) -> (u8, [Option<u64>; 3]) {
         Record::RetainedCleared { version, .. } => (19, [Some(*version), None, None]),
         Record::WillArmed { message, .. } => (20, [Some(message.0), None, None]),
         Record::WillDisarmed { .. } => (21, [None; 3]),
-        Record::Verdict { again, .. } => (22 + u8::from(*again), [None; 3]),
+        Record::Verdict { .. } => (22, [None; 3]),
     }
 }
 
@@ -94,7 +97,11 @@ pub(super) fn decode(tag: u8, cursor: &mut Cursor<'_>) -> Result<(Record, Option
         19 => Record::RetainedCleared { version: cursor.number()?, topic: cursor.bytes()?.into() },
         20 => Record::WillArmed { message: MessageNumber(cursor.number()?), whose: whose(cursor)? },
         21 => Record::WillDisarmed { client_id: cursor.text()? },
-        22 | 23 => Record::Verdict { whose: whose(cursor)?, verdict: cursor.bytes()?.into(), again: tag == 23 },
+        22 => {
+            let (whose, number) = (whose(cursor)?, cursor.number()?);
+            let replaces = (0..cursor.count()?).map(|_| cursor.number()).collect::<Result<_, _>>()?;
+            Record::Verdict { whose, number, replaces, verdict: cursor.bytes()?.into() }
+        }
         _ => return Err(Bad("a record of an unknown kind")),
     };
     Ok((record, None))

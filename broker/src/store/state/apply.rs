@@ -39,11 +39,9 @@ impl State {
             }
             Record::WillArmed { whose, message } if self.is_known(*message) => self.arm(whose, *message),
             Record::WillDisarmed { client_id } => self.disarm(client_id),
-            Record::Verdict { whose, verdict, again } => {
-                if *again {
-                    self.take_last_verdict(whose);
-                }
-                self.add_verdict(whose, verdict);
+            Record::Verdict { whose, number, replaces, verdict } => {
+                replaces.iter().for_each(|number| self.take_verdict(whose, *number));
+                self.add_verdict(whose, *number, verdict);
             }
             Record::EndTold { client_id } => self.forget_end(client_id),
             Record::SessionBegun { session, client_id, principal, incarnation } => {

@@ -5,7 +5,7 @@ use crate::store::record::{MessageNumber, Whose};
 use candor_protocol::session::SessionState;
 use std::sync::Arc;
 
-/// How many verdicts on one client are kept: the last ones. As many as the ledger keeps.
+/// How many lines of the ledger on one client are kept: the last ones. As many as the ledger keeps.
 pub const VERDICTS_MAX: usize = 32;
 
 /// Of how many clients verdicts are kept: those written about first go first.
@@ -20,7 +20,7 @@ pub const ENDED_MAX: usize = 100_000;
 pub const CLEARED_MAX: usize = 65_536;
 
 impl State {
-    pub(super) fn add_verdict(&mut self, whose: &Whose, verdict: &Arc<[u8]>) {
+    pub(super) fn add_verdict(&mut self, whose: &Whose, number: u64, verdict: &Arc<[u8]>) {
         if !self.verdicts.contains_key(whose) {
             if self.verdicts.len() >= PAGES_MAX
                 && let Some(oldest) = self.pages.pop_front()
@@ -33,17 +33,19 @@ impl State {
         }
         let page = self.verdicts.entry(whose.clone()).or_default();
         if page.len() >= VERDICTS_MAX
-            && let Some(oldest) = page.pop_front()
+            && let Some((_, oldest)) = page.pop_front()
         {
             self.weight -= Self::verdict_weight(&oldest);
         }
         self.weight += Self::verdict_weight(verdict);
-        page.push_back(Arc::clone(verdict));
+        page.push_back((number, Arc::clone(verdict)));
     }
 
-    pub(super) fn take_last_verdict(&mut self, whose: &Whose) {
-        if let Some(last) = self.verdicts.get_mut(whose).and_then(|page| page.pop_back()) {
-            self.weight -= Self::verdict_weight(&last);
+    pub(super) fn take_verdict(&mut self, whose: &Whose, number: u64) {
+        let Some(page) = self.verdicts.get_mut(whose) else { return };
+        let at = page.iter().rposition(|(other, _)| *other == number);
+        if let Some((_, verdict)) = at.and_then(|at| page.remove(at)) {
+            self.weight -= Self::verdict_weight(&verdict);
         }
     }
 

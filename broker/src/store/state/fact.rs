@@ -31,10 +31,10 @@ pub enum Fact {
         why: SessionState,
         unix_ms: u64,
     },
-    /// All verdicts on a client.
+    /// All lines of the ledger on a client, with their numbers.
     Verdicts {
         whose: Whose,
-        verdicts: VecDeque<Arc<[u8]>>,
+        verdicts: VecDeque<(u64, Arc<[u8]>)>,
     },
     /// The highest numbers of sessions, messages and versions.
     Numbers([u64; 3]),
@@ -81,10 +81,10 @@ impl State {
             Fact::Ended { client_id, why, unix_ms } => self.remember_end(&client_id, why, unix_ms),
             Fact::Verdicts { whose, verdicts } => {
                 if let Some(page) = self.verdicts.get_mut(&whose) {
-                    self.weight -= page.iter().map(|verdict| Self::verdict_weight(verdict)).sum::<u64>();
+                    self.weight -= page.iter().map(|(_, verdict)| Self::verdict_weight(verdict)).sum::<u64>();
                     page.clear();
                 }
-                verdicts.iter().for_each(|verdict| self.add_verdict(&whose, verdict));
+                verdicts.iter().for_each(|(number, verdict)| self.add_verdict(&whose, *number, verdict));
             }
             Fact::Numbers(numbers) => self.count_from(numbers),
         }

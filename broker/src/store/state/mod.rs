@@ -81,8 +81,8 @@ pub struct State {
     pub wills: HashMap<Arc<str>, (Whose, MessageNumber)>,
     /// Why sessions are gone, for the last [`ENDED_MAX`] clients that have not been told.
     pub ended: HashMap<Arc<str>, (SessionState, u64)>,
-    /// Oldest first: the last [`VERDICTS_MAX`] of each of [`PAGES_MAX`] clients.
-    pub verdicts: HashMap<Whose, VecDeque<Arc<[u8]>>>,
+    /// The ledger's lines with their numbers, oldest first: the last [`VERDICTS_MAX`] of each of [`PAGES_MAX`] clients.
+    pub verdicts: HashMap<Whose, VecDeque<(u64, Arc<[u8]>)>>,
     /// The highest numbers that were ever given out.
     pub last_session: u64,
     pub last_message: u64,

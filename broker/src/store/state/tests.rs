@@ -67,7 +67,7 @@ fn what_clients_leave_behind_is_bounded() {
     for n in 0..PAGES_MAX as u64 + 50 {
         let client_id: Arc<str> = format!("client-{n}").into();
         let whose = Whose { principal: "p".into(), client_id };
-        state.apply(&Record::Verdict { whose, verdict: Arc::from(*b"v"), again: false });
+        state.apply(&Record::Verdict { whose, number: 1, replaces: Vec::new(), verdict: Arc::from(*b"v") });
     }
     for version in 1..=CLEARED_MAX as u64 + 50 {
         state.apply(&Record::RetainedCleared { topic: format!("topic/{version}").as_bytes().into(), version });

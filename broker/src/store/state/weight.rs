@@ -41,12 +41,12 @@ impl State {
         client_id.len() as u64 + 48
     }
 
-    pub(super) fn page_weight<'a>(whose: &Whose, verdicts: impl Iterator<Item = &'a Arc<[u8]>>) -> u64 {
-        Self::will_weight(whose) + verdicts.map(|verdict| Self::verdict_weight(verdict)).sum::<u64>()
+    pub(super) fn page_weight<'a>(whose: &Whose, verdicts: impl Iterator<Item = &'a (u64, Arc<[u8]>)>) -> u64 {
+        Self::will_weight(whose) + verdicts.map(|(_, verdict)| Self::verdict_weight(verdict)).sum::<u64>()
     }
 
     pub(super) fn verdict_weight(verdict: &[u8]) -> u64 {
-        verdict.len() as u64 + 8
+        verdict.len() as u64 + 16
     }
 
     /// The weight, counted anew.

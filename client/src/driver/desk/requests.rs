@@ -60,10 +60,8 @@ impl Desk {
                 Some(()) => drop(self.asked.insert(token, Asked::Unsubscribe { filters, reply })),
                 None => drop(reply.send(Err(RequestError::Lost))),
             },
-            Request::Ping { reply } => {
-                link.session.ping();
-                self.pings.push_back(reply);
-            }
+            Request::Ping { reply } => self.ask_for_life(reply, link),
+            Request::MayI { questions, reply } => self.ask_whether_i_may(&questions, reply, link),
         }
     }
 

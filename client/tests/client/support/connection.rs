@@ -264,7 +264,7 @@ impl Connection {
                 self.see(Seen::Unsubscribe);
                 self.session.answer(Packet::UnsubAck(Box::new(answer)));
             }
-            Output::Ping => {
+            Output::Ping(_) => {
                 self.see(Seen::Ping);
                 self.session.answer(Packet::PingResp(Ping::default()));
             }

@@ -78,7 +78,11 @@ fn many_restarts_leave_few_files() {
         if turn % 3 == 0 {
             let whose = crate::store::record::Whose { principal: "p".into(), client_id: "c".into() };
             engine
-                .keep(&[Batch { shard: 0, turn, records: vec![Record::Verdict { whose, verdict: [1; 3].into(), again: false }] }])
+                .keep(&[Batch {
+                    shard: 0,
+                    turn,
+                    records: vec![Record::Verdict { whose, number: turn + 1, replaces: Vec::new(), verdict: [1; 3].into() }],
+                }])
                 .unwrap();
         }
         tidy(&mut engine).unwrap();

@@ -31,17 +31,18 @@ pub(super) fn ends(desk: &mut Desk) {
 }
 
 pub(super) fn verdicts(desk: &mut Desk) {
-    let verdict = |client_id, n: usize, again| {
+    let verdict = |client_id, n: usize, replaces| {
         let verdict = Arc::from(format!("verdict {n}").as_bytes());
-        Record::Verdict { whose: whose(client_id), verdict, again }
+        Record::Verdict { whose: whose(client_id), number: n as u64, replaces, verdict }
     };
-    desk.keep([verdict("d", 0, false), verdict("d", 1, false)]);
-    desk.keep([verdict("d", 2, true)]);
+    desk.keep([verdict("d", 0, vec![]), verdict("d", 1, vec![]), verdict("d", 2, vec![])]);
+    desk.keep([verdict("d", 3, vec![1, 9]), verdict("d", 4, vec![0])]);
     for n in 0..VERDICTS_MAX + 3 {
-        desk.keep([verdict("c", n, false)]);
+        desk.keep([verdict("c", n, vec![])]);
     }
     let page = &desk.state().verdicts[&whose("c")];
-    assert_eq!((page.len(), &*page[0]), (VERDICTS_MAX, b"verdict 3".as_slice()));
+    assert_eq!((page.len(), &*page[0].1), (VERDICTS_MAX, b"verdict 3".as_slice()));
     let page = &desk.state().verdicts[&whose("d")];
-    assert_eq!((page.len(), &*page[1]), (2, b"verdict 2".as_slice()), "the last one was said again");
+    let numbers: Vec<u64> = page.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [2, 3, 4], "what stands for another takes its place, and goes to the end");
 }
