@@ -86,7 +86,7 @@ impl Shard {
         };
         // This may happen while another message is handed to many: its frames are put aside.
         let frames = std::mem::take(&mut self.frames);
-        let target = CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None };
+        let target = CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None, has_place: false };
         self.deliver(&target, &envelope, false);
         self.frames = frames;
     }
