@@ -3,7 +3,6 @@
 
 use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
-use crate::shard::roll::Room;
 use crate::store::MessageNumber;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use std::collections::VecDeque;
@@ -26,6 +25,8 @@ pub struct Waiting {
     pub redelivery_count: u32,
     /// The number under which it is kept for the session.
     pub message: Option<MessageNumber>,
+    /// Its publisher asked for a place, and may have been told that it was taken: it is not dropped for want of room.
+    pub has_place: bool,
 }
 
 /// What a queue has to know of a message that only the store holds.
@@ -137,7 +138,7 @@ enum Body {
 
 impl Entry {
     fn new(waiting: Waiting) -> Self {
-        let Waiting { envelope, qos, retain, redelivery_count, message } = waiting;
+        let Waiting { envelope, qos, retain, redelivery_count, message, .. } = waiting;
         Self { body: Body::Here(Box::new(envelope)), qos, retain, redelivery_count, message }
     }
 
@@ -236,26 +237,6 @@ impl Queue {
         self.waiting.iter().filter(|entry| matches!(entry.body, Body::Here(_))).count()
     }
 
-    /// How full it is, for publishers that learn of it. The last quarter of what it can take is for what is under way.
-    pub fn room(&self) -> Room {
-        let QueueLimits { len_max, bytes_max, .. } = self.limits;
-        let is_at = |len: usize, bytes: usize| self.len() >= len || self.bytes >= bytes;
-        match () {
-            () if is_at(len_max.saturating_add(len_max / 2), bytes_max.saturating_add(bytes_max / 2)) => Room::Over,
-            () if is_at(len_max, bytes_max) => Room::Full,
-            () => Room::Free,
-        }
-    }
-
-    /// How far over its limits a queue may go. Where publishers learn of a full queue, what they had sent before they did is under
-    /// way, and was or will be acknowledged; it is bounded by their windows, and by this.
-    fn slack(&self) -> usize {
-        match self.limits.overflow {
-            Overflow::RefusePublisher | Overflow::HoldBack => 2,
-            Overflow::DropOldest | Overflow::DropNewest => 1,
-        }
-    }
-
     /// Puts a message behind the others, or where the experiments in force rank it.
     pub fn push(&mut self, waiting: Waiting, extensions: &QueueExtensions) -> Pushed {
         let is_admitted =
@@ -264,25 +245,24 @@ impl Queue {
             self.overflow(waiting.message);
             return Pushed::DroppedNewest;
         }
-        self.push_entry(Entry::new(waiting), extensions)
+        let has_place = waiting.has_place;
+        self.push_entry(Entry::new(waiting), has_place, extensions)
     }
 
     /// As [`Queue::push`], for a message that only the store holds, and that was admitted before.
     pub fn push_stored(&mut self, stored: Stored, extensions: &QueueExtensions) -> Pushed {
-        self.push_entry(stored.into(), extensions)
+        self.push_entry(stored.into(), self.limits.overflow.tells_publishers(), extensions)
     }
 
-    fn push_entry(&mut self, entry: Entry, extensions: &QueueExtensions) -> Pushed {
+    fn push_entry(&mut self, entry: Entry, has_place: bool, extensions: &QueueExtensions) -> Pushed {
+        let QueueLimits { len_max, bytes_max, .. } = self.limits;
         let len = entry.len();
-        // Nobody waits for QoS 0, so nothing of it is excused.
-        let slack = if entry.qos == Qos::AtMostOnce { 1 } else { self.slack() };
-        let (len_max, bytes_max) = (self.limits.len_max.saturating_mul(slack), self.limits.bytes_max.saturating_mul(slack));
-        if len > self.limits.bytes_max || self.limits.len_max == 0 {
+        if !has_place && (len > bytes_max || len_max == 0) {
             self.overflow(entry.message);
             return Pushed::DroppedNewest;
         }
         let mut pushed = Pushed::Kept;
-        while self.len() >= len_max || self.bytes + len > bytes_max {
+        while !has_place && (self.len() >= len_max || self.bytes + len > bytes_max) {
             if self.limits.overflow != Overflow::DropOldest {
                 self.overflow(entry.message);
                 return Pushed::DroppedNewest;
@@ -403,7 +383,8 @@ impl Queue {
                 return None;
             }
             let Entry { body: Body::Here(envelope), qos, retain, redelivery_count, message } = self.pop_front()? else { return None };
-            return Some(Popped::Message(Waiting { envelope: *envelope, qos, retain, redelivery_count, message }));
+            // It was taken out of its place, and goes back into it if it cannot go on.
+            return Some(Popped::Message(Waiting { envelope: *envelope, qos, retain, redelivery_count, message, has_place: true }));
         }
     }
 
@@ -473,7 +454,7 @@ mod tests {
     fn waiting(payload: &str, expires_at_ms: Option<u64>) -> Waiting {
         let message = Message::publish("t", payload).unwrap();
         let envelope = Envelope { message, qos: Qos::AtLeastOnce, retain: false, expires_at_ms, stamps: None, hop: Dictionary::EMPTY };
-        Waiting { envelope, qos: Qos::AtLeastOnce, retain: false, redelivery_count: 0, message: None }
+        Waiting { envelope, qos: Qos::AtLeastOnce, retain: false, redelivery_count: 0, message: None, has_place: false }
     }
 
     fn drain(queue: &mut Queue, unix_ms: u64) -> Vec<String> {
@@ -609,18 +590,15 @@ mod tests {
     }
 
     #[test]
-    fn where_publishers_learn_of_a_full_queue_what_is_under_way_is_not_dropped() {
+    fn where_publishers_learn_of_a_full_queue_what_has_its_place_is_not_dropped() {
         let none = QueueExtensions::default();
         for overflow in [Overflow::RefusePublisher, Overflow::HoldBack] {
             let mut queue = queue(overflow);
-            let pushed: Vec<_> = (0..7).map(|n| (queue.push(waiting(&n.to_string(), None), &none), queue.room())).collect();
-            assert!(pushed[..6].iter().all(|(pushed, _)| *pushed == Pushed::Kept), "{pushed:?}");
-            assert_eq!(pushed[6].0, Pushed::DroppedNewest);
-            let rooms: Vec<_> = pushed[..5].iter().map(|(_, room)| *room).collect();
-            assert_eq!(rooms, [Room::Free, Room::Free, Room::Full, Room::Over, Room::Over]);
-            let mut zero = waiting("0", None);
-            zero.qos = Qos::AtMostOnce;
-            assert_eq!(queue.push(zero, &none), Pushed::DroppedNewest);
+            let mut push = |has_place| queue.push(Waiting { has_place, ..waiting("x", None) }, &none);
+            assert_eq!([false, true, false].map(&mut push), [Pushed::Kept; 3]);
+            // Nobody has asked for a place: a will, what is retained, QoS 0.
+            assert_eq!([false, true, false].map(push), [Pushed::DroppedNewest, Pushed::Kept, Pushed::DroppedNewest]);
+            assert_eq!((queue.len(), queue.gap.overflow), (4, 2));
         }
     }
 }

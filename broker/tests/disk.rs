@@ -94,6 +94,11 @@ fn a_full_disk_is_refused_with_its_reason_told_to_all_and_mended_without_a_resta
     let asleep = sleeper.drop_connection();
     let mut observer = process.resume(Way::Offer, "observer", Parked::default());
     let mut publisher = process.resume(Way::Extended, "publisher", Parked::default());
+    let mut drainer = process.resume(Way::Plain, "drainer", Parked::default());
+    drainer.subscribe("drain", Qos::AtLeastOnce);
+    let drainer = drainer.drop_connection();
+    let drained: Vec<String> = (0..3).map(|n| format!("drain {n}")).collect();
+    (0..3).for_each(|n| assert!(!publisher.publish("drain", &n.to_string(), Qos::AtLeastOnce).unwrap().reason.is_error()));
     let mut acknowledged = Vec::new();
     let message = |n: usize| format!("{n:04000}");
     let refusal = (0..1000).find_map(|n| {
@@ -115,6 +120,10 @@ fn a_full_disk_is_refused_with_its_reason_told_to_all_and_mended_without_a_resta
     plain.start_publish("owed/a", &message(9999), Qos::AtLeastOnce, false);
     println!("plain publisher: {:?}", plain.expect_close());
     assert!(plain.settled.is_empty(), "no success for what is not kept");
+    let mut full = process.resume(Way::Plain, "drainer", drainer);
+    assert_eq!(full.expect(3), drained, "what waits for a stored session can be taken from a full disk");
+    full.settle_down();
+    let drainer = full.drop_connection();
     mount.remount("size=16m");
     while publisher.publish("owed/a", &message(5000), Qos::AtLeastOnce).unwrap().refusal().is_some() {}
     observer.until(|client| client.notices.len() == 2);
@@ -129,6 +138,7 @@ fn a_full_disk_is_refused_with_its_reason_told_to_all_and_mended_without_a_resta
     let expected: Vec<String> = acknowledged.into_iter().chain([5000]).map(|n| format!("owed/a {}", message(n))).collect();
     assert!(sleeper.expect(expected.len()) == expected, "all that was acknowledged comes, in its order, and nothing else before its end");
     sleeper.expect_nothing();
+    process.resume(Way::Plain, "drainer", drainer).expect_nothing();
 }
 
 #[test]

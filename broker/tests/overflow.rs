@@ -7,6 +7,7 @@ use candor_broker::shard::Settings;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use candor_protocol::session::Parked;
 use candor_protocol::sim::Way;
+use support::store::TestStore;
 use support::{Client, TestBroker, in_every_storage, stored_everywhere};
 
 const LEN_MAX: usize = 3;
@@ -149,4 +150,73 @@ fn the_end_of_a_full_session_lets_a_publisher_go_on() {
             assert!(!publisher.outcome(token).reason.is_error(), "{way:?}");
         }
     });
+}
+
+/// clause custody.place MUST NOT
+/// A server that lets publishers learn of full queues MUST NOT acknowledge a message that it then drops for want of room.
+#[test]
+fn whatever_many_publish_at_once_all_that_was_acknowledged_comes() {
+    for overflow in [Overflow::RefusePublisher, Overflow::HoldBack] {
+        with_policy(overflow, |broker, way, shards| {
+            let full = asleep(broker, way, "full", "over/#");
+            let mut publishers: Vec<Client> = (0..4).map(|n| broker.connect(way, &format!("publisher {n}"))).collect();
+            let mut tokens = Vec::new();
+            for (at, publisher) in publishers.iter_mut().enumerate() {
+                for n in 0..2 * LEN_MAX {
+                    let (payload, qos) = (format!("{at}.{n}"), Qos::ALL[1 + n % 2]);
+                    tokens.push((at, publisher.start_publish("over/one", &payload, qos, false), payload));
+                }
+            }
+            publishers.last_mut().into_iter().for_each(Client::settle_down);
+            let mut full = Client::resume(&broker.address, stored_everywhere(way, "full"), full);
+            for publisher in &mut publishers {
+                publisher.until(|client| client.closed.is_some() || client.settled.len() == 2 * LEN_MAX);
+            }
+            let is_taken =
+                |at: usize, token: u64| publishers[at].settled.iter().any(|(other, outcome)| *other == token && !outcome.reason.is_error());
+            let taken: Vec<&String> = tokens.iter().filter(|(at, token, _)| is_taken(*at, *token)).map(|(.., payload)| payload).collect();
+            full.settle_down();
+            let came: Vec<String> =
+                full.messages.iter().map(|publish| String::from_utf8_lossy(publish.message.payload()).into_owned()).collect();
+            let lost: Vec<_> = taken.iter().filter(|payload| !came.contains(payload)).collect();
+            assert!(lost.is_empty() && full.notices.is_empty(), "{overflow:?} {way:?} on {shards}: {lost:?} of {taken:?} did not come");
+            if way.is_extended() {
+                assert!(taken.len() >= LEN_MAX, "{overflow:?} {way:?}: a queue with room takes what it can");
+                assert_eq!(came.len(), taken.len(), "{overflow:?} {way:?} on {shards}: what was refused does not come");
+            }
+        });
+    }
+}
+
+#[test]
+fn room_makes_no_acknowledgement_of_what_was_not_kept() {
+    for shards in [1, 3] {
+        for way in Way::ALL {
+            let store = TestStore::default();
+            let queue = QueueLimits { len_max: LEN_MAX, overflow: Overflow::HoldBack, ..Settings::default().queue };
+            let settings = Settings { shards, queue, storage: store.storage(), ..Settings::default() };
+            let broker = TestBroker::with(settings, support::policy(), false);
+            let full = asleep(&broker, way, "full", "over/#");
+            let mut publisher = broker.connect(way, "publisher");
+            for n in 0..LEN_MAX {
+                publisher.publish("over/one", &n.to_string(), Qos::AtLeastOnce);
+            }
+            store.fail(true);
+            let held = publisher.start_publish("over/one", "not kept", Qos::AtLeastOnce, false);
+            // Whether there is room matters to nobody any more.
+            if way.is_extended() {
+                assert_eq!(publisher.outcome(held).reason, Reason::STORAGE_FAILED, "{way:?}");
+            } else {
+                publisher.expect_close();
+            }
+            store.fail(false);
+            let mut full = Client::resume(&broker.address, stored_everywhere(way, "full"), full);
+            while full.closed.is_some() {
+                full = Client::resume(&broker.address, stored_everywhere(way, "full"), full.drop_connection());
+            }
+            full.until(|client| client.messages.len() >= LEN_MAX);
+            full.settle_down();
+            assert!(publisher.settled.iter().all(|(token, outcome)| *token != held || outcome.reason.is_error()), "{way:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use candor_protocol::packet::legality::Role;
 use candor_protocol::packet::{Kind, Packet, Publish, Qos, Reason, property};
 use candor_protocol::session::held::HELD_LEN_MAX;
 use candor_protocol::session::{Cause, ClientSettings, Held, Mark, Outcome, Output, ServerPolicy, Session};
-use candor_protocol::sim::{Pair, Way};
+use candor_protocol::sim::{Fault, Pair, Way};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use talk::{BOTH, end, message, refused, said_of, unheard};
@@ -202,6 +202,30 @@ fn a_server_that_has_not_kept_the_count_begins_another() {
         assert!(matches!(held(&pair), (Some(_), Some(_))));
         assert_eq!((pair.client.take_outcomes(), publishes(&pair, Role::Client)), (vec![], vec![]));
     }
+}
+
+/// clause resume.older MUST
+/// An end MUST send a message that was first sent before the count began, and whose repetition is above the count received, again
+/// with DUP and its packet identifier.
+#[test]
+fn a_repetition_that_did_not_arrive_stays_a_repetition() {
+    let mut pair = open(Way::Plain);
+    pair.server.settles = None;
+    pair.client.publish(message("one"), Qos::ExactlyOnce, 1);
+    pair.drive();
+    let first = publishes(&pair, Role::Client)[0].clone();
+    // It is repeated, and counted, on the first extended connection; only that is lost on its way.
+    let mut pair = next(pair, Way::Extended);
+    unheard(&mut pair, Role::Server);
+    pair.drive();
+    unheard(&mut pair, Role::Client);
+    pair.down.set_fault(Fault::None);
+    pair.drive();
+    assert_eq!(publishes(&pair, Role::Client), [Publish { dup: true, ..first.clone() }]);
+    let mut pair = again(pair, Way::Extended);
+    assert!(matches!(held(&pair), (Some(_), Some(_))), "the count goes on");
+    assert_eq!(publishes(&pair, Role::Client), [Publish { dup: true, ..first }]);
+    assert_eq!(pair.server.take_messages(), Vec::<String>::new(), "it was received before");
 }
 
 fn lies(mark: Mark) -> Vec<(&'static str, Dictionary)> {

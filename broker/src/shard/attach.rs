@@ -247,21 +247,25 @@ impl Shard {
         let is_attached = self.keep_attached(slot, expiry_s);
         let is_armed = self.keep_will(slot, connect);
         let Some(of) = self.life(slot) else { return };
-        let then = Then::Accept(Box::new(Accept { key, generation, of, acceptance }));
+        let then = Then::Accept(Box::new(Accept { key, generation, of, acceptance, is_armed }));
         // A client that was told of a clean start must not find the old session after a crash.
         if is_attached || is_armed || has_ended { self.keeper.then(then) } else { self.keeper.now(then) }
     }
 
     /// The session is kept: its client may know.
     pub(super) fn accept(&mut self, accept: Accept, is_kept: bool) {
-        let Accept { key, generation, of: Life { slot, life }, acceptance } = accept;
+        let Accept { key, generation, of, acceptance, is_armed } = accept;
+        let Life { slot, life } = of;
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.generation == generation) else { return };
         let Some(client) = self.clients.get_mut(slot).filter(|client| client.incarnation == life) else { return };
         // It may have ended while this waited.
         if connection.client != Some(slot) {
             return;
         }
-        if !is_kept {
+        // Who comes back to a session that the store has may take what waits there: it is told what is kept now, and who holds the
+        // session is kept when anything is.
+        let can_wait = acceptance.state == SessionState::Resumed && client.is_begun && !is_armed;
+        if !is_kept && !can_wait {
             let refusal = not_kept();
             let disclosed = connection.listener.disclosed(&refusal);
             connection.session.refuse(disclosed);
@@ -269,6 +273,9 @@ impl Shard {
             return self.drain(key);
         }
         client.is_begun = client.number.is_some();
+        if !is_kept {
+            self.stalled.push(Then::Attached { of });
+        }
         let state = acceptance.state;
         let parked = client.parked.take().filter(|_| state == SessionState::Resumed).map(|parked| *parked);
         connection.session.accept(acceptance, parked, self.now.ms);
@@ -276,6 +283,7 @@ impl Shard {
         tracing::debug!(client = %Shown::new(&client.id), principal = %Shown::new(&client.principal), dialect = %terms.dialect, state = ?state, "connected");
         client.expiry_s = terms.session_expiry_s;
         self.note_connected(key, state);
+        self.note_room(slot);
         self.set_available(slot, true);
         // The deadline of an open connection may be earlier than that of the opening.
         self.schedule(key);

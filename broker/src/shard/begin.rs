@@ -34,6 +34,7 @@ impl Shard {
         for (filter, subscription) in client.subscriptions.iter() {
             self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription: *subscription });
         }
+        client.replays.iter().for_each(|replay| self.keeper.keep(replay.record(session)));
     }
 
     /// A session that its client knows of already was attached, or begun, in the store, or was not.

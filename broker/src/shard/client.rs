@@ -6,7 +6,7 @@ use super::returned::Pause;
 use super::{ConnectionKey, Rights};
 use crate::queue::{Queue, QueueLimits};
 use crate::router::Subscription;
-use crate::store::SessionNumber;
+use crate::store::{MessageNumber, Record, SessionNumber};
 use crate::wrapped;
 use candor_protocol::packet::{Qos, Refusal, TopicFilter};
 use candor_protocol::session::Parked;
@@ -21,6 +21,18 @@ pub struct Replay {
     pub subscription: Subscription,
     /// The topic of the last one handed out.
     pub after: Option<Vec<u8>>,
+}
+
+impl Replay {
+    /// How far it has come.
+    pub fn record(&self, session: SessionNumber) -> Record {
+        Record::Replaying { session, filter: self.filter.clone(), after: self.after.as_deref().unwrap_or_default().into() }
+    }
+
+    /// One that an earlier process has not ended; `after` is empty where it had not begun.
+    pub fn restored(filter: &TopicFilter, subscription: &Subscription, after: &[u8]) -> Option<Self> {
+        Some(Self { filter: filter.clone(), subscription: *subscription, after: (!after.is_empty()).then(|| after.to_vec()) })
+    }
 }
 
 /// How many messages of a session that is there wait at hand.
@@ -89,6 +101,8 @@ pub struct Client {
     /// What waits for the next connection; there when there is none, or when the one that is there was not accepted yet.
     pub parked: Option<Box<Parked>>,
     pub queue: Queue,
+    /// What all shards know of the queue: messages and bytes, see [`super::roll::Places`].
+    pub told_room: (u64, u64),
     /// What the limit of memory counts for it.
     pub counted_bytes: usize,
     pub subscriptions: Subscriptions,
@@ -109,8 +123,8 @@ pub struct Client {
     pub unsent: u32,
     /// Messages of its queue were asked of the store.
     pub is_fetching: bool,
-    /// A will of its connection is kept.
-    pub has_will: bool,
+    /// Under which number the will of its connection is kept.
+    pub will: Option<MessageNumber>,
     /// Tells a deadline of this session from one of another that had the same slot.
     pub generation: u64,
 }
@@ -129,6 +143,7 @@ impl Client {
             connection: None,
             parked: None,
             queue: Queue::new(limits),
+            told_room: (0, 0),
             counted_bytes: 0,
             subscriptions: Subscriptions::default(),
             unkept: HashMap::new(),
@@ -140,7 +155,7 @@ impl Client {
             pause: Pause::default(),
             held_back: 0,
             unsent: 0,
-            has_will: false,
+            will: None,
             is_fetching: false,
         }
     }

@@ -348,6 +348,7 @@ impl Shard {
             if let Some(client) = self.clients.get_mut(slot) {
                 client.expiry_s = expiry_s;
             }
+            self.note_room(slot);
             if let (true, Some(of)) = (self.keep_attached(slot, expiry_s), self.life(slot)) {
                 self.keeper.then(Then::Attached { of });
             }

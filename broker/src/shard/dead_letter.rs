@@ -6,7 +6,7 @@
 
 use super::publish::experiment_keys;
 use super::returned::Returned;
-use super::route::Routed;
+use super::route::{Routed, Source};
 use super::{RetainedMessage, Shard};
 use crate::message::{Envelope, Stamps};
 use crate::router::Topical;
@@ -160,7 +160,7 @@ impl Shard {
         let hop = MapBuilder::new().merge(&envelope.hop).set(property::DEAD_LETTER, &letter.to_dictionary()).finish();
         let stamps = Some(Arc::new(Stamps { message_id: Some(id), report: None, ..stamps }));
         let kept = Envelope { message, qos: Qos::AtLeastOnce, retain: true, expires_at_ms: None, stamps, hop };
-        match self.route(&kept, None, None) {
+        match self.route(&kept, Source::default()) {
             Ok(_) => Filed::Kept,
             Err(_) => Filed::Lost(Lost { rule: "the store takes nothing now", limit: 0, seen: 0 }),
         }
@@ -189,7 +189,7 @@ impl Shard {
             &mut travels.missing_scope,
             &mut travels.trace_id,
         ];
-        texts.into_iter().flatten().for_each(|text| cut(text));
+        texts.into_iter().flatten().for_each(cut);
         travels
     }
 
@@ -220,7 +220,7 @@ impl Shard {
         let nothing =
             Envelope { message: nothing, qos: Qos::AtMostOnce, retain: true, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
         if publish.retain {
-            return self.route(&nothing, Some(slot), taken);
+            return self.route(&nothing, Source { from: Some(slot), taken, armed: None });
         }
         let again = Envelope {
             message: Message::new(&name, &letter.message.dictionary(), letter.message.payload()),
@@ -229,8 +229,8 @@ impl Shard {
             hop: experiment_keys(&letter.hop),
             ..letter
         };
-        let routed = self.route(&again, Some(slot), taken)?;
-        self.route(&nothing, None, None)?;
+        let routed = self.route(&again, Source { from: Some(slot), taken, armed: None })?;
+        self.route(&nothing, Source::default())?;
         Ok(routed)
     }
 }

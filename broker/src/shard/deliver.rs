@@ -163,9 +163,10 @@ impl Shard {
         if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms) {
             envelope.expire_by(at_ms);
         }
-        let waiting = Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message };
-        // What is left to the store takes no memory but for a reference.
-        if self.account.is_full && !is_left {
+        let waiting =
+            Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message, has_place: target.has_place };
+        // What is left to the store takes no memory but for a reference, and what has its place was taken before memory was short.
+        if self.account.is_full && !is_left && !target.has_place {
             client.queue.refuse(&waiting);
             self.counts.publish_dropped += 1;
         } else {

@@ -2,6 +2,8 @@
 
 use super::client::Client;
 use super::returned::HandOver;
+use super::room::Held;
+use super::wills::{Armed, OwedWill};
 use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
 use crate::message::Envelope;
 use crate::router::Subscription;
@@ -23,12 +25,16 @@ pub(super) struct Life {
 pub(super) enum Then {
     /// The outcome of a message from a session; `is_matched`: somebody gets it, or it is retained.
     Settle { of: Life, ticket: Ticket, is_matched: bool },
+    /// The same, and behind the receipt for room.
+    Hold(Box<Held>),
     /// A step of a QoS 2 exchange of a session.
     Recorded { of: Life, step: Step },
     /// A delivery at QoS 2 that has its identifier, on the connection of this generation.
     Publish { slot: u32, generation: u64, id: PacketId },
     /// A message that is delivered only when it is as durable as promised, or that must not overtake one.
     Deliver(Box<HeldBack>),
+    /// A will that could not be kept for those that are owed it.
+    Will(Box<OwedWill>),
     /// A message that is retained.
     Retained(Box<RetainedMessage>),
     /// Nothing: a session that its client knows of already begins, or is held differently.
@@ -49,6 +55,8 @@ pub(super) struct HeldBack {
     pub from: Option<Life>,
     /// By shard.
     pub targets: Vec<(u16, Vec<CrossingTarget>)>,
+    /// It is a will that the store has.
+    pub armed: Option<Armed>,
 }
 
 #[derive(Debug)]
@@ -65,12 +73,22 @@ pub(super) struct Answer {
     pub changed: Vec<(TopicFilter, Subscription)>,
 }
 
+impl Answer {
+    /// Whether it can say that nothing was done. An unsubscription holds whatever becomes of the store (see
+    /// [`Record::survives_failure`]): no word of UNSUBACK would be true before it is kept.
+    fn is_refusable(&self) -> bool {
+        !matches!(self.packet, Packet::UnsubAck(_))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Accept {
     pub key: ConnectionKey,
     pub generation: u64,
     pub of: Life,
     pub acceptance: Acceptance,
+    /// Its connection has a will, which must be kept too.
+    pub is_armed: bool,
 }
 
 /// A delivery above QoS 0 that has its identifier, on the connection of this generation.
@@ -166,9 +184,10 @@ impl Shard {
     fn go_on(&mut self, then: Then, reached: Reached) {
         match then {
             Then::Settle { of, ticket, is_matched } => self.settle(of, ticket, is_matched, reached),
+            Then::Hold(held) => self.hold(held, reached),
             Then::Deliver(held) => self.hand_out(*held, reached.is_some()),
             Then::Retained(message) => self.shared.retained_answered(*message, reached.is_some()),
-            Then::Answer(answer) => self.send_answer(*answer, reached.is_some()),
+            Then::Answer(answer) if reached.is_some() || answer.is_refusable() => self.send_answer(*answer, reached.is_some()),
             Then::Accept(accept) => self.accept(*accept, reached.is_some()),
             Then::Attached { of } => self.attached(of, reached.is_some()),
             Then::HandOver(over) => self.handed_over(*over, reached.is_some()),
@@ -176,6 +195,8 @@ impl Shard {
             then if reached.is_none() => self.stalled.push(then),
             Then::Recorded { of, step } => self.recorded(of, step),
             Then::Publish { slot, generation, id } => self.publish_now(slot, generation, id),
+            Then::Will(owed) => self.hand_out_owed_will(*owed),
+            Then::Answer(answer) => self.send_answer(*answer, true),
         }
     }
 
@@ -275,6 +296,12 @@ impl Shard {
 
     /// The store keeps again: what it could not keep is handed to it once more.
     fn keep_again(&mut self, then: Then) {
+        let then = match then {
+            Then::Will(owed) => return self.keep_owed_will(owed),
+            // What it says has held all the time, and was kept when the store was mended.
+            Then::Answer(answer) => return self.keeper.now(Then::Answer(answer)),
+            other => other,
+        };
         let slot = match &then {
             Then::Attached { of } => return self.attach_again(*of),
             Then::Recorded { of, .. } => of.slot,
@@ -321,11 +348,8 @@ impl Shard {
 
 /// Turns every success in an answer into a refusal.
 fn refuse_all(packet: &mut Packet, refusal: &Refusal) {
-    let (reasons, dictionary) = match packet {
-        Packet::SubAck(packet) => (&mut packet.reasons, &mut packet.dictionary),
-        Packet::UnsubAck(packet) => (&mut packet.reasons, &mut packet.dictionary),
-        _ => return,
-    };
+    let Packet::SubAck(packet) = packet else { return };
+    let (reasons, dictionary) = (&mut packet.reasons, &mut packet.dictionary);
     reasons.iter_mut().filter(|reason| !reason.is_error()).for_each(|reason| *reason = refusal.reason);
     if !refusal.problem.is_empty() {
         *dictionary = MapBuilder::new().merge(dictionary).set(property::PROBLEM, &refusal.problem.to_dictionary()).finish();

@@ -34,7 +34,7 @@
 //! | what an earlier process owed | [`restore`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
 //! | what waits until it is kept | [`keeping`], over [`crate::store::keeper`] |
-//! | full queues, where publishers learn of them | [`room`] |
+//! | places in queues, where publishers learn that one is full | [`room`] |
 //! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
 //! | what becomes of connections, for the ledger | [`story`] |
@@ -99,7 +99,7 @@ pub use sys::SysSettings;
 use crate::feedback::{Holes, Ledger, Quarantine};
 use crate::message::Envelope;
 use crate::out::{Out, Spare};
-use crate::store::{Batch, Keeper, MessageNumber};
+use crate::store::{Batch, Keeper, MessageNumber, Reached};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Refusal, property};
 use deliver::FrameCache;
@@ -148,6 +148,8 @@ pub struct CrossingTarget {
     pub retain: bool,
     /// The number under which it is kept for the session.
     pub message: Option<MessageNumber>,
+    /// A place in the session's queue was claimed for it.
+    pub has_place: bool,
 }
 
 /// What a turn leaves for the driver to do.
@@ -202,7 +204,7 @@ pub struct Shard {
     /// Steps that could not be kept, and are when anything can.
     stalled: Vec<Then>,
     /// Acknowledgements that wait for room in queues.
-    held: Vec<room::Held>,
+    held: Vec<(Box<room::Held>, Reached)>,
     /// A queue that was full is not any more.
     has_room: bool,
     reports: report::Reports,
@@ -396,7 +398,7 @@ impl Shard {
                     self.take_over_message(target, &crossing.envelope, crossing.redelivery_count);
                     continue;
                 }
-                self.deliver(target, &crossing.envelope, crossing.targets.len() > 1);
+                self.bring(target, &crossing.envelope, crossing.targets.len() > 1);
             }
         }
         self.release();

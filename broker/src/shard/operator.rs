@@ -138,7 +138,7 @@ impl Shard {
         let (qos, hop) = (question.qos, Dictionary::EMPTY);
         let envelope = Envelope { message, qos, retain: false, expires_at_ms: None, stamps: None, hop };
         let Subscriber { shard, slot } = question.asker;
-        let target = CrossingTarget { slot, qos, retain: false, message: None };
+        let target = CrossingTarget { slot, qos, retain: false, message: None, has_place: false };
         if shard == self.index {
             self.deliver_alone(&target, &envelope);
         } else if let Some(crossings) = self.effects.crossings.get_mut(usize::from(shard)) {

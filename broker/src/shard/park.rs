@@ -1,8 +1,8 @@
 //! The end of a connection, and of a session.
 
 use super::pending::Standing;
-use super::roll::Room;
 use super::timers::Timer;
+use super::wills::Armed;
 use super::{ConnectionKey, Shard};
 use crate::store::Record;
 use bytes::BytesMut;
@@ -49,7 +49,6 @@ impl Shard {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let (rights, principal) = (Arc::clone(&client.rights), Arc::clone(&client.principal));
         client.connection = None;
-        client.replays.clear();
         // Feedback is a view of a connection; the ledger keeps what happens meanwhile.
         client.feedback.clear();
         client.unsent = 0;
@@ -59,9 +58,7 @@ impl Shard {
             client.expiry_s = agreed_expiry_s;
         }
         let (expiry_s, id) = (client.expiry_s, Arc::clone(&client.id));
-        if std::mem::take(&mut client.has_will) {
-            self.keeper.keep(Record::WillDisarmed { client_id: id });
-        }
+        let armed = client.will.take().map(|message| Armed { client_id: id, message, is_carried: false });
         if expiry_s == 0 {
             self.end_session(slot, SessionState::New);
         } else {
@@ -71,8 +68,9 @@ impl Shard {
             self.count_session(slot);
             self.note_room(slot);
         }
-        if let Some(will) = will {
-            self.publish_will(&will, &*rights, principal);
+        match will {
+            Some(will) => self.publish_will(&will, &*rights, principal, armed),
+            None => self.disarm(armed),
         }
     }
 
@@ -115,9 +113,9 @@ impl Shard {
             self.ended.note(Arc::clone(&client.id), why);
         }
         if let Some(roll) = self.shared.roll(self.index) {
-            self.has_room |= roll.room(slot) > Room::Free;
             roll.clear(slot);
         }
+        self.end_room(slot, client.told_room);
         if client.subscriptions.is_empty() {
             return;
         }

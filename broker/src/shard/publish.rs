@@ -2,7 +2,8 @@
 
 use super::keeping::{Life, Then, not_kept};
 use super::report::stamped;
-use super::route::Routed;
+use super::room::Held;
+use super::route::{Routed, Source};
 use super::{ConnectionKey, Shard};
 use crate::feedback::Swallowed;
 use crate::message::{Envelope, Stamps};
@@ -31,7 +32,7 @@ impl Shard {
             return self.answer_refused(key, ticket, &publish, refusal);
         }
         let envelope = self.envelope(slot, &publish.dictionary, publish.message, publish.qos, publish.retain);
-        let routed = self.route(&envelope, Some(slot), taken);
+        let routed = self.route(&envelope, Source { from: Some(slot), taken, armed: None });
         self.report_routed(&envelope, routed.as_ref().ok());
         self.answer(key, slot, ticket, &Publish { message: envelope.message, ..publish }, routed);
     }
@@ -57,14 +58,14 @@ impl Shard {
         }
     }
 
-    /// The acknowledgement waits for what was kept, and where publishers are held back, for room in full queues.
+    /// The acknowledgement waits for what was kept, and behind that, where publishers are held back, for room in full queues.
     fn settle_later(&mut self, routed: Routed, of: Life, ticket: Ticket) {
-        let then = Then::Settle { of, ticket, is_matched: routed.reached > 0 };
-        match (routed.full.is_empty(), routed.is_kept) {
-            (true, true) => self.keeper.then(then),
-            (true, false) => self.keeper.now(then),
-            (false, _) => self.hold(routed.full, then),
-        }
+        let Routed { reached, is_kept, full, .. } = routed;
+        let then = match full.is_empty() {
+            true => Then::Settle { of, ticket, is_matched: reached > 0 },
+            false => Then::Hold(Box::new(Held { full, of, ticket })),
+        };
+        if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
     }
 
     pub(super) fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {

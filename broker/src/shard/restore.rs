@@ -1,9 +1,10 @@
 //! What an earlier process owed, taken up where it was left.
 
 use super::attach::home;
-use super::client::Client;
+use super::client::{Client, Replay};
 use super::shared::RetainedMessage;
 use super::timers::Timer;
+use super::wills::Armed;
 use super::{Rights, Settings, Shard, Shared};
 use crate::experiment::QueueExtensions;
 use crate::feedback::{Entry, Page};
@@ -27,7 +28,7 @@ pub struct Legacy {
     sessions: Vec<(SessionNumber, KeptSession)>,
     messages: HashMap<MessageNumber, Found>,
     ended: Vec<(Arc<str>, SessionState)>,
-    wills: Vec<(Whose, Envelope)>,
+    wills: Vec<(Whose, MessageNumber, Envelope)>,
     verdicts: Vec<(Whose, VecDeque<(u64, Arc<[u8]>)>)>,
 }
 
@@ -88,7 +89,7 @@ pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -
     for (client_id, (whose, number)) in state.wills {
         let legacy = legacies.get_mut(usize::from(home(&client_id, shards)));
         if let (Some(legacy), Some(envelope)) = (legacy, engine.read(number)?) {
-            legacy.wills.push((whose, envelope));
+            legacy.wills.push((whose, number, envelope));
         }
     }
     for (whose, verdicts) in state.verdicts {
@@ -103,17 +104,17 @@ impl Legacy {
     /// Reads a message that is owed: one after the other, and of those that wait no body stays in memory.
     fn read(&mut self, engine: &mut dyn Engine, owed: &OwedMessage, extensions: &QueueExtensions) -> Result<(), StoreError> {
         let is_in_flight = owed.progress != Progress::Waiting;
-        match self.messages.get(&owed.message) {
+        match self.messages.get(&owed.body) {
             Some(Found::Body(_)) => return Ok(()),
             Some(Found::Reference(_)) if !is_in_flight => return Ok(()),
             _ => {}
         }
-        if let Some(envelope) = engine.read(owed.message)? {
+        if let Some(envelope) = engine.read(owed.body)? {
             let found = match is_in_flight {
                 true => Found::Body(envelope),
                 false => Found::Reference(Reference::of(&envelope, extensions)),
             };
-            self.messages.insert(owed.message, found);
+            self.messages.insert(owed.body, found);
         }
         Ok(())
     }
@@ -177,7 +178,7 @@ impl Shard {
         }
         self.set_available(slot, false);
         for owed in &session.owed {
-            match messages.get(&owed.message) {
+            match messages.get(&owed.body) {
                 Some(found) => self.restore_owed(slot, number, owed, found),
                 None => {
                     tracing::error!(client = %Shown::new(&session.client_id), message = owed.message.0, "a message that is owed is not in the store; it is lost");
@@ -212,6 +213,11 @@ impl Shard {
             is_restored: true,
             parked: Some(Box::new(parked)),
             queue,
+            replays: session
+                .replays
+                .iter()
+                .filter_map(|(filter, after)| Replay::restored(filter, session.subscriptions.get(filter)?, after))
+                .collect(),
             subscriptions: session.subscriptions.iter().map(|(filter, subscription)| (filter.clone(), *subscription)).collect(),
             expiry_s: session.expiry_s,
             ..Client::new(
@@ -259,7 +265,14 @@ impl Shard {
         if !is_restored && !is_received {
             // Its identifier cannot be given to it again: it is sent as a new message.
             self.keeper.keep(Record::Returned { session, message, redelivery_count });
-            let waiting = Waiting { envelope: envelope.clone(), qos, retain, redelivery_count, message: Some(message) };
+            let waiting = Waiting {
+                envelope: envelope.clone(),
+                qos,
+                retain,
+                redelivery_count,
+                message: Some(message),
+                has_place: self.settings.queue.overflow.tells_publishers(),
+            };
             client.queue.push(waiting, &self.settings.experiments);
         }
     }
@@ -267,10 +280,10 @@ impl Shard {
     /// Publishes the wills of clients that were connected when the process ended. Their rights were checked when the wills were
     /// armed; they cannot be asked again before their principals come back, and a will is for when they do not.
     pub fn publish_wills(&mut self, legacy: &mut Legacy) {
-        for (whose, envelope) in std::mem::take(&mut legacy.wills) {
+        for (whose, message, envelope) in std::mem::take(&mut legacy.wills) {
             tracing::info!(client = %Shown::new(&whose.client_id), topic = %Shown::new(&envelope.message.topic_str()), "will of a client that the last process lost");
-            self.keeper.keep(Record::WillDisarmed { client_id: whose.client_id });
-            self.publish_will_envelope(envelope, whose.principal);
+            let armed = Armed { client_id: whose.client_id, message, is_carried: false };
+            self.publish_will_envelope(envelope, whose.principal, Some(armed));
         }
         self.release();
     }

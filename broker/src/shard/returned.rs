@@ -2,7 +2,6 @@
 //! come; and how long it then gets nothing, so that whoever gives everything back costs little.
 
 use super::keeping::Then;
-use super::roll::Room;
 use super::timers::Timer;
 use super::{Crossing, CrossingTarget, Shard};
 use crate::message::Envelope;
@@ -115,7 +114,7 @@ impl Shard {
         let to = self.shared.routers().other_member(group, &[self.subscriber(slot)])?;
         let is_kept = returned.message.is_none() || self.shared.session(to.subscriber).is_some();
         let can_settle = to.subscription.qos != Qos::AtMostOnce;
-        (is_kept && can_settle && self.room(to.subscriber) == Room::Free).then_some(to)
+        (is_kept && can_settle && self.has_room(to.subscriber)).then_some(to)
     }
 
     /// Hands a message to another member: it is owed it before the first is not, in one step.
@@ -142,7 +141,7 @@ impl Shard {
         }
         let Returned { envelope, qos, retain, redelivery_count, .. } = returned;
         let Subscriber { shard, slot } = to.subscriber;
-        let target = CrossingTarget { slot, qos: qos.min(to.subscription.qos), retain, message };
+        let target = CrossingTarget { slot, qos: qos.min(to.subscription.qos), retain, message, has_place: false };
         if shard == self.index {
             self.take_over_message(&target, &envelope, redelivery_count);
         } else if let Some(crossings) = self.effects.crossings.get_mut(usize::from(shard)) {
@@ -152,10 +151,10 @@ impl Shard {
 
     /// A session gets a message that another member gave back: before everything that was not handed out yet.
     pub(super) fn take_over_message(&mut self, target: &CrossingTarget, envelope: &Envelope, redelivery_count: u32) {
-        let CrossingTarget { slot, qos, retain, message } = *target;
+        let CrossingTarget { slot, qos, retain, message, .. } = *target;
         let Some(client) = self.clients.get_mut(slot) else { return };
         let message = message.filter(|_| client.number.is_some());
-        client.queue.put_back(Waiting { envelope: envelope.clone(), qos, retain, redelivery_count, message });
+        client.queue.put_back(Waiting { envelope: envelope.clone(), qos, retain, redelivery_count, message, has_place: true });
         self.unload(slot);
         self.note_room(slot);
         self.pump(slot);
@@ -186,7 +185,7 @@ impl Shard {
         if let Some((session, message)) = client.number.zip(message) {
             self.keeper.keep(Record::Returned { session, message, redelivery_count });
         }
-        let waiting = Waiting { envelope, qos, retain, redelivery_count, message };
+        let waiting = Waiting { envelope, qos, retain, redelivery_count, message, has_place: true };
         match aside_until_ms {
             Some(until_ms) => client.queue.set_aside(waiting, until_ms),
             None => client.queue.put_back(waiting),

@@ -1,31 +1,33 @@
-//! What every shard has to know of the sessions of all others, by slot: under which number a session is kept, and whether its
-//! queue is full. Read for each target of a message, so it takes no lock, and no space in the router.
+//! What every shard has to know of the sessions of all others, by slot: under which number a session is kept, and how much waits
+//! for it. Read for each target of a message, so it takes no lock, and no space in the router.
 
+use crate::queue::QueueLimits;
 use crate::store::SessionNumber;
+use candor_protocol::packet::Overflow;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Slots of the first chunk; each further one is as large as all before it.
 const FIRST: u32 = 1024;
 const CHUNKS: usize = 23;
-const FULL: u64 = 1 << 63;
-const OVER: u64 = 1 << 62;
-const ROOM: u64 = FULL | OVER;
 
-/// How full a queue is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Room {
-    Free,
-    /// It holds as much as it should.
-    Full,
-    /// What is under way is all that it can still take.
-    Over,
-}
-
-/// The sessions of one shard. Only that shard writes.
+/// The sessions of one shard. Only that shard writes numbers; places are claimed by all.
 #[derive(Debug, Default)]
 pub struct Roll {
-    chunks: [OnceLock<Box<[AtomicU64]>>; CHUNKS],
+    sessions: Table<AtomicU64>,
+    places: Table<Places>,
+}
+
+/// One value a slot, made where somebody writes.
+#[derive(Debug)]
+struct Table<T> {
+    chunks: [OnceLock<Box<[T]>>; CHUNKS],
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { chunks: [const { OnceLock::new() }; CHUNKS] }
+    }
 }
 
 /// The chunk of a slot, the chunk's length, and the place in it.
@@ -37,53 +39,126 @@ fn place(slot: u32) -> (usize, usize, usize) {
     ((order - FIRST.ilog2()) as usize + 1, 1 << order, (slot - (1 << order)) as usize)
 }
 
-impl Roll {
-    fn get(&self, slot: u32) -> u64 {
+impl<T: Default> Table<T> {
+    fn get(&self, slot: u32) -> Option<&T> {
         let (chunk, _, at) = place(slot);
-        let entry = self.chunks.get(chunk).and_then(OnceLock::get).and_then(|chunk| chunk.get(at));
-        entry.map_or(0, |entry| entry.load(Ordering::Acquire))
+        self.chunks.get(chunk)?.get()?.get(at)
     }
 
-    fn change(&self, slot: u32, change: impl Fn(u64) -> u64) {
+    fn get_or_make(&self, slot: u32) -> Option<&T> {
         let (chunk, len, at) = place(slot);
-        let Some(chunk) = self.chunks.get(chunk) else { return };
-        let chunk = chunk.get_or_init(|| (0..len).map(|_| AtomicU64::new(0)).collect());
-        if let Some(entry) = chunk.get(at) {
-            entry.store(change(entry.load(Ordering::Relaxed)), Ordering::Release);
+        self.chunks.get(chunk)?.get_or_init(|| (0..len).map(|_| T::default()).collect()).get(at)
+    }
+}
+
+/// The places in a session's queue, where publishers learn that it is full: what waits in it and what is on its way there, counted
+/// together, so that nobody is acknowledged what would find no place.
+///
+/// A publisher's shard claims the place of a message before anything is kept or acknowledged. The session's own shard puts what
+/// is really in the queue in the stead of a claim that has arrived.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// The session is kept over its connections: its queue is one that publishers learn of.
+    is_open: AtomicBool,
+    len: AtomicU64,
+    bytes: AtomicU64,
+    /// An acknowledgement waits until no more is there than should be.
+    is_awaited: AtomicBool,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Publishers do not learn of this queue.
+    NotAsked,
+    Taken,
+    /// It is taken, beyond what should be there: the acknowledgement waits.
+    TakenBeyond,
+    /// There is none.
+    Refused,
+}
+
+impl Places {
+    /// Claims a place for a message of so many bytes.
+    pub fn claim(&self, bytes: u64, limits: &QueueLimits) -> Claim {
+        if !self.is_open.load(Ordering::Acquire) {
+            return Claim::NotAsked;
+        }
+        let len = self.len.fetch_add(1, Ordering::SeqCst) + 1;
+        let all_bytes = self.bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        let (len_max, bytes_max) = (limits.len_max as u64, limits.bytes_max as u64);
+        // Where acknowledgements wait, they do so for half as much again.
+        let half = if limits.overflow == Overflow::HoldBack { 2 } else { u64::MAX };
+        let fits = len <= len_max.saturating_add(len_max / half) && all_bytes <= bytes_max.saturating_add(bytes_max / half);
+        match fits && bytes <= bytes_max {
+            true if len > len_max || all_bytes > bytes_max => Claim::TakenBeyond,
+            true => Claim::Taken,
+            false => {
+                self.len.fetch_sub(1, Ordering::SeqCst);
+                self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+                Claim::Refused
+            }
         }
     }
 
+    /// What was counted as `before` (messages and bytes) is `now`. Tells whether somebody waited for that.
+    pub fn change(&self, before: (u64, u64), now: (u64, u64), limits: &QueueLimits) -> bool {
+        self.len.fetch_add(now.0.wrapping_sub(before.0), Ordering::SeqCst);
+        self.bytes.fetch_add(now.1.wrapping_sub(before.1), Ordering::SeqCst);
+        self.is_awaited.load(Ordering::SeqCst) && !self.is_beyond(limits) && self.is_awaited.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether publishers learn of the queue.
+    pub fn set_open(&self, is_open: bool) {
+        if self.is_open.load(Ordering::Relaxed) != is_open {
+            self.is_open.store(is_open, Ordering::Release);
+        }
+    }
+
+    /// Whether more is there than should be; if so, the one who frees it will say so.
+    pub fn awaits(&self, limits: &QueueLimits) -> bool {
+        // Said before it is looked at: whoever frees a place in between sees that somebody waits.
+        self.is_awaited.store(true, Ordering::SeqCst);
+        self.is_beyond(limits)
+    }
+
+    /// Whether less is there than should be.
+    pub fn has_room(&self, limits: &QueueLimits) -> bool {
+        self.len.load(Ordering::Relaxed) < limits.len_max as u64 && self.bytes.load(Ordering::Relaxed) < limits.bytes_max as u64
+    }
+
+    fn is_beyond(&self, limits: &QueueLimits) -> bool {
+        self.len.load(Ordering::SeqCst) > limits.len_max as u64 || self.bytes.load(Ordering::SeqCst) > limits.bytes_max as u64
+    }
+}
+
+impl Roll {
     /// The number under which the session in a slot is kept; `None`: it is not, or there is none.
     pub fn session(&self, slot: u32) -> Option<SessionNumber> {
-        Some(self.get(slot) & !ROOM).filter(|number| *number != 0).map(SessionNumber)
-    }
-
-    /// How full the queue of the session in a slot is.
-    pub fn room(&self, slot: u32) -> Room {
-        match self.get(slot) & ROOM {
-            0 => Room::Free,
-            FULL => Room::Full,
-            _ => Room::Over,
-        }
+        let number = self.sessions.get(slot)?.load(Ordering::Acquire);
+        (number != 0).then_some(SessionNumber(number))
     }
 
     pub fn set_session(&self, slot: u32, session: Option<SessionNumber>) {
-        self.change(slot, |entry| entry & ROOM | session.map_or(0, |session| session.0));
+        if let Some(entry) = self.sessions.get_or_make(slot) {
+            entry.store(session.map_or(0, |session| session.0), Ordering::Release);
+        }
     }
 
-    pub fn set_room(&self, slot: u32, room: Room) {
-        let bits = match room {
-            Room::Free => 0,
-            Room::Full => FULL,
-            Room::Over => ROOM,
-        };
-        self.change(slot, |entry| entry & !ROOM | bits);
+    /// The places of the session in a slot, if any were ever counted.
+    pub fn places(&self, slot: u32) -> Option<&Places> {
+        self.places.get(slot)
+    }
+
+    /// The places of the session in a slot, to be counted.
+    pub fn places_of(&self, slot: u32) -> Option<&Places> {
+        self.places.get_or_make(slot)
     }
 
     /// Nobody is in the slot.
     pub fn clear(&self, slot: u32) {
-        if self.get(slot) != 0 {
-            self.change(slot, |_| 0);
+        if self.session(slot).is_some() {
+            self.set_session(slot, None);
         }
     }
 }
@@ -96,20 +171,54 @@ mod tests {
     fn every_slot_has_a_place_of_its_own() {
         let roll = Roll::default();
         let slots = [0, 1, 1023, 1024, 1025, 2047, 2048, 4095, 100_000];
-        let room = |n| [Room::Free, Room::Full, Room::Over][n % 3];
         for (n, slot) in slots.into_iter().enumerate() {
-            assert_eq!((roll.session(slot), roll.room(slot)), (None, Room::Free));
+            assert_eq!((roll.session(slot), roll.places(slot).is_some_and(|places| places.is_open.load(Ordering::Relaxed))), (None, false));
             roll.set_session(slot, Some(SessionNumber(n as u64 + 1)));
-            roll.set_room(slot, room(n));
+            roll.places_of(slot).unwrap().set_open(true);
         }
         for (n, slot) in slots.into_iter().enumerate() {
-            assert_eq!((roll.session(slot), roll.room(slot)), (Some(SessionNumber(n as u64 + 1)), room(n)));
+            assert_eq!(roll.session(slot), Some(SessionNumber(n as u64 + 1)));
         }
         roll.set_session(1024, None);
-        assert_eq!((roll.session(1024), roll.room(1024)), (None, room(3)));
+        assert_eq!(roll.session(1024), None);
         roll.clear(0);
         assert_eq!(roll.session(0), None);
         let (chunk, len, at) = place(u32::MAX);
         assert!(chunk < CHUNKS && at < len);
+    }
+
+    fn limits(overflow: Overflow) -> QueueLimits {
+        QueueLimits { len_max: 4, bytes_max: 100, overflow }
+    }
+
+    #[test]
+    fn a_place_is_claimed_once_and_given_back() {
+        for (overflow, expected) in [
+            (Overflow::RefusePublisher, [Claim::Taken, Claim::Taken, Claim::Refused, Claim::Refused]),
+            (Overflow::HoldBack, [Claim::Taken, Claim::Taken, Claim::TakenBeyond, Claim::Refused]),
+        ] {
+            let (limits, places) = (limits(overflow), Places::default());
+            assert_eq!(places.claim(40, &limits), Claim::NotAsked);
+            places.set_open(true);
+            assert_eq!([(); 4].map(|()| places.claim(50, &limits)), expected, "{overflow:?}");
+            assert_eq!(places.claim(101, &limits), Claim::Refused, "it would never find a place");
+            // One arrives and goes on at once; who waits for it is told, once.
+            let is_beyond = expected[2] == Claim::TakenBeyond;
+            assert_eq!(places.awaits(&limits), is_beyond);
+            assert_eq!([(); 2].map(|()| places.change((1, 50), (0, 0), &limits)), [true, false], "{overflow:?}");
+            assert_eq!(places.claim(1, &limits), Claim::Taken);
+        }
+    }
+
+    #[test]
+    fn shards_that_race_for_places_get_no_more_than_there_are() {
+        let (limits, places) = (limits(Overflow::RefusePublisher), Places::default());
+        places.set_open(true);
+        let taken: usize = std::thread::scope(|scope| {
+            let claim = || (0..1000).filter(|_| places.claim(1, &limits) == Claim::Taken).count();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(claim)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 4);
     }
 }

@@ -1,47 +1,163 @@
-//! Queues that are full, where publishers learn of it: they are refused before anything is kept (see [`super::route`]), or their
-//! acknowledgements wait here until there is room. Reading goes on: what holds a publisher back is its own window.
+//! Places in queues, where publishers learn that one is full. A message claims its place with every session that would be owed it
+//! before anything is kept (see [`super::route`]): so its publisher is refused for all of them or for none, whatever their shards,
+//! and what is acknowledged finds its place. Or its acknowledgement waits here, behind its receipt, until there is room. Reading
+//! goes on: what holds a publisher back is its own window.
 
-use super::Shard;
-use super::keeping::Then;
-use super::roll::Room;
+use super::keeping::{Life, Then};
+use super::roll::{Claim, Places};
+use super::route::Matched;
+use super::{CrossingTarget, Shard};
+use crate::message::Envelope;
 use crate::router::Subscriber;
-use candor_protocol::packet::Overflow;
+use crate::store::Reached;
+use candor_protocol::packet::{Overflow, Problem, Qos, Reason, Refusal, Retry};
+use candor_protocol::session::Ticket;
+
+/// The places that were claimed for a message.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Ascending.
+    targets: Vec<Subscriber>,
+    /// The picks of shared groups, by their places; ascending.
+    picks: Vec<usize>,
+    /// Where more waits than should.
+    beyond: Vec<Subscriber>,
+}
+
+impl Claims {
+    pub(super) fn has_target(&self, subscriber: Subscriber) -> bool {
+        !self.targets.is_empty() && self.targets.binary_search(&subscriber).is_ok()
+    }
+
+    pub(super) fn has_pick(&self, at: usize) -> bool {
+        !self.picks.is_empty() && self.picks.binary_search(&at).is_ok()
+    }
+
+    /// The sessions whose queues the acknowledgement waits for.
+    pub(super) fn into_beyond(self) -> Vec<Subscriber> {
+        self.beyond
+    }
+}
 
 /// An acknowledgement that waits for room.
 #[derive(Debug)]
 pub(super) struct Held {
-    full: Vec<Subscriber>,
-    then: Then,
+    /// Whose queues.
+    pub full: Vec<Subscriber>,
+    pub of: Life,
+    pub ticket: Ticket,
 }
 
 impl Shard {
-    /// Holds an acknowledgement until none of these queues is full.
-    pub(super) fn hold(&mut self, full: Vec<Subscriber>, then: Then) {
-        self.held.push(Held { full, then });
+    pub(super) fn tells_publishers(&self) -> bool {
+        self.settings.queue.overflow.tells_publishers()
     }
 
-    /// Says to all shards whether a session's queue is full.
+    /// Claims the places of a message with all sessions that are kept over their connections.
+    ///
+    /// # Errors
+    /// One of them has no room: then no place is claimed.
+    pub(super) fn claim_places(&mut self, matched: &Matched<'_>) -> Result<Claims, Refusal> {
+        let mut claims = Claims::default();
+        let owed = |target: &crate::router::Target| matched.wants(target) && target.subscription.qos != Qos::AtMostOnce;
+        let bytes = matched.envelope.len() as u64;
+        let mut refused = 0;
+        for target in matched.targets.iter().filter(owed) {
+            match self.claim(target.subscriber, bytes, &mut claims.beyond) {
+                Some(true) => claims.targets.push(target.subscriber),
+                Some(false) => refused += 1,
+                None => {}
+            }
+        }
+        for (at, pick) in matched.picks.as_slice().iter().enumerate().filter(|(_, pick)| owed(&pick.target)) {
+            match self.claim(pick.target.subscriber, bytes, &mut claims.beyond) {
+                Some(true) => claims.picks.push(at),
+                Some(false) => refused += 1,
+                None => {}
+            }
+        }
+        if refused == 0 {
+            return Ok(claims);
+        }
+        self.give_back_all(&claims, matched);
+        Err(queue_full(self.settings.queue.overflow, refused))
+    }
+
+    /// A message is not taken for which places were claimed.
+    pub(super) fn give_places_back(&mut self, matched: &Matched<'_>) {
+        self.give_back_all(&matched.claims, matched);
+    }
+
+    fn give_back_all(&mut self, claims: &Claims, matched: &Matched<'_>) {
+        let bytes = matched.envelope.len() as u64;
+        claims.targets.iter().for_each(|subscriber| self.give_place_back(*subscriber, bytes));
+        let picks = claims.picks.iter().filter_map(|at| matched.picks.as_slice().get(*at));
+        picks.for_each(|pick| self.give_place_back(pick.target.subscriber, bytes));
+    }
+
+    /// Whether a session could be handed one more message, as far as is known here.
+    pub(super) fn has_room(&self, subscriber: Subscriber) -> bool {
+        self.places(subscriber).is_none_or(|places| places.has_room(&self.settings.queue))
+    }
+
+    /// Whether there is a place; `None`: nobody asks.
+    fn claim(&self, subscriber: Subscriber, bytes: u64, beyond: &mut Vec<Subscriber>) -> Option<bool> {
+        match self.places(subscriber)?.claim(bytes, &self.settings.queue) {
+            Claim::NotAsked => None,
+            Claim::Taken => Some(true),
+            Claim::TakenBeyond => {
+                beyond.push(subscriber);
+                Some(true)
+            }
+            Claim::Refused => Some(false),
+        }
+    }
+
+    fn places(&self, subscriber: Subscriber) -> Option<&Places> {
+        self.shared.roll(subscriber.shard)?.places(subscriber.slot)
+    }
+
+    /// A message does not come for which a place was claimed.
+    pub(super) fn give_place_back(&mut self, subscriber: Subscriber, bytes: u64) {
+        let has_room = self.places(subscriber).is_some_and(|places| places.change((1, bytes), (0, 0), &self.settings.queue));
+        self.has_room |= has_room;
+    }
+
+    /// Hands a message to a session that it has a place with, if it needed one.
+    pub(super) fn bring(&mut self, target: &CrossingTarget, envelope: &Envelope, is_shared: bool) {
+        if !target.has_place {
+            return self.deliver(target, envelope, is_shared);
+        }
+        let bytes = envelope.len() as u64;
+        let Some(client) = self.clients.get_mut(target.slot) else {
+            return self.give_place_back(self.subscriber(target.slot), bytes);
+        };
+        // What was claimed counts as the session's own, and is then what it came to.
+        client.told_room = (client.told_room.0 + 1, client.told_room.1 + bytes);
+        self.deliver(target, envelope, is_shared);
+        self.note_room(target.slot);
+    }
+
+    /// Says to all shards how much waits for a session.
     pub(super) fn note_room(&mut self, slot: u32) {
         if !self.tells_publishers() {
             return;
         }
-        let client = self.clients.get(slot).filter(|client| client.is_durable());
-        let room = client.map_or(Room::Free, |client| client.queue.room());
-        let Some(roll) = self.shared.roll(self.index) else { return };
-        let before = roll.room(slot);
-        if before != room {
-            roll.set_room(slot, room);
-            self.has_room |= before > Room::Free && room == Room::Free;
+        let (Some(client), Some(roll)) = (self.clients.get_mut(slot), self.shared.roll(self.index)) else { return };
+        let now = (client.queue.len() as u64, client.queue.bytes() as u64);
+        let before = std::mem::replace(&mut client.told_room, now);
+        let Some(places) = roll.places_of(slot) else { return };
+        places.set_open(client.is_durable());
+        self.has_room |= before != now && places.change(before, now, &self.settings.queue);
+    }
+
+    /// Nothing waits for a session any more: it has ended.
+    pub(super) fn end_room(&mut self, slot: u32, told_room: (u64, u64)) {
+        let places = self.shared.roll(self.index).and_then(|roll| roll.places(slot));
+        if let Some(places) = places.filter(|_| self.settings.queue.overflow.tells_publishers()) {
+            places.set_open(false);
+            self.has_room |= places.change(told_room, (0, 0), &self.settings.queue);
         }
-    }
-
-    /// Whether a queue is full, or worse.
-    pub(super) fn room(&self, subscriber: Subscriber) -> Room {
-        self.shared.roll(subscriber.shard).map_or(Room::Free, |roll| roll.room(subscriber.slot))
-    }
-
-    pub(super) fn tells_publishers(&self) -> bool {
-        matches!(self.settings.queue.overflow, Overflow::RefusePublisher | Overflow::HoldBack)
     }
 
     /// Whether a queue of this shard has room again, so that others have to look; asked once a turn.
@@ -55,12 +171,29 @@ impl Shard {
 
     /// A queue somewhere has room again: what waited for it may go on.
     pub fn look_for_room(&mut self) {
-        for held in std::mem::take(&mut self.held) {
-            match held.full.iter().any(|subscriber| self.room(*subscriber) > Room::Free) {
-                true => self.held.push(held),
-                false => self.keeper.then(held.then),
-            }
+        for (held, reached) in std::mem::take(&mut self.held) {
+            self.hold(held, reached);
         }
         self.release();
     }
+
+    /// A message has its receipt: its acknowledgement waits until none of the queues holds more than it should.
+    pub(super) fn hold(&mut self, mut held: Box<Held>, reached: Reached) {
+        let limits = self.settings.queue;
+        // What was not kept is refused, whether there is room or not.
+        let waits = reached.is_some();
+        held.full.retain(|subscriber| waits && self.places(*subscriber).is_some_and(|places| places.awaits(&limits)));
+        match held.full.is_empty() {
+            true => self.keeper.due(Then::Settle { of: held.of, ticket: held.ticket, is_matched: true }, reached),
+            false => self.held.push((held, reached)),
+        }
+    }
+}
+
+/// The refusal of a message for which there is no room.
+fn queue_full(overflow: Overflow, sessions: usize) -> Refusal {
+    let rule = if overflow == Overflow::RefusePublisher { "overflow refuse-publisher" } else { "overflow hold-back" };
+    let problem = Problem::titled("a queue that the message is meant for is full").rule(rule);
+    let problem = problem.detail(format!("full queues: {sessions}")).retry(Retry::After { after_ms: 1000, jitter_ms: 4000 });
+    Refusal::new(Reason::QUEUE_OVERFLOW, problem)
 }

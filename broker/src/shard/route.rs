@@ -1,17 +1,29 @@
 //! A message that was taken: to the store, to the retained messages, and to all who get it.
 
 use super::keeping::{HeldBack, Then, not_kept};
-use super::roll::Room;
+use super::room::Claims;
 use super::shared::Matches;
+use super::wills::Armed;
 use super::{Crossing, CrossingTarget, RetainedMessage, Shard, Shared};
 use crate::message::Envelope;
 use crate::router::{Pick, Picks, Retained, Subscriber, Target, Targets};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record, SessionNumber};
 use crate::wrapped;
-use candor_protocol::packet::{Overflow, PacketId, Problem, Qos, Reason, Refusal, Retry};
+use candor_protocol::packet::{PacketId, Qos, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Where a message comes from; by default from the broker itself.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    /// The publisher's session.
+    pub from: Option<u32>,
+    /// Its QoS 2 identifier.
+    pub taken: Option<PacketId>,
+    /// It is a will, and the store has it.
+    pub armed: Option<Armed>,
+}
 
 /// What became of a message.
 #[derive(Debug, Clone)]
@@ -42,15 +54,20 @@ impl Numbers {
 }
 
 /// Who gets a message, as the router found them.
-struct Matched<'a> {
-    envelope: &'a Envelope,
+pub(super) struct Matched<'a> {
+    pub envelope: &'a Envelope,
     from: Option<Subscriber>,
-    targets: &'a Targets,
-    picks: &'a Picks,
+    pub targets: &'a Targets,
+    pub picks: &'a Picks,
+    /// With whom it has a place.
+    pub claims: Claims,
 }
 
-impl Matched<'_> {
-    fn wants(&self, target: &Target) -> bool {
+impl<'a> Matched<'a> {
+    fn new(envelope: &'a Envelope, from: Option<Subscriber>, targets: &'a Targets, picks: &'a Picks) -> Self {
+        Self { envelope, from, targets, picks, claims: Claims::default() }
+    }
+    pub(super) fn wants(&self, target: &Target) -> bool {
         !(target.subscription.no_local && Some(target.subscriber) == self.from)
     }
 
@@ -60,57 +77,61 @@ impl Matched<'_> {
             qos: self.envelope.qos.min(target.subscription.qos),
             retain: self.envelope.retain && target.subscription.retain_as_published,
             message,
+            has_place: false,
         }
     }
 
     fn members(&self, members: impl Iterator<Item = Target>, numbers: &Numbers) -> impl Iterator<Item = CrossingTarget> {
-        members.filter(|target| self.wants(target)).map(|target| self.target(target, numbers.message))
+        members
+            .filter(|target| self.wants(target))
+            .map(|target| CrossingTarget { has_place: self.claims.has_target(target.subscriber), ..self.target(target, numbers.message) })
     }
 
     /// `at`: the place of the first of these picks.
     fn picked(&self, picks: &[Pick], at: usize, numbers: &Numbers) -> impl Iterator<Item = CrossingTarget> {
         let picks = picks.iter().enumerate().map(move |(n, pick)| (at + n, pick.target));
-        picks.filter(|(_, target)| self.wants(target)).map(|(at, target)| self.target(target, numbers.of_pick(at)))
+        picks
+            .filter(|(_, target)| self.wants(target))
+            .map(|(at, target)| CrossingTarget { has_place: self.claims.has_pick(at), ..self.target(target, numbers.of_pick(at)) })
     }
 }
 
 impl Shard {
     /// Keeps a message where it has to be, stores it if it is to be retained, and hands it to all who get it, or holds it back
-    /// until it may be. `from`: the publisher's session; `taken`: its QoS 2 identifier.
+    /// until it may be.
     ///
     /// # Errors
     /// It has to be kept, and cannot be: nobody gets it, and nothing was changed.
-    pub(super) fn route(&mut self, envelope: &Envelope, from: Option<u32>, taken: Option<PacketId>) -> Result<Routed, Refusal> {
+    pub(super) fn route(&mut self, envelope: &Envelope, source: Source) -> Result<Routed, Refusal> {
         // Taken out for the time that the shard itself is changed; what stands there meanwhile is empty and never asked.
         let mut matches = self.matches.take().unwrap_or_default();
-        let routed = self.route_to(envelope, from, taken, &mut matches);
+        let routed = self.route_to(envelope, source, &mut matches);
         self.matches = Some(matches);
         routed
     }
 
-    fn route_to(
-        &mut self,
-        envelope: &Envelope,
-        from: Option<u32>,
-        taken: Option<PacketId>,
-        matches: &mut Matches,
-    ) -> Result<Routed, Refusal> {
+    fn route_to(&mut self, envelope: &Envelope, source: Source, matches: &mut Matches) -> Result<Routed, Refusal> {
+        let Source { from, taken, armed } = source;
         let shared = envelope.retain.then(|| Arc::clone(&self.shared));
         // Held from the match to the change: who subscribes meanwhile finds the message in one of the two.
         let mut retained = shared.as_ref().map(|shared| shared.retained_mut());
         self.shared.matching(envelope.message.topic(), matches);
         let from_subscriber = from.map(|slot| self.subscriber(slot));
-        let matched = Matched { envelope, from: from_subscriber, targets: &matches.targets, picks: &matches.picks };
+        let mut matched = Matched::new(envelope, from_subscriber, &matches.targets, &matches.picks);
         // Made once for all who get it so.
         let carrier = matches.has_wrapped().then(|| wrapped::wrap(envelope));
-        let wrapped = carrier.as_ref().map(|envelope| {
-            let (targets, picks) = (&matches.wrapped_targets, &matches.wrapped_picks);
-            Matched { envelope, from: from_subscriber, targets, picks }
-        });
+        let mut wrapped =
+            carrier.as_ref().map(|envelope| Matched::new(envelope, from_subscriber, &matches.wrapped_targets, &matches.wrapped_picks));
         let taken = taken.and_then(|id| Some((self.clients.get(from?)?.number?, id)));
-        let mut full = self.check_room(&matched, from.is_some(), taken.is_some())?;
-        if let Some(wrapped) = &wrapped {
-            full.extend(self.check_room(wrapped, from.is_some(), taken.is_some())?);
+        matched.claims = self.check_room(&matched, from.is_some(), taken.is_some())?;
+        if let Some(wrapped) = &mut wrapped {
+            wrapped.claims = match self.check_room(wrapped, from.is_some(), taken.is_some()) {
+                Ok(claims) => claims,
+                Err(refusal) => {
+                    self.give_places_back(&matched);
+                    return Err(refusal);
+                }
+            };
         }
         let is_cleared = envelope.message.payload().is_empty();
         // What the broker says of itself is true of this process alone.
@@ -119,16 +140,22 @@ impl Shard {
         let version = retained.as_deref_mut().map(|retained| retain(retained, &self.shared, envelope, number));
         drop(retained);
         let numbers = self.keep_all(&matched, number, version.filter(|_| keeps), taken);
-        let wrapped = wrapped.map(|wrapped| {
+        let mut wrapped = wrapped.map(|wrapped| {
             let numbers = if self.keeper.keeps() { self.keep_message(&wrapped, None) } else { Numbers::default() };
             (wrapped, numbers)
         });
+        if let Some(Armed { client_id, message, .. }) = armed.clone() {
+            self.keeper.keep(Record::WillPublished { client_id, message });
+        }
         let is_kept = numbers.is_kept || wrapped.as_ref().is_some_and(|(_, numbers)| numbers.is_kept);
         let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
-        let must_wait = must_follow || is_kept && envelope.qos == Qos::ExactlyOnce;
-        let mut handed = self.hand(&matched, &numbers, from, must_wait);
-        if let Some((wrapped, numbers)) = &wrapped {
-            handed += self.hand(wrapped, numbers, from, must_wait);
+        let must_wait = must_follow || is_kept && envelope.qos == Qos::ExactlyOnce || armed.is_some();
+        let carried = armed.clone().map(|armed| Armed { is_carried: true, ..armed });
+        let mut handed = self.hand(&matched, &numbers, from, must_wait, armed);
+        let mut full = matched.claims.into_beyond();
+        if let Some((wrapped, numbers)) = &mut wrapped {
+            handed += self.hand(wrapped, numbers, from, must_wait, carried);
+            full.append(&mut std::mem::take(&mut wrapped.claims).into_beyond());
         }
         let reached = handed + usize::from(envelope.retain && !is_cleared);
         Ok(Routed { reached, sessions: handed, is_kept, full })
@@ -136,39 +163,32 @@ impl Shard {
 
     /// Hands a message to all who get it, or holds it back until it may go; tells how many they are.
     #[inline]
-    fn hand(&mut self, matched: &Matched<'_>, numbers: &Numbers, from: Option<u32>, must_wait: bool) -> usize {
+    fn hand(&mut self, matched: &Matched<'_>, numbers: &Numbers, from: Option<u32>, must_wait: bool, armed: Option<Armed>) -> usize {
         if !must_wait {
             return self.hand_on_all(matched, numbers);
         }
         let by_shard = self.collect(matched, numbers);
-        self.hold_back(matched.envelope, from, by_shard)
+        self.hold_back(matched.envelope, from, by_shard, armed)
     }
 
-    /// Whether a message can be taken where it has to be kept: all or nothing. The result is the sessions whose queues its
-    /// acknowledgement waits for.
-    fn check_room(&self, matched: &Matched<'_>, has_publisher: bool, is_taken: bool) -> Result<Vec<Subscriber>, Refusal> {
-        let fails = self.keeper.failure().is_some();
-        let overflow = self.settings.queue.overflow;
-        let asks = matches!(overflow, Overflow::RefusePublisher | Overflow::HoldBack);
+    /// Whether a message can be taken where it has to be kept, and finds a place where it has to: all or nothing.
+    fn check_room(&mut self, matched: &Matched<'_>, has_publisher: bool, is_taken: bool) -> Result<Claims, Refusal> {
+        let (fails, asks) = (self.keeper.failure().is_some(), self.tells_publishers());
         // A will has nobody to be refused, and of QoS 0 nobody is told.
         if !has_publisher || matched.envelope.qos == Qos::AtMostOnce || !(fails || asks) {
-            return Ok(Vec::new());
+            return Ok(Claims::default());
         }
-        let all = matched.targets.iter().chain(matched.picks.as_slice().iter().map(|pick| pick.target));
-        let owed = all.filter(|target| matched.wants(target) && target.subscription.qos != Qos::AtMostOnce).map(|target| target.subscriber);
-        if fails && (matched.envelope.retain || is_taken || owed.clone().any(|subscriber| self.shared.session(subscriber).is_some())) {
-            return Err(not_kept());
+        if fails {
+            let mut all = matched.targets.iter().chain(matched.picks.as_slice().iter().map(|pick| pick.target));
+            let is_kept = |target: Target| {
+                let is_owed = matched.wants(&target) && target.subscription.qos != Qos::AtMostOnce;
+                is_owed && self.shared.session(target.subscriber).is_some()
+            };
+            if matched.envelope.retain || is_taken || all.any(is_kept) {
+                return Err(not_kept());
+            }
         }
-        if !asks {
-            return Ok(Vec::new());
-        }
-        let full: Vec<(Subscriber, Room)> = owed.map(|one| (one, self.room(one))).filter(|(_, room)| *room > Room::Free).collect();
-        // Where an acknowledgement waits, it does so for what the queue can still take in.
-        let bound = if overflow == Overflow::RefusePublisher { Room::Full } else { Room::Over };
-        match full.iter().filter(|(_, room)| *room >= bound).count() {
-            0 => Ok(full.into_iter().map(|(subscriber, _)| subscriber).collect()),
-            count => Err(queue_full(overflow, count)),
-        }
+        if asks { self.claim_places(matched) } else { Ok(Claims::default()) }
     }
 
     /// Keeps a message, what it does to its topic, and the identifier that it came under.
@@ -268,30 +288,39 @@ impl Shard {
     }
 
     /// Holds a message back until everything that was kept has its receipt; tells how many will get it.
-    fn hold_back(&mut self, envelope: &Envelope, from: Option<u32>, targets: Vec<(u16, Vec<CrossingTarget>)>) -> usize {
+    fn hold_back(
+        &mut self,
+        envelope: &Envelope,
+        from: Option<u32>,
+        targets: Vec<(u16, Vec<CrossingTarget>)>,
+        armed: Option<Armed>,
+    ) -> usize {
         let count = targets.iter().map(|(_, targets)| targets.len()).sum();
-        if count == 0 {
+        if count == 0 && armed.is_none() {
             return 0;
         }
         if let Some(client) = from.and_then(|slot| self.clients.get_mut(slot)) {
             client.held_back += 1;
         }
         let from = from.and_then(|slot| self.life(slot));
-        self.keeper.then(Then::Deliver(Box::new(HeldBack { envelope: envelope.compact(), from, targets })));
+        self.keeper.then(Then::Deliver(Box::new(HeldBack { envelope: envelope.compact(), from, targets, armed })));
         count
     }
 
     /// A message that was held back may go, or was not kept and must not.
-    pub(super) fn hand_out(&mut self, held: HeldBack, is_kept: bool) {
+    pub(super) fn hand_out(&mut self, mut held: HeldBack, is_kept: bool) {
         if let Some(from) = held.from
             && let Some(client) = self.clients.get_mut(from.slot).filter(|client| client.incarnation == from.life)
         {
             client.held_back = client.held_back.saturating_sub(1);
         }
+        if let Some(armed) = held.armed.take().filter(|_| !is_kept) {
+            return self.will_not_kept(held, armed);
+        }
         let HeldBack { envelope, targets, .. } = held;
         // Below QoS 2 nothing was promised that was not kept: it only had to wait its turn.
         if !is_kept && envelope.qos == Qos::ExactlyOnce {
-            return self.give_up(&targets);
+            return self.give_up(&targets, envelope.len() as u64);
         }
         let is_shared = targets.iter().map(|(_, targets)| targets.len()).sum::<usize>() > 1;
         self.frames.start();
@@ -301,10 +330,14 @@ impl Shard {
     }
 
     /// The publisher is told that its message was not taken: if a record of it is found one day after all, nobody is owed it.
-    fn give_up(&mut self, targets: &[(u16, Vec<CrossingTarget>)]) {
+    fn give_up(&mut self, targets: &[(u16, Vec<CrossingTarget>)], bytes: u64) {
         for (shard, targets) in targets {
             for target in targets {
-                let session = self.shared.session(Subscriber { shard: *shard, slot: target.slot });
+                let subscriber = Subscriber { shard: *shard, slot: target.slot };
+                if target.has_place {
+                    self.give_place_back(subscriber, bytes);
+                }
+                let session = self.shared.session(subscriber);
                 if let (Some(session), Some(message)) = (session, target.message) {
                     self.keeper.keep(Record::Settled { session, message });
                 }
@@ -313,9 +346,15 @@ impl Shard {
     }
 
     /// Hands a message to sessions of one shard; tells how many they are.
-    fn hand_on(&mut self, shard: u16, members: impl Iterator<Item = CrossingTarget>, envelope: &Envelope, is_shared: bool) -> usize {
+    pub(super) fn hand_on(
+        &mut self,
+        shard: u16,
+        members: impl Iterator<Item = CrossingTarget>,
+        envelope: &Envelope,
+        is_shared: bool,
+    ) -> usize {
         if shard == self.index {
-            return members.map(|target| self.deliver(&target, envelope, is_shared)).count();
+            return members.map(|target| self.bring(&target, envelope, is_shared)).count();
         }
         let targets: Vec<CrossingTarget> = members.collect();
         if let (false, Some(crossings)) = (targets.is_empty(), self.effects.crossings.get_mut(usize::from(shard))) {
@@ -329,7 +368,12 @@ impl Shard {
 
 /// Keeps the message of its topic, or drops it if the payload is empty ([MQTT-3.3.1-5], [MQTT-3.3.1-10]); the version that the
 /// topic has now.
-fn retain(retained: &mut Retained<RetainedMessage>, shared: &Shared, envelope: &Envelope, message: Option<MessageNumber>) -> u64 {
+pub(super) fn retain(
+    retained: &mut Retained<RetainedMessage>,
+    shared: &Shared,
+    envelope: &Envelope,
+    message: Option<MessageNumber>,
+) -> u64 {
     if envelope.message.payload().is_empty() {
         shared.take(retained, envelope.message.topic());
     } else {
@@ -337,12 +381,4 @@ fn retain(retained: &mut Retained<RetainedMessage>, shared: &Shared, envelope: &
     }
     shared.memory.retained.store(retained.bytes(), Ordering::Relaxed);
     shared.next_version()
-}
-
-/// The refusal of a message for which there is no room.
-fn queue_full(overflow: Overflow, sessions: usize) -> Refusal {
-    let rule = if overflow == Overflow::RefusePublisher { "overflow refuse-publisher" } else { "overflow hold-back" };
-    let problem = Problem::titled("a queue that the message is meant for is full").rule(rule);
-    let problem = problem.detail(format!("full queues: {sessions}")).retry(Retry::After { after_ms: 1000, jitter_ms: 4000 });
-    Refusal::new(Reason::QUEUE_OVERFLOW, problem)
 }

@@ -165,7 +165,11 @@ impl Shard {
                 if subscribed == Subscribed::Replaced {
                     client.replays.retain(|replay| replay.filter != *filter);
                 }
-                client.replays.push_back(Replay { filter: filter.clone(), subscription, after: None });
+                let replay = Replay { filter: filter.clone(), subscription, after: None };
+                if let Some(session) = client.number.filter(|_| subscription.qos != Qos::AtMostOnce) {
+                    self.keeper.keep(replay.record(session));
+                }
+                client.replays.push_back(replay);
             }
         }
         Ok(Granted { qos, what: What::Messages(subscription) })
@@ -217,6 +221,9 @@ impl Shard {
             }
             Some(last) => {
                 client.replays.retain(|replay| replay.filter != *filter);
+                if let Some(session) = client.number {
+                    self.keeper.keep(Record::Replayed { session, filter: filter.clone() });
+                }
                 client.subscriptions.insert(filter.clone(), last);
                 self.shared.routers_mut().subscribe(filter, subscriber, last);
             }
@@ -259,7 +266,9 @@ impl Shard {
             return;
         }
         let Some(mut replay) = client.replays.pop_front() else { return };
+        let filter = replay.filter.clone();
         let granted = replay.subscription.qos;
+        let session = client.number.filter(|_| granted != Qos::AtMostOnce);
         let inner = wrapped::inner(&replay.filter);
         let pattern = inner.as_ref().unwrap_or(&replay.filter).pattern();
         let (mut slice, mut must_wait) = (Vec::<RetainedMessage>::new(), false);
@@ -276,6 +285,8 @@ impl Shard {
             });
             next.map(<[u8]>::to_vec)
         };
+        let is_over = !must_wait && next.is_none();
+        let has_moved = !must_wait || !slice.is_empty();
         if must_wait {
             // It goes on in front of the one that it waits for, and looks again in a moment.
             if let Some(last) = slice.last() {
@@ -287,46 +298,43 @@ impl Shard {
             replay.after = next;
             client.replays.push_front(replay);
         }
+        // In one batch with what the slice is owed: whatever ends before its end, the rest of it comes to the session.
+        if let Some(session) = session.filter(|_| has_moved) {
+            let record = match client.replays.front().filter(|_| !is_over) {
+                Some(replay) => replay.record(session),
+                None => Record::Replayed { session, filter },
+            };
+            self.keeper.keep(record);
+        }
         let unix_ms = self.now.unix_ms;
         for RetainedMessage { envelope, message, .. } in slice.into_iter().filter(|message| !message.envelope.is_expired(unix_ms)) {
             let qos = envelope.qos.min(granted);
-            let is_wrapped = inner.is_some();
-            let envelope = if is_wrapped { wrapped::wrap(&envelope) } else { envelope };
-            let message = self.keep_retained(slot, &envelope, message, qos, is_wrapped);
+            let carrier = inner.is_some().then(|| wrapped::wrap(&envelope));
+            let message = self.keep_retained(slot, message, qos, carrier.as_ref());
+            let envelope = carrier.unwrap_or(envelope);
             self.frames.start();
             // Retained messages that do not fit the window wait with the others; there is at most a slice of them.
-            self.deliver(&CrossingTarget { slot, qos, retain: true, message }, &envelope, false);
+            self.deliver(&CrossingTarget { slot, qos, retain: true, message, has_place: false }, &envelope, false);
         }
         if !must_wait {
             self.continue_replay(slot);
         }
     }
 
-    /// A session that is kept is owed a retained message too: under the number that it has, or another if the session holds it
-    /// under that already, or the store does not have it as it is sent.
-    fn keep_retained(
-        &mut self,
-        slot: u32,
-        envelope: &Envelope,
-        message: Option<MessageNumber>,
-        qos: Qos,
-        is_wrapped: bool,
-    ) -> Option<MessageNumber> {
-        let client = self.clients.get(slot)?;
-        let (session, message) = (client.number?, message?);
+    /// A session that is kept is owed a retained message too, under another number than as it was published: it may be owed that as
+    /// well, or it may be on its way. `carrier`: as what it is sent, where the store does not have that.
+    fn keep_retained(&mut self, slot: u32, message: Option<MessageNumber>, qos: Qos, carrier: Option<&Envelope>) -> Option<MessageNumber> {
+        let (session, message) = (self.clients.get(slot)?.number?, message?);
         if qos == Qos::AtMostOnce {
             return None;
         }
+        let under = self.shared.next_message();
         let owed = Owed { session, qos, retain: true };
-        let connection = client.connection.and_then(|key| self.connections.get(key))?;
-        let is_held = connection.session.in_flight().messages().any(|(_, sent)| sent.token == message.0);
-        if !is_held && !is_wrapped {
-            self.keeper.keep(Record::OwedToo { message, owed });
-            return Some(message);
-        }
-        let message = self.shared.next_message();
-        self.keeper.keep(Record::Message { message, envelope: envelope.compact(), owed: vec![owed] });
-        Some(message)
+        self.keeper.keep(match carrier {
+            Some(carrier) => Record::Message { message: under, envelope: carrier.compact(), owed: vec![owed] },
+            None => Record::OwedToo { message, under, owed },
+        });
+        Some(under)
     }
 }
 

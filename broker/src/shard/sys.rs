@@ -104,7 +104,7 @@ impl Shard {
             let Ok(message) = Message::publish(format!("$SYS/{topic}"), value) else { continue };
             let (stamps, hop) = (None, Dictionary::EMPTY);
             let envelope = Envelope { message, qos: Qos::AtMostOnce, retain: sys.retain, expires_at_ms: None, stamps, hop };
-            if let Err(refusal) = self.route(&envelope, None, None) {
+            if let Err(refusal) = self.route(&envelope, super::route::Source::default()) {
                 tracing::debug!(topic, refusal = %refusal, "not published");
             }
         }

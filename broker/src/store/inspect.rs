@@ -187,7 +187,7 @@ impl Reading {
             subscriptions: kept.subscriptions.len() as u64,
             owed: kept.owed.len() as u64,
             in_flight: kept.owed.iter().filter(|owed| owed.progress != Progress::Waiting).count() as u64,
-            oldest_ms: kept.owed.iter().filter_map(|owed| self.received.get(&owed.message).copied()).min(),
+            oldest_ms: kept.owed.iter().filter_map(|owed| self.received.get(&owed.body).copied()).min(),
             dropped: kept.gap.values().sum(),
         }
     }

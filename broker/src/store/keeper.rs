@@ -121,6 +121,11 @@ impl<T> Keeper<T> {
         self.due.push_back((Some(self.durability), then));
     }
 
+    /// What had its receipt before is carried out with what is due.
+    pub fn due(&mut self, then: T, reached: Reached) {
+        self.due.push_back((reached, then));
+    }
+
     /// The next thing that waits no more, with what was reached.
     #[inline]
     pub fn take_due(&mut self) -> Option<(T, Reached)> {

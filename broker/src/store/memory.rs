@@ -46,7 +46,7 @@ impl Engine for Memory {
     }
 
     fn read(&mut self, message: MessageNumber) -> Result<Option<Envelope>, StoreError> {
-        Ok(self.envelopes.get(&message).cloned())
+        Ok(self.envelopes.get(&self.state.body(message)).cloned())
     }
 
     fn state(&self) -> &State {

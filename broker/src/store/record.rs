@@ -72,6 +72,18 @@ pub enum Record {
         session: SessionNumber,
         filter: TopicFilter,
     },
+    /// The subscription still has to bring the retained messages that it matches behind this topic, in the order of topics; empty:
+    /// all of them. Those before it are owed, or were.
+    Replaying {
+        session: SessionNumber,
+        filter: TopicFilter,
+        after: Arc<[u8]>,
+    },
+    /// The subscription has brought all retained messages.
+    Replayed {
+        session: SessionNumber,
+        filter: TopicFilter,
+    },
 
     /// A message, once, with all sessions that are owed it so far. A message that nothing refers to after its batch is not kept.
     Message {
@@ -79,12 +91,15 @@ pub enum Record {
         envelope: Envelope,
         owed: Vec<Owed>,
     },
-    /// A message that is kept already is owed to one more session: a retained one, or one that another member released.
+    /// A message that is kept already is owed to one more session: a retained one, or one that another member released. It is owed
+    /// under a number of its own, since the session may be owed the same message under the first one.
     OwedToo {
         message: MessageNumber,
+        under: MessageNumber,
         owed: Owed,
     },
-    /// The message was, or will be, sent under this identifier.
+    /// The message was, or will be, sent under this identifier. Here and in what follows a message is named by the number that it is
+    /// owed under.
     Sent {
         session: SessionNumber,
         message: MessageNumber,
@@ -146,9 +161,15 @@ pub enum Record {
         whose: Whose,
         message: MessageNumber,
     },
-    /// It was published, or is not to be.
+    /// The will that was armed with this message is not to be published.
     WillDisarmed {
         client_id: Arc<str>,
+        message: MessageNumber,
+    },
+    /// The will that was armed with this message was published: whoever is owed it is owed it by this batch.
+    WillPublished {
+        client_id: Arc<str>,
+        message: MessageNumber,
     },
 
     /// A line of the ledger on a client; the bytes are the ledger's own form.
@@ -172,6 +193,8 @@ impl Record {
             | Self::SessionEnded { session, .. }
             | Self::Subscribed { session, .. }
             | Self::Unsubscribed { session, .. }
+            | Self::Replaying { session, .. }
+            | Self::Replayed { session, .. }
             | Self::Sent { session, .. }
             | Self::Received { session, .. }
             | Self::Returned { session, .. }
@@ -187,6 +210,7 @@ impl Record {
             | Self::RetainedCleared { .. }
             | Self::WillArmed { .. }
             | Self::WillDisarmed { .. }
+            | Self::WillPublished { .. }
             | Self::Verdict { .. } => None,
         }
     }
@@ -196,6 +220,7 @@ impl Record {
     /// | when a batch fails | records | because |
     /// | --- | --- | --- |
     /// | they never were | SessionBegun, SessionAttached, Subscribed, Message, Taken, WillArmed | somebody waits to be told that it is done, and is told that it is not: a refused CONNECT, SUBSCRIBE or PUBLISH |
+    /// | it never was | WillPublished | what was to be owed by its batch is not, so that the will still is |
     /// | they hold, and are kept when the engine is mended | all others | they take away, or say what has happened already: a message was sent or acknowledged, a connection is gone. Nobody is told less than is true, and what is done twice after a crash in between is what QoS 1 allows |
     ///
     /// [`Record::OwedToo`] and [`Record::Retained`] hold for messages that were kept before, since what they take the message over
@@ -209,6 +234,7 @@ impl Record {
                 | Self::Message { .. }
                 | Self::Taken { .. }
                 | Self::WillArmed { .. }
+                | Self::WillPublished { .. }
         )
     }
 }

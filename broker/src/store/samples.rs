@@ -36,7 +36,11 @@ fn on_sessions() -> impl Strategy<Value = Record> {
             Record::Subscribed { session, filter, subscription }
         }),
         1 => (session(), filter()).prop_map(|(session, filter)| Record::Unsubscribed { session, filter }),
-        3 => (message(), owed()).prop_map(|(message, owed)| Record::OwedToo { message, owed }),
+        1 => (session(), filter(), topic()).prop_map(|(session, filter, after)| {
+            Record::Replaying { session, filter, after: after.as_bytes().into() }
+        }),
+        1 => (session(), filter()).prop_map(|(session, filter)| Record::Replayed { session, filter }),
+        3 => (message(), owed()).prop_map(|(message, owed)| Record::OwedToo { message, under: message, owed }),
         3 => (pair(), id()).prop_map(|((session, message), id)| Record::Sent { session, message, id }),
         2 => pair().prop_map(|(session, message)| Record::Received { session, message }),
         1 => (pair(), any::<u32>()).prop_map(|((session, message), redelivery_count)| Record::Returned { session, message, redelivery_count }),
@@ -60,7 +64,8 @@ fn on_clients() -> impl Strategy<Value = Record> {
     prop_oneof![
         1 => client().prop_map(|client_id| Record::EndTold { client_id }),
         1 => (whose(), message()).prop_map(|(whose, message)| Record::WillArmed { whose, message }),
-        1 => client().prop_map(|client_id| Record::WillDisarmed { client_id }),
+        1 => (client(), message()).prop_map(|(client_id, message)| Record::WillDisarmed { client_id, message }),
+        1 => (client(), message()).prop_map(|(client_id, message)| Record::WillPublished { client_id, message }),
         1 => (whose(), any::<[u8; 3]>(), any::<bool>()).prop_map(|(whose, verdict, replaces)| {
             let [number, other, _] = verdict.map(|byte| u64::from(byte % 8));
             let replaces = if replaces { vec![other] } else { Vec::new() };
@@ -122,17 +127,19 @@ pub(super) fn envelope() -> impl Strategy<Value = Envelope> {
     )
 }
 
-/// Groups of records, with numbers for sessions and messages that are given out once.
+/// Groups of records, with numbers for sessions and messages that are given out once, and versions that rise.
 pub(super) fn histories(len_max: usize) -> impl Strategy<Value = Vec<Vec<Record>>> {
     prop::collection::vec(prop::collection::vec(step(), 1..8), 0..len_max).prop_map(|mut groups| {
         let (mut session_next, mut message_next) = (0, 0);
-        for record in groups.iter_mut().flatten() {
+        for (at, record) in groups.iter_mut().enumerate().flat_map(|(at, group)| group.iter_mut().map(move |record| (at, record))) {
             match record {
+                // Shards race for versions within a turn; over a restart they only rise.
+                Record::Retained { version, .. } | Record::RetainedCleared { version, .. } => *version += 40 * at as u64,
                 Record::SessionBegun { session, .. } => {
                     session_next += 1;
                     *session = SessionNumber(session_next);
                 }
-                Record::Message { message, .. } => {
+                Record::Message { message, .. } | Record::OwedToo { under: message, .. } => {
                     message_next += 1;
                     *message = MessageNumber(message_next);
                 }

@@ -244,8 +244,13 @@ impl World {
         let n = self.dice.below(self.actors.len());
         let Some(link) = self.links[n].as_mut().filter(|link| !link.is_cut) else { return };
         link.is_cut = true;
+        let has_died = !link.is_closed && n >= READERS + PUBLISHERS && self.actors[n].is_open;
         if link.is_closed {
             self.links[n] = None;
+        }
+        if has_died {
+            let name = self.actors[n].name.clone();
+            self.ledger.will_owed(&name, 0);
         }
         self.actors[n].lost(&mut self.ledger);
     }
@@ -283,8 +288,7 @@ impl World {
         for (n, link) in self.links.iter_mut().enumerate() {
             *link = None;
             let actor = &mut self.actors[n];
-            // Known gap: a will is lost if the disk fails in the very turn in which it is published, since it is disarmed all the same.
-            if n >= READERS + PUBLISHERS && actor.is_open && !self.ledger.is_disk_failing {
+            if n >= READERS + PUBLISHERS && actor.is_open {
                 self.ledger.will_owed(&actor.name, 0);
             }
             actor.lost(&mut self.ledger);

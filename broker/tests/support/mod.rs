@@ -298,7 +298,7 @@ impl Client {
 
     /// A round trip: everything the broker had for this client before has come.
     pub fn settle_down(&mut self) {
-        while self.step(QUIET) {}
+        while self.closed.is_none() && self.step(QUIET) {}
     }
 
     pub fn send(&mut self, delivery: Delivery) -> u64 {
@@ -362,11 +362,16 @@ impl Client {
         self.answers.iter().find(|(other, _)| *other == token).unwrap().1.clone()
     }
 
-    pub fn unsubscribe(&mut self, filter: &str) {
+    pub fn start_unsubscribe(&mut self, filter: &str) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
         self.session.unsubscribe(vec![TopicFilter::new(filter).unwrap()], Dictionary::EMPTY, token).unwrap();
         self.drain();
+        token
+    }
+
+    pub fn unsubscribe(&mut self, filter: &str) {
+        let token = self.start_unsubscribe(filter);
         self.until(|client| client.answers.iter().any(|(other, _)| *other == token));
     }
 

@@ -79,6 +79,11 @@ impl Overflow {
             Overflow::HoldBack => "hold-back",
         }
     }
+
+    /// Whether a full queue is the publisher's to learn of, not its subscriber's.
+    pub const fn tells_publishers(self) -> bool {
+        matches!(self, Overflow::RefusePublisher | Overflow::HoldBack)
+    }
 }
 
 impl fmt::Display for Overflow {

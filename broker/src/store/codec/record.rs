@@ -23,9 +23,15 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Option<Stored> {
             expires_at_ms.iter().for_each(|at| put_number(out, *at));
         }
         Record::SessionEnded { why, .. } => out.push(*why as u8),
-        Record::EndTold { client_id } | Record::WillDisarmed { client_id } => put_bytes(out, client_id.as_bytes()),
+        Record::EndTold { client_id } | Record::WillDisarmed { client_id, .. } | Record::WillPublished { client_id, .. } => {
+            put_bytes(out, client_id.as_bytes());
+        }
         Record::Subscribed { filter, subscription, .. } => put_filter(out, filter, *subscription),
-        Record::Unsubscribed { filter, .. } => put_bytes(out, filter.as_str().as_bytes()),
+        Record::Unsubscribed { filter, .. } | Record::Replayed { filter, .. } => put_bytes(out, filter.as_str().as_bytes()),
+        Record::Replaying { filter, after, .. } => {
+            put_bytes(out, filter.as_str().as_bytes());
+            put_bytes(out, after);
+        }
         Record::Message { envelope, owed, .. } => {
             put_number(out, owed.len() as u64);
             owed.iter().for_each(|owed| put_owed(out, owed));
@@ -66,7 +72,7 @@ fn head(record: &Record) -> (u8, [Option<u64>; 3]) {
         Record::Subscribed { session, .. } => (6, [Some(session.0), None, None]),
         Record::Unsubscribed { session, .. } => (7, [Some(session.0), None, None]),
         Record::Message { message, .. } => (MESSAGE, [Some(message.0), None, None]),
-        Record::OwedToo { message, .. } => (9, [Some(message.0), None, None]),
+        Record::OwedToo { message, under, .. } => (9, [Some(message.0), Some(under.0), None]),
         Record::Sent { session, message, .. } => (10, pair(session, message)),
         Record::Received { session, message } => (11, pair(session, message)),
         Record::Returned { session, message, redelivery_count } => {
@@ -80,8 +86,11 @@ fn head(record: &Record) -> (u8, [Option<u64>; 3]) {
         Record::Retained { message, version } => (18, [Some(message.0), Some(*version), None]),
         Record::RetainedCleared { version, .. } => (19, [Some(*version), None, None]),
         Record::WillArmed { message, .. } => (20, [Some(message.0), None, None]),
-        Record::WillDisarmed { .. } => (21, [None; 3]),
+        Record::WillDisarmed { message, .. } => (21, [Some(message.0), None, None]),
         Record::Verdict { .. } => (22, [None; 3]),
+        Record::WillPublished { message, .. } => (24, [Some(message.0), None, None]),
+        Record::Replaying { session, .. } => (25, [Some(session.0), None, None]),
+        Record::Replayed { session, .. } => (26, [Some(session.0), None, None]),
     }
 }
 
@@ -90,18 +99,22 @@ pub(super) fn decode(tag: u8, cursor: &mut Cursor<'_>) -> Result<(Record, Option
         return message(cursor);
     }
     let record = match tag {
-        1..=7 | 15..=17 => on_session(tag, cursor)?,
-        9 => Record::OwedToo { message: MessageNumber(cursor.number()?), owed: owed(cursor)? },
+        1..=7 | 15..=17 | 25 | 26 => on_session(tag, cursor)?,
+        9 => {
+            let (message, under) = (MessageNumber(cursor.number()?), MessageNumber(cursor.number()?));
+            Record::OwedToo { message, under, owed: owed(cursor)? }
+        }
         10..=14 => on_owed(tag, cursor)?,
         18 => Record::Retained { message: MessageNumber(cursor.number()?), version: cursor.number()? },
         19 => Record::RetainedCleared { version: cursor.number()?, topic: cursor.bytes()?.into() },
         20 => Record::WillArmed { message: MessageNumber(cursor.number()?), whose: whose(cursor)? },
-        21 => Record::WillDisarmed { client_id: cursor.text()? },
+        21 => Record::WillDisarmed { message: MessageNumber(cursor.number()?), client_id: cursor.text()? },
         22 => {
             let (whose, number) = (whose(cursor)?, cursor.number()?);
             let replaces = (0..cursor.count()?).map(|_| cursor.number()).collect::<Result<_, _>>()?;
             Record::Verdict { whose, number, replaces, verdict: cursor.bytes()?.into() }
         }
+        24 => Record::WillPublished { message: MessageNumber(cursor.number()?), client_id: cursor.text()? },
         _ => return Err(Bad("a record of an unknown kind")),
     };
     Ok((record, None))
@@ -128,6 +141,8 @@ fn on_session(tag: u8, cursor: &mut Cursor<'_>) -> Result<Record, Bad> {
         7 => Record::Unsubscribed { session, filter: plain_filter(cursor)? },
         15 => Record::GapTold { session },
         16 => Record::Taken { session, id: cursor.packet_id()? },
+        25 => Record::Replaying { session, filter: plain_filter(cursor)?, after: cursor.bytes()?.into() },
+        26 => Record::Replayed { session, filter: plain_filter(cursor)? },
         _ => Record::Released { session, id: cursor.packet_id()? },
     })
 }

@@ -17,6 +17,11 @@ pub(super) fn encode(kept: &KeptSession, out: &mut Vec<u8>) {
     for (filter, subscription) in &kept.subscriptions {
         put_filter(out, filter, *subscription);
     }
+    put_number(out, kept.replays.len() as u64);
+    for (filter, after) in &kept.replays {
+        put_bytes(out, filter.as_str().as_bytes());
+        put_bytes(out, after);
+    }
     put_number(out, kept.owed.len() as u64);
     kept.owed.iter().for_each(|owed| put_owed_message(out, owed));
     put_number(out, kept.taken.len() as u64);
@@ -40,6 +45,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<KeptSession, Bad> {
         was_extended: flags & 2 != 0,
         expires_at_ms: if flags & 4 != 0 { Some(cursor.number()?) } else { None },
         subscriptions: (0..cursor.count()?).map(|_| filter(cursor)).collect::<Result<_, _>>()?,
+        replays: (0..cursor.count()?).map(|_| Ok((plain_filter(cursor)?, cursor.bytes()?.into()))).collect::<Result<_, _>>()?,
         owed: (0..cursor.count()?).map(|_| owed_message(cursor)).collect::<Result<_, _>>()?,
         taken: (0..cursor.count()?).map(|_| cursor.packet_id()).collect::<Result<_, _>>()?,
         gap: (0..cursor.count()?).map(|_| Ok((cursor.u8()?, cursor.number()?))).collect::<Result<_, _>>()?,
@@ -81,6 +87,7 @@ fn flags(qos: Qos, retain: bool) -> u8 {
 
 fn put_owed_message(out: &mut Vec<u8>, owed: &OwedMessage) {
     put_number(out, owed.message.0);
+    put_number(out, owed.body.0);
     let (progress, id) = match owed.progress {
         Progress::Waiting => (0, None),
         Progress::Sent(id) => (1, Some(id)),
@@ -92,7 +99,7 @@ fn put_owed_message(out: &mut Vec<u8>, owed: &OwedMessage) {
 }
 
 fn owed_message(cursor: &mut Cursor<'_>) -> Result<OwedMessage, Bad> {
-    let message = MessageNumber(cursor.number()?);
+    let (message, body) = (MessageNumber(cursor.number()?), MessageNumber(cursor.number()?));
     let flags = cursor.u8()?;
     let progress = match flags >> 3 {
         0 => Progress::Waiting,
@@ -100,5 +107,5 @@ fn owed_message(cursor: &mut Cursor<'_>) -> Result<OwedMessage, Bad> {
         2 => Progress::Received(cursor.packet_id()?),
         _ => return Err(Bad("a message has come no known way")),
     };
-    Ok(OwedMessage { message, qos: qos(flags)?, retain: flags & 4 != 0, progress, redelivery_count: cursor.u32()? })
+    Ok(OwedMessage { message, body, qos: qos(flags)?, retain: flags & 4 != 0, progress, redelivery_count: cursor.u32()? })
 }

@@ -39,8 +39,12 @@ impl<F: Files> Embedded<F> {
             })?;
             self.cleaning = Some(Cleaning { offset: cleaning.offset + read_len, ..cleaning });
         } else {
-            self.log.remove_oldest(false)?;
-            self.cleaning = None;
+            let removed = self.log.remove_oldest(false);
+            // It may be gone although nobody knows whether it stays so. The one behind it is not clean.
+            if self.log.segments().front().is_none_or(|oldest| oldest.number != cleaning.segment) {
+                self.cleaning = None;
+            }
+            removed?;
         }
         Ok(self.cleaning.is_some() || self.is_wasteful())
     }

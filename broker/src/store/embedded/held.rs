@@ -49,7 +49,7 @@ impl Held {
                 state.sessions.contains_key(session)
             }
             Record::EndTold { client_id } => state.ended.contains_key(client_id),
-            Record::WillDisarmed { client_id } => state.wills.contains_key(client_id),
+            Record::WillDisarmed { client_id, message } => state.wills.get(client_id).is_some_and(|(_, armed)| armed == message),
             Record::RetainedCleared { topic, version } => {
                 state.retained.get(topic).is_some_and(|(message, other)| message.is_some() && version > other)
             }

@@ -158,7 +158,7 @@ impl<F: Files> Engine for Embedded<F> {
     }
 
     fn read(&mut self, message: MessageNumber) -> Result<Option<Envelope>, StoreError> {
-        let Some(place) = self.image.place(message) else { return Ok(None) };
+        let Some(place) = self.image.place(self.image.state.body(message)) else { return Ok(None) };
         let stored = self.stored(place)?;
         let envelope =
             open_stored(&stored).map_err(|bad| damaged(&self.log.files, &name_of(place.segment), u64::from(place.offset), bad.0))?;

@@ -92,17 +92,17 @@ impl<F: Files> Embedded<F> {
     fn give_up(&mut self, missing: &[MessageNumber]) {
         let is_missing = |message: &MessageNumber| missing.binary_search(message).is_ok();
         let state = &self.image.state;
-        let owed = state.sessions.iter().flat_map(|(session, kept)| kept.owed.iter().map(|owed| (*session, owed.message)));
-        let dropped: Vec<_> = owed.filter(|(_, message)| is_missing(message)).collect();
+        let owed = state.sessions.iter().flat_map(|(session, kept)| kept.owed.iter().map(|owed| (*session, *owed)));
+        let dropped: Vec<_> = owed.filter(|(_, owed)| is_missing(&owed.body)).map(|(session, owed)| (session, owed.message)).collect();
         let wills = state.wills.values().filter(|(_, message)| is_missing(message));
-        let wills: Vec<_> = wills.map(|(whose, _)| whose.client_id.clone()).collect();
+        let wills: Vec<_> = wills.map(|(whose, message)| (whose.client_id.clone(), *message)).collect();
         let retained = state.retained.iter().filter(|(_, (message, _))| message.as_ref().is_some_and(is_missing));
         let retained: Vec<_> = retained.map(|(topic, (_, version))| (topic.clone(), *version)).collect();
         for (session, message) in dropped {
             self.image.state.apply(&Record::Dropped { session, message, reason: Reason::UNSPECIFIED_ERROR });
         }
-        for client_id in wills {
-            self.image.state.apply(&Record::WillDisarmed { client_id });
+        for (client_id, message) in wills {
+            self.image.state.apply(&Record::WillDisarmed { client_id, message });
         }
         for (topic, version) in retained {
             let fact = Fact::Retained { topic, message: None, version };

@@ -64,7 +64,7 @@ impl<'a> Sieve<'a> {
     /// A number was given out, although nothing came of it.
     fn number(record: &Record) -> Worth {
         match record {
-            Record::Message { message, .. } => Worth::Fact(Fact::Numbers([0, message.0, 0])),
+            Record::Message { message, .. } | Record::OwedToo { under: message, .. } => Worth::Fact(Fact::Numbers([0, message.0, 0])),
             Record::Retained { version, .. } | Record::RetainedCleared { version, .. } => Worth::Fact(Fact::Numbers([0, 0, *version])),
             _ => Worth::Nothing,
         }

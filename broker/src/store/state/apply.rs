@@ -1,7 +1,7 @@
 //! The fold: what follows from one more record.
 
 use super::weight::{GAP, OWED, TAKEN};
-use super::{KeptSession, State};
+use super::{KeptSession, OwedMessage, State};
 use crate::message::Envelope;
 use crate::store::record::{MessageNumber, Owed, Record, SessionNumber, Whose};
 use candor_protocol::session::SessionState;
@@ -18,13 +18,8 @@ impl State {
         self.count_numbers(record);
         match record {
             Record::Message { message, envelope, owed } => self.message(*message, envelope, owed),
-            Record::OwedToo { message, owed } if self.is_known(*message) => self.owe(*message, owed),
-            Record::Settled { session, message } => {
-                if self.sessions.get_mut(session).is_some_and(|kept| kept.settle(*message)) {
-                    self.weight -= OWED;
-                    self.unrefer(*message);
-                }
-            }
+            Record::OwedToo { message, under, owed } if self.is_known(*message) => self.owe(*under, *message, owed),
+            Record::Settled { session, message } => drop(self.settle(*session, *message)),
             Record::Dropped { session, message, reason } => self.give_up(*session, *message, reason.0),
             Record::Retained { message, version } => {
                 if let Some(topic) = self.topic(*message).cloned()
@@ -38,7 +33,12 @@ impl State {
                 self.set_retained(Arc::clone(topic), None, *version);
             }
             Record::WillArmed { whose, message } if self.is_known(*message) => self.arm(whose, *message),
-            Record::WillDisarmed { client_id } => self.disarm(client_id),
+            Record::WillDisarmed { client_id, message } | Record::WillPublished { client_id, message } => {
+                // The client may be back, with another one.
+                if self.wills.get(client_id).is_some_and(|(_, armed)| armed == message) {
+                    self.disarm(client_id);
+                }
+            }
             Record::Verdict { whose, number, replaces, verdict } => {
                 replaces.iter().for_each(|number| self.take_verdict(whose, *number));
                 self.add_verdict(whose, *number, verdict);
@@ -75,6 +75,15 @@ impl State {
             Record::Unsubscribed { filter, .. } => {
                 let is_gone = kept.subscriptions.remove(filter).is_some();
                 self.weight -= if is_gone { Self::filter_weight(filter) } else { 0 };
+                self.weight -= kept.replays.remove(filter).map_or(0, |after| Self::replay_weight(filter, &after));
+            }
+            Record::Replaying { filter, after, .. } if kept.subscriptions.contains_key(filter) => {
+                self.weight += Self::replay_weight(filter, after);
+                let before = kept.replays.insert(filter.clone(), Arc::clone(after));
+                self.weight -= before.map_or(0, |before| Self::replay_weight(filter, &before));
+            }
+            Record::Replayed { filter, .. } => {
+                self.weight -= kept.replays.remove(filter).map_or(0, |after| Self::replay_weight(filter, &after));
             }
             Record::Sent { message, id, .. } => kept.sent(*message, *id),
             Record::Received { message, .. } => kept.received(*message),
@@ -120,7 +129,9 @@ impl State {
     pub(in crate::store) fn count_numbers(&mut self, record: &Record) {
         match record {
             Record::SessionBegun { session, .. } => self.last_session = self.last_session.max(session.0),
-            Record::Message { message, .. } => self.last_message = self.last_message.max(message.0),
+            Record::Message { message, .. } | Record::OwedToo { under: message, .. } => {
+                self.last_message = self.last_message.max(message.0);
+            }
             Record::Retained { version, .. } | Record::RetainedCleared { version, .. } => {
                 self.last_version = self.last_version.max(*version)
             }
@@ -134,35 +145,61 @@ impl State {
             self.suspects.push(message);
         }
         self.topics.insert(message, envelope.message.topic().into());
-        owed.iter().for_each(|owed| self.owe(message, owed));
+        owed.iter().for_each(|owed| self.owe(message, message, owed));
     }
 
-    fn owe(&mut self, message: MessageNumber, owed: &Owed) {
+    fn owe(&mut self, message: MessageNumber, body: MessageNumber, owed: &Owed) {
         if let Some(kept) = self.sessions.get_mut(&owed.session) {
-            kept.owe(message, owed);
+            kept.owe(message, body, owed);
             self.weight += OWED;
-            self.refer(message);
+            self.refer_owed(message, body);
         }
+    }
+
+    /// The session is owed the message no more; whether it was.
+    fn settle(&mut self, session: SessionNumber, message: MessageNumber) -> bool {
+        let Some(settled) = self.sessions.get_mut(&session).and_then(|kept| kept.settle(message)) else { return false };
+        self.weight -= OWED;
+        self.unrefer_owed(&settled);
+        true
     }
 
     fn give_up(&mut self, session: SessionNumber, message: MessageNumber, reason: u8) {
-        let Some(kept) = self.sessions.get_mut(&session).filter(|kept| kept.owed.iter().any(|owed| owed.message == message)) else {
+        if !self.settle(session, message) {
             return;
-        };
-        kept.give_up(message);
+        }
+        let Some(kept) = self.sessions.get_mut(&session) else { return };
         let gap_len = kept.gap.len();
         *kept.gap.entry(reason).or_insert(0) += 1;
         self.weight += (kept.gap.len() - gap_len) as u64 * GAP;
-        self.weight -= OWED;
-        self.unrefer(message);
+    }
+
+    /// The message that is owed under a number.
+    pub fn body(&self, message: MessageNumber) -> MessageNumber {
+        self.bodies.get(&message).copied().unwrap_or(message)
+    }
+
+    fn refer_owed(&mut self, message: MessageNumber, body: MessageNumber) {
+        if message != body {
+            self.bodies.insert(message, body);
+        }
+        self.refer(body);
+    }
+
+    fn unrefer_owed(&mut self, owed: &OwedMessage) {
+        if owed.message != owed.body {
+            self.bodies.remove(&owed.message);
+        }
+        self.unrefer(owed.body);
     }
 
     pub(super) fn begin(&mut self, session: SessionNumber, kept: KeptSession) {
-        self.weight += Self::session_weight(&kept);
-        kept.owed.iter().for_each(|owed| self.refer(owed.message));
-        if let Some(old) = self.sessions.insert(session, kept) {
+        if let Some(old) = self.sessions.remove(&session) {
             self.forget_session(&old);
         }
+        self.weight += Self::session_weight(&kept);
+        kept.owed.iter().for_each(|owed| self.refer_owed(owed.message, owed.body));
+        self.sessions.insert(session, kept);
     }
 
     fn end(&mut self, session: SessionNumber, why: SessionState, unix_ms: u64) {
@@ -176,7 +213,7 @@ impl State {
 
     fn forget_session(&mut self, kept: &KeptSession) {
         self.weight -= Self::session_weight(kept);
-        kept.owed.iter().for_each(|owed| self.unrefer(owed.message));
+        kept.owed.iter().for_each(|owed| self.unrefer_owed(owed));
     }
 
     pub(super) fn arm(&mut self, whose: &Whose, message: MessageNumber) {
@@ -236,6 +273,7 @@ impl KeptSession {
             expires_at_ms: None,
             was_extended: false,
             subscriptions: HashMap::new(),
+            replays: HashMap::new(),
             owed: VecDeque::new(),
             taken: HashSet::new(),
             gap: BTreeMap::new(),

@@ -99,7 +99,7 @@ impl State {
     pub(in crate::store) fn end_replay(&mut self) {
         self.forget_all_cleared();
         self.replaying = false;
-        let owed = self.sessions.values().flat_map(|kept| kept.owed.iter().map(|owed| owed.message));
+        let owed = self.sessions.values().flat_map(|kept| kept.owed.iter().map(|owed| owed.body));
         let retained = self.retained.values().filter_map(|(message, _)| *message);
         let mut references = HashMap::new();
         for message in owed.chain(retained).chain(self.wills.values().map(|(_, message)| *message)) {

@@ -40,7 +40,10 @@ pub enum Progress {
 /// A message that a session is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwedMessage {
+    /// The number that the session is owed it under, and no other message: steps name it so.
     pub message: MessageNumber,
+    /// The message that is kept.
+    pub body: MessageNumber,
     pub qos: Qos,
     pub retain: bool,
     pub progress: Progress,
@@ -59,6 +62,8 @@ pub struct KeptSession {
     pub expires_at_ms: Option<u64>,
     pub was_extended: bool,
     pub subscriptions: HashMap<TopicFilter, Subscription>,
+    /// Subscriptions that still have to bring retained messages: those behind the topic.
+    pub replays: HashMap<TopicFilter, Arc<[u8]>>,
     /// In the order in which they are to be sent; what was sent stands in the order of its sending, before what waits.
     pub owed: VecDeque<OwedMessage>,
     /// QoS 2 identifiers of messages from the client.
@@ -69,13 +74,14 @@ pub struct KeptSession {
 
 /// Everything that is owed. Messages stand in it by their numbers; their bytes are the engine's.
 ///
-/// A session may be owed a message twice: a retained one that still waited for it when it subscribed again. A step that names
-/// session and message means the first entry that it can be about.
+/// A session may be owed a message twice: as it was published, and because it is retained. Each has its own number.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub sessions: HashMap<SessionNumber, KeptSession>,
     /// How many owed entries, retained topics and wills refer to a message. What nothing refers to is not kept.
     pub references: HashMap<MessageNumber, u32>,
+    /// Where a message is owed under another number than its own: that, and its own.
+    bodies: HashMap<MessageNumber, MessageNumber>,
     /// By topic: the message, if there is one, and the version that put it there or took it away.
     pub retained: HashMap<Arc<[u8]>, (Option<MessageNumber>, u64)>,
     pub wills: HashMap<Arc<str>, (Whose, MessageNumber)>,

@@ -6,9 +6,9 @@ use candor_protocol::packet::PacketId;
 
 impl KeptSession {
     /// A message more is owed, behind all others.
-    pub(super) fn owe(&mut self, message: MessageNumber, owed: &Owed) {
+    pub(super) fn owe(&mut self, message: MessageNumber, body: MessageNumber, owed: &Owed) {
         let Owed { qos, retain, .. } = *owed;
-        self.owed.push_back(OwedMessage { message, qos, retain, progress: Progress::Waiting, redelivery_count: 0 });
+        self.owed.push_back(OwedMessage { message, body, qos, retain, progress: Progress::Waiting, redelivery_count: 0 });
     }
 
     /// Behind what was sent, before what waits: also where it goes once more, under another identifier, so that identifiers stand in
@@ -42,15 +42,9 @@ impl KeptSession {
         }
     }
 
-    /// The message is owed no more, in the entry that has come furthest; whether it was.
-    pub(super) fn settle(&mut self, message: MessageNumber) -> bool {
-        self.find(message, |_| true).and_then(|at| self.owed.remove(at)).is_some()
-    }
-
-    /// As [`KeptSession::settle`], for a message that was given up: rather in an entry that was not sent.
-    pub(super) fn give_up(&mut self, message: MessageNumber) -> bool {
-        let waiting = self.find(message, |progress| progress == Progress::Waiting);
-        waiting.or_else(|| self.find(message, |_| true)).and_then(|at| self.owed.remove(at)).is_some()
+    /// The message is owed no more; what was.
+    pub(super) fn settle(&mut self, message: MessageNumber) -> Option<OwedMessage> {
+        self.find(message, |_| true).and_then(|at| self.owed.remove(at))
     }
 
     fn find(&self, message: MessageNumber, is_meant: impl Fn(Progress) -> bool) -> Option<usize> {

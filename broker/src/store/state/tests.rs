@@ -19,7 +19,7 @@ fn state_of(groups: &[Vec<Record>]) -> State {
 /// The references, counted anew.
 fn references(state: &State) -> HashMap<MessageNumber, u32> {
     let mut references = HashMap::new();
-    let owed = state.sessions.values().flat_map(|kept| kept.owed.iter().map(|owed| owed.message));
+    let owed = state.sessions.values().flat_map(|kept| kept.owed.iter().map(|owed| owed.body));
     let retained = state.retained.values().filter_map(|(message, _)| *message);
     for message in owed.chain(retained).chain(state.wills.values().map(|(_, message)| *message)) {
         *references.entry(message).or_insert(0) += 1;

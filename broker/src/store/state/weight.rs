@@ -6,7 +6,7 @@ use crate::store::record::Whose;
 use candor_protocol::packet::TopicFilter;
 use std::sync::Arc;
 
-/// An entry of a queue: two numbers of up to ten bytes, and what is known about it.
+/// An entry of a queue: three numbers, two of them of up to ten bytes, and what is known about it.
 pub(super) const OWED: u64 = 32;
 /// A taken identifier.
 pub(super) const TAKEN: u64 = 4;
@@ -21,12 +21,17 @@ impl State {
 
     pub(super) fn session_weight(session: &KeptSession) -> u64 {
         let filters: u64 = session.subscriptions.keys().map(Self::filter_weight).sum();
+        let replays: u64 = session.replays.iter().map(|(filter, after)| Self::replay_weight(filter, after)).sum();
         let rest = session.owed.len() as u64 * OWED + session.taken.len() as u64 * TAKEN + session.gap.len() as u64 * GAP;
-        128 + (session.client_id.len() + session.principal.len()) as u64 + filters + rest
+        128 + (session.client_id.len() + session.principal.len()) as u64 + filters + replays + rest
     }
 
     pub(super) fn filter_weight(filter: &TopicFilter) -> u64 {
         filter.as_str().len() as u64 + 8
+    }
+
+    pub(super) fn replay_weight(filter: &TopicFilter, after: &[u8]) -> u64 {
+        Self::filter_weight(filter) + after.len() as u64 + 8
     }
 
     pub(super) fn retained_weight(topic: &[u8]) -> u64 {

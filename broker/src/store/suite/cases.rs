@@ -24,6 +24,7 @@ pub(super) const CASES: &[Case] = &[
     ("batches of several shards are kept in one call", groups),
     ("messages of all shapes come back as they were", shapes),
     ("the retained message is that of the highest version", topics::retained),
+    ("a message that is owed twice is owed under two numbers", topics::owed_twice),
     ("a cleared topic stays cleared for who comes late", topics::cleared),
     ("a will that was kept may become retained", topics::will_retained),
     ("a will stands until it is disarmed", clients::wills),
@@ -117,13 +118,13 @@ fn one_copy(desk: &mut Desk) {
 fn unreferred(desk: &mut Desk) {
     desk.keep([begun(1, "c"), message(1, "t", &[]), message(2, "t", &[1])]);
     assert_eq!((desk.read(1), desk.read(2).map(|kept| kept.message)), (None, Some(envelope("t", "payload 2").message)));
-    desk.keep([Record::OwedToo { message: MessageNumber(1), owed: owed(1) }]);
+    desk.keep([Record::OwedToo { message: MessageNumber(1), under: MessageNumber(1), owed: owed(1) }]);
     assert_eq!(desk.owed(1), [(2, Progress::Waiting)], "{}: it was not kept", desk.name);
 }
 
 fn handed_over(desk: &mut Desk) {
     desk.keep([begun(1, "c"), begun(2, "d"), message(1, "t", &[1])]);
-    desk.keep([settled(1, 1), Record::OwedToo { message: MessageNumber(1), owed: owed(2) }]);
+    desk.keep([settled(1, 1), Record::OwedToo { message: MessageNumber(1), under: MessageNumber(1), owed: owed(2) }]);
     assert_eq!((desk.owed(1), desk.owed(2)), (vec![], vec![(1, Progress::Waiting)]));
     assert!(desk.read(1).is_some());
 }
@@ -166,13 +167,16 @@ fn unknown(desk: &mut Desk) {
         desk.keep([Record::Returned { session, message: nothing, redelivery_count: 1 }]);
         desk.keep([Record::Settled { session, message: nothing }]);
         desk.keep([Record::Dropped { session, message: nothing, reason: Reason::QUEUE_OVERFLOW }]);
-        desk.keep([Record::OwedToo { message: nothing, owed: owed(session.0) }]);
+        desk.keep([Record::OwedToo { message: nothing, under: MessageNumber(1), owed: owed(session.0) }]);
     }
-    desk.keep([Record::OwedToo { message: MessageNumber(1), owed: owed(77) }, settled(77, 1), sent(77, 1, 1)]);
+    desk.keep([Record::OwedToo { message: MessageNumber(1), under: MessageNumber(1), owed: owed(77) }, settled(77, 1), sent(77, 1, 1)]);
     desk.keep([Record::SessionAttached { session: nobody, expiry_s: 1 }, Record::GapTold { session: nobody }]);
     desk.keep([Record::SessionEnded { session: nobody, why: SessionState::Expired, unix_ms: 1 }]);
     desk.keep([Record::Taken { session: nobody, id: id(1) }, Record::Released { session: nobody, id: id(1) }]);
-    desk.keep([Record::WillArmed { whose: whose("c"), message: nothing }, Record::WillDisarmed { client_id: "x".into() }]);
+    desk.keep([
+        Record::WillArmed { whose: whose("c"), message: nothing },
+        Record::WillDisarmed { client_id: "x".into(), message: nothing },
+    ]);
     desk.keep([Record::EndTold { client_id: "x".into() }]);
     assert_eq!(desk.state(), &before, "{}", desk.name);
 }

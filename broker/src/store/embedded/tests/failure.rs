@@ -170,9 +170,9 @@ fn a_will_that_is_published_while_the_disk_fails_is_owed_and_retained() {
         Record::WillArmed { whose, message },
     ]);
     let published = batch(vec![
-        Record::WillDisarmed { client_id: "c".into() },
+        Record::WillDisarmed { client_id: "c".into(), message },
         Record::Retained { message, version: 1 },
-        Record::OwedToo { message, owed },
+        Record::OwedToo { message, under: message, owed },
     ]);
     engine.keep(&armed).unwrap();
     model.keep(&armed);

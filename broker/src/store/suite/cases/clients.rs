@@ -11,7 +11,13 @@ pub(super) fn wills(desk: &mut Desk) {
     assert!(desk.read(1).is_some());
     desk.keep([message(2, "w", &[]), armed(2)]);
     assert_eq!((desk.read(1), desk.read(2).is_some()), (None, true), "{}: one will a client", desk.name);
-    desk.keep([Record::WillDisarmed { client_id: "c".into() }]);
+    let client_id = || "c".into();
+    // Neither word is about a will that stands in the place of the one that it names.
+    let named = MessageNumber;
+    desk.keep([Record::WillDisarmed { client_id: client_id(), message: named(1) }]);
+    desk.keep([Record::WillPublished { client_id: client_id(), message: named(1) }]);
+    assert_eq!(desk.state().wills["c"].1, named(2));
+    desk.keep([Record::WillDisarmed { client_id: client_id(), message: named(2) }]);
     assert_eq!((desk.state().wills.len(), desk.read(2)), (0, None));
     desk.keep([message(3, "w", &[]), armed(3)]);
     assert!(desk.read(3).is_some());
