@@ -189,7 +189,7 @@ impl Shard {
             &mut travels.missing_scope,
             &mut travels.trace_id,
         ];
-        texts.into_iter().flatten().for_each(|text| cut(text));
+        texts.into_iter().flatten().for_each(cut);
         travels
     }
 
