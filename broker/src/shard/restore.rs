@@ -281,7 +281,7 @@ impl Shard {
     /// armed; they cannot be asked again before their principals come back, and a will is for when they do not.
     pub fn publish_wills(&mut self, legacy: &mut Legacy) {
         for (whose, message, envelope) in std::mem::take(&mut legacy.wills) {
-            tracing::info!(client = %Shown::new(&whose.client_id), topic = %Shown::new(&envelope.message.topic_str()), "will of a client that the last process lost");
+            tracing::info!(client = %Shown::new(&whose.client_id), topic = %Shown::new(envelope.message.topic_str()), "will of a client that the last process lost");
             let armed = Armed { client_id: whose.client_id, message, is_carried: false };
             self.publish_will_envelope(envelope, whose.principal, Some(armed));
         }

@@ -36,7 +36,7 @@ impl Shard {
     /// A connection was lost. The will's rights were checked when it was armed; they are checked again, since rules may have changed.
     pub(super) fn publish_will(&mut self, will: &Will, rights: &dyn Rights, principal: Arc<str>, armed: Option<Armed>) {
         if let Err(refusal) = rights.will(will.message.topic(), will.qos, will.retain) {
-            tracing::warn!(topic = %Shown::new(&will.message.topic_str()), refusal = %refusal, "will withheld");
+            tracing::warn!(topic = %Shown::new(will.message.topic_str()), refusal = %refusal, "will withheld");
             return self.disarm(armed);
         }
         let envelope = self.will_envelope(will, Arc::clone(&principal));
