@@ -111,6 +111,8 @@ pub struct Client {
     pub is_fetching: bool,
     /// A will of its connection is kept.
     pub has_will: bool,
+    /// How many times in a row another connection took it, and when the last time was.
+    pub takeovers: (u32, u64),
     /// Tells a deadline of this session from one of another that had the same slot.
     pub generation: u64,
 }
@@ -142,6 +144,7 @@ impl Client {
             unsent: 0,
             has_will: false,
             is_fetching: false,
+            takeovers: (0, 0),
         }
     }
 
