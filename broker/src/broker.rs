@@ -225,13 +225,12 @@ impl Start {
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async move {
             let core: SharedCore = Rc::new(RefCell::new(Core::new(self.shard, self.mesh, self.orders, self.clock)));
-            let mut accepting = Vec::new();
             for (socket, listener) in self.sockets {
                 let socket = tokio::net::TcpListener::from_std(socket)?;
-                accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&core), socket, listener)));
+                let task = tokio::task::spawn_local(accept::accept(Rc::clone(&core), socket, listener));
+                core.borrow_mut().accepting.push(task.abort_handle());
             }
             turn::run(core, self.parcels, self.verifications).await;
-            accepting.iter().for_each(tokio::task::JoinHandle::abort);
             Ok(())
         })
     }

@@ -4,7 +4,7 @@ use crate::broker::{ListenerSetup, Setup};
 use crate::config::listener::{self, Identity, Listener, RefusedPublish, TlsMin};
 use crate::config::{Config, EphemeralSession};
 use crate::experiment;
-use crate::feedback::QuarantineLimits;
+use crate::feedback::{QuarantineLimits, RateLimits};
 use crate::queue::QueueLimits;
 use crate::shard::{
     Authenticate, DeadLetterSettings, ListenerSettings, PendingLimits, ReportSettings, Settings, Storage, SysSettings, VerificationLimits,
@@ -99,6 +99,7 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
             interval_ms: 1000 * u64::from(config.sys_interval_s),
             retain: config.storage.durability > Durability::None && limits.retained_max > 0,
         }),
+        rate: RateLimits { messages: limits.publish_messages_per_s_max, bytes: limits.publish_bytes_per_s_max },
         quarantine: QuarantineLimits {
             refusals: config.quarantine.refusals,
             window_ms: 1000 * u64::from(config.quarantine.window_s),

@@ -153,7 +153,9 @@ fn a_refused_publish_says_why_or_closes() {
         for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
             if way.is_extended() {
                 let outcome = publisher.publish("deny/a", "x", qos).unwrap();
-                assert_eq!(outcome.refusal(), Some(denied()));
+                let mut refusal = outcome.refusal().unwrap();
+                assert!(refusal.problem.trace_id.take().is_some());
+                assert_eq!(refusal, denied());
             } else {
                 publisher.start_publish("deny/a", "x", qos, false);
                 publisher.expect_close();

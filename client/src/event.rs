@@ -38,6 +38,9 @@ pub enum Event {
     Gap { count: u64, topic: Option<String>, refusal: Refusal },
     /// A QoS 0 message of this client was refused.
     Refused { topic: Option<String>, count: u64, refusal: Refusal },
+    /// This connection took the session from another one, for the `count`th time in a row: there may be two clients with this
+    /// client identifier.
+    TookOver { count: u64, refusal: Refusal },
     /// What the server can keep has changed; the profile is the one in force from here on.
     ProfileChanged(Box<Profile>),
     /// A packet of the server was refused by the rules of the protocol, and the server was told; on a plain connection, where nothing can
@@ -160,6 +163,7 @@ impl fmt::Display for Event {
                 topic.iter().try_for_each(|topic| write!(f, " (`{}`)", Shown::new(topic)))?;
                 write!(f, ": {refusal}")
             }
+            Self::TookOver { count, refusal } => write!(f, "the session was taken from another connection ({count} in a row): {refusal}"),
             Self::ProfileChanged(profile) => write!(f, "the server now keeps messages at `{}`", profile.durability),
             Self::PacketRefused { kind, topic, refusal } => {
                 write!(f, "a {kind} of the server")?;
@@ -198,6 +202,7 @@ pub(crate) fn of_notice(notice: Notice) -> Event {
     match (notice.reason, notice.dictionary.value(PROFILE)) {
         (Reason::PROFILE_CHANGED, Some(map)) => Event::ProfileChanged(Box::new(Profile::of_dictionary(&map))),
         (Reason::GAP, _) => Event::Gap { count, topic, refusal: Refusal::new(reason, problem) },
+        (Reason::SESSION_TAKEN_OVER, _) => Event::TookOver { count, refusal: Refusal::new(reason, problem) },
         (reason, _) if reason.is_error() => Event::Refused { topic, count, refusal: Refusal::new(reason, problem) },
         _ => Event::Notice(notice),
     }

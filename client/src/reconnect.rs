@@ -80,8 +80,14 @@ enum Hint {
     Stop,
     BackOff,
     Longest,
-    After { least: Duration, jitter: Duration },
-    Takeover,
+    After {
+        least: Duration,
+        jitter: Duration,
+    },
+    /// Another connection took the session; what the server asks for.
+    Takeover {
+        asked: Option<(Duration, Duration)>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -119,13 +125,15 @@ impl Backoff {
             Hint::Longest => Verdict::Wait(self.policy.delay_max / 2 + part(self.policy.delay_max / 2, random)),
             // The server knows better than this client when to come back; jitter spreads those that it told the same.
             Hint::After { least, jitter } => Verdict::Wait(least + part(jitter, random)),
-            Hint::Takeover => {
+            Hint::Takeover { asked } => {
                 self.takeovers += 1;
                 if self.takeovers >= self.policy.takeovers_max {
                     return Verdict::Stop;
                 }
-                let least = TAKEOVER_DELAY * 2u32.saturating_pow(self.takeovers - 1);
-                Verdict::Wait(least + part(least, random))
+                // Two that fight are at least as patient as either of both says.
+                let own = TAKEOVER_DELAY * 2u32.saturating_pow(self.takeovers - 1);
+                let (least, jitter) = asked.map_or((own, own), |(least, jitter)| (own.max(least), own.max(jitter)));
+                Verdict::Wait(least + part(jitter, random))
             }
         }
     }
@@ -156,11 +164,17 @@ fn hint_of_server(refused: &Refused) -> Hint {
     let retry_after = refused.retry_after_ms.map(Duration::from_millis);
     match refusal.problem.retry {
         Some(Retry::Never) => Hint::Stop,
+        retry if refusal.reason == Reason::SESSION_TAKEN_OVER => {
+            let asked = match retry {
+                Some(Retry::After { after_ms, jitter_ms }) => Some((Duration::from_millis(after_ms), Duration::from_millis(jitter_ms))),
+                _ => None,
+            };
+            Hint::Takeover { asked }
+        }
         Some(Retry::After { after_ms, jitter_ms }) => {
             let least = Duration::from_millis(after_ms).max(retry_after.unwrap_or_default());
             Hint::After { least, jitter: Duration::from_millis(jitter_ms).max(Duration::from_millis(1)) }
         }
-        _ if refusal.reason == Reason::SESSION_TAKEN_OVER => Hint::Takeover,
         retry => match (retry_after, retry) {
             // The registry says of `retry-after`: the client adds a random part of up to half of it.
             (Some(least), _) => Hint::After { least, jitter: least / 2 },
@@ -190,6 +204,9 @@ fn is_permanent(reason: Reason) -> bool {
     ]
     .contains(&reason)
 }
+
+#[cfg(test)]
+mod storm;
 
 #[cfg(test)]
 mod tests {
@@ -264,5 +281,16 @@ mod tests {
         let mut after = || backoff.after(&takeover, Some(Duration::from_secs(20)), true, 0);
         assert_eq!((wait(after()), wait(after())), (5000, 10_000));
         assert_eq!(after(), Verdict::Stop);
+    }
+
+    #[test]
+    fn who_is_told_how_long_to_stay_away_from_a_disputed_session_does_and_stops_in_the_end() {
+        let mut backoff = Backoff::new(Reconnect::default());
+        let mut after = |after_ms| {
+            let problem = Problem::titled("taken").retry(Retry::After { after_ms, jitter_ms: 0 });
+            backoff.after(&ended(Reason::SESSION_TAKEN_OVER, problem, None), Some(Duration::from_secs(20)), true, 0)
+        };
+        assert_eq!((wait(after(60_000)), wait(after(1))), (60_000, 10_000));
+        assert_eq!(after(60_000), Verdict::Stop);
     }
 }

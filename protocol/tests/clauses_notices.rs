@@ -230,23 +230,23 @@ fn a_packet_refused_for_its_keys_has_its_acknowledgement() {
     }
 }
 
-/// clause refusals.notice MUST
-/// A server that refuses a PUBLISH of QoS 0 for a key MUST answer with a NOTICE that holds the reason, the problem, and the
-/// topic, and keep the connection.
 #[test]
-fn a_qos_0_message_refused_for_its_keys_brings_a_notice() {
+fn a_qos_0_message_refused_for_its_keys_is_given_to_the_owner_who_tells_of_it() {
     for way in [Way::Extended, Way::Offer] {
         for (dictionary, reason, field) in offending() {
             let mut pair = open(way);
-            let mut hop = MapBuilder::new();
-            hop.merge(&dictionary).set(property::TAG, &Bytes::from_static(b"job 7"));
-            pair.client.send(delivery("x", Qos::AtMostOnce, hop.finish()), 1);
+            pair.server.session.trace_from(0xA7);
+            pair.client.send(delivery("x", Qos::AtMostOnce, dictionary), 1);
             pair.drive();
-            let said = said(&pair, Role::Server);
-            let [Packet::Notice(notice)] = &said[..] else { panic!("{said:?}") };
-            assert_eq!((notice.reason, problem_of(&said[0]).field.as_deref()), (reason, Some(field)));
-            assert_eq!(notice.dictionary.value(property::TOPIC).as_deref(), Some("a/b"));
-            assert_eq!(notice.dictionary.value(property::TAG).as_deref(), Some(&b"job 7"[..]));
+            assert_eq!(said(&pair, Role::Server), []);
+            let refused = pair.server.events.iter().find_map(|output| match output {
+                Output::Refused { kind: Kind::Publish, refusal, publish: Some(publish) } => Some((refusal, publish)),
+                _ => None,
+            });
+            let (refusal, publish) = refused.unwrap();
+            assert_eq!((refusal.reason, refusal.problem.field.as_deref()), (reason, Some(field)));
+            assert_eq!(refusal.problem.trace_id.as_deref(), Some("00000000000000a7"));
+            assert_eq!((publish.message.topic_str(), publish.qos), ("a/b", Qos::AtMostOnce));
             assert!(pair.server.session.is_open() && pair.server.take_messages().is_empty());
         }
     }

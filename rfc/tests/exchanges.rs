@@ -6,7 +6,8 @@ use candor_protocol::packet::{
     Durability, Message, Notice, Packet, Problem, Profile, Qos, Reason, Refusal, Requirement, Retry, SubscribeItem, TopicFilter, TopicName,
     property,
 };
-use candor_protocol::session::{Cause, ClientSettings, Delivery, Extended, Outcome, ServerPolicy};
+use candor_protocol::session::inbound::tag_of;
+use candor_protocol::session::{Cause, ClientSettings, Delivery, Extended, Outcome, Output, ServerPolicy};
 use candor_protocol::sim::{Fault, Pair, Way};
 use candor_rfc::exchange::Side;
 use candor_rfc::recorder::Recorder;
@@ -277,6 +278,17 @@ fn a_refused_qos_0_message_is_told_by_notice() {
     let mut hop = MapBuilder::new();
     hop.set(property::TAG, &bytes::Bytes::from_static(b"job 7")).put(1001, |out| out.push(0xF5));
     pair.client.send(Delivery { message: reading(), qos: Qos::AtMostOnce, retain: false, hop: hop.finish() }, 1);
+    pair.drive();
+    // It is the owner of a server who tells.
+    let refused = pair.server.events.iter().find_map(|output| match output {
+        Output::Refused { refusal, publish: Some(publish), .. } => Some((refusal.clone(), publish.clone())),
+        _ => None,
+    });
+    let (refusal, publish) = refused.unwrap();
+    let mut map = MapBuilder::new();
+    map.set(property::PROBLEM, &refusal.problem.to_dictionary()).set(property::TOPIC, &publish.message.topic_str().to_owned());
+    map.set_some(property::TAG, tag_of(&publish.dictionary).as_ref());
+    pair.server.session.answer(Packet::Notice(Notice { reason: refusal.reason, dictionary: map.finish() }));
     pair.drive();
     assert!(pair.client.session.is_open() && pair.server.take_messages().is_empty());
     Recorder::of_pair(FOLDER, test_path!(), "A Refused PUBLISH of QoS 0", &pair.exchange).record("refused-qos-0").unwrap();

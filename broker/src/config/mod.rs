@@ -102,6 +102,9 @@ pub struct Limits {
     pub keep_alive_max_s: u16,
     /// Per session.
     pub subscriptions_max: u32,
+    /// Per connection; 0: no limit.
+    pub publish_messages_per_s_max: u64,
+    pub publish_bytes_per_s_max: u64,
     /// Messages that wait for one session.
     pub queue_length_max: u32,
     /// How often a message that is given back is handed out again; 0: without end.

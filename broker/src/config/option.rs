@@ -354,6 +354,22 @@ pub static OPTIONS: &[OptionInfo] = &[
     )
     .why("Wildcards serve larger needs at a smaller cost."),
     row(
+        "publish_messages_per_s_max",
+        CONNECTIONS,
+        Number { min: 0, max: 1_000_000_000, set: |d, n| d.config.limits.publish_messages_per_s_max = n },
+        Text("0"),
+        "Messages that one client may publish in a second; what is more is refused, with the time to wait; 0: no limit.",
+    )
+    .why("What is too fast depends on the devices; a plain client is disconnected for it at QoS 1 and 2."),
+    row(
+        "publish_bytes_per_s_max",
+        CONNECTIONS,
+        Bytes { min: 0, max: TIB, set: |d, n| d.config.limits.publish_bytes_per_s_max = n },
+        Text("0B"),
+        "Bytes of topics, payloads and message maps that one client may publish in a second; one message alone is always taken; 0: no limit.",
+    )
+    .why("As for the messages; a limit on messages alone lets large ones through."),
+    row(
         "send_buffer",
         CONNECTIONS,
         Bytes { min: 4 * KIB, max: 64 * MIB, set: |d, n| d.config.send_buffer = Some(narrow(n)) },
@@ -534,7 +550,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         QUARANTINE,
         Number { min: 0, max: 1000, set: |d, n| d.config.quarantine.refusals = narrow(n) },
         Text("3"),
-        "How often a plain client, never an extended one, must be refused the same thing within the window to be kept out for a time; 0: never.",
+        "How often a client must be refused the same thing within the window; then a plain client is kept out for a time, and of an extended one the same publish is not looked at; 0: never.",
     )
     .why("Once is a mistake and twice a retry; the third time a program does not read the answer."),
     row(

@@ -79,6 +79,11 @@ pub struct Core {
     unwritten: usize,
     /// Since connections were last woken, some were not read.
     was_held_back: bool,
+    /// The tasks that accept connections.
+    pub accepting: Vec<tokio::task::AbortHandle>,
+    /// The broker is going to end.
+    is_draining: bool,
+    /// Every connection was told that it ends.
     is_stopping: bool,
     /// Who accepts waits for a turn after which there may be room for one more connection.
     is_waited_for_room: bool,
@@ -128,6 +133,8 @@ impl Core {
             touched: Vec::new(),
             unwritten: 0,
             was_held_back: false,
+            accepting: Vec::new(),
+            is_draining: false,
             is_stopping: false,
             is_waited_for_room: false,
             room: Rc::default(),

@@ -5,7 +5,7 @@ use super::mesh::{Parcel, Travelling};
 use super::verify::{Job, Verifications};
 use super::{Core, SharedCore, Socket, serve};
 use crate::shard::{Admission, Answer, ConnectionKey};
-use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
+use candor_protocol::packet::Refusal;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,10 +33,15 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>, verifica
                 Poll::Ready(Some(Parcel::Receipt(receipt))) => core.borrow_mut().open_turn().receive_receipt(&receipt),
                 Poll::Ready(Some(Parcel::Fetched(fetched))) => core.borrow_mut().open_turn().receive_fetched(fetched),
                 Poll::Ready(Some(Parcel::RightsChanged)) => core.borrow_mut().open_turn().review_rights(),
-                Poll::Ready(Some(Parcel::Stop) | None) => core.borrow_mut().stop(),
+                Poll::Ready(Some(Parcel::Stop)) => core.borrow_mut().drain(),
+                Poll::Ready(None) => {
+                    core.borrow_mut().drain();
+                    break;
+                }
                 Poll::Pending => break,
             }
         }
+        core.borrow_mut().stop_when_drained();
         let jobs = core.borrow_mut().end_turn(cx);
         for job in jobs {
             tokio::task::spawn_local(Arc::clone(&verifications).verify(core.clone(), job));
@@ -223,13 +228,20 @@ impl Core {
         true
     }
 
-    /// The broker ends: every client is told and gets its time to hear it.
-    fn stop(&mut self) {
-        if self.is_stopping {
+    /// The broker is going to end: nobody is accepted any more, and what is owed gets a bounded time.
+    fn drain(&mut self) {
+        if std::mem::replace(&mut self.is_draining, true) {
             return;
         }
-        self.is_stopping = true;
-        let problem = Problem::titled("the server is ending").retry(Retry::After { after_ms: 1000, jitter_ms: 5000 });
-        self.open_turn().close_all(&Refusal::new(Reason::SERVER_SHUTTING_DOWN, problem));
+        self.accepting.drain(..).for_each(|task| task.abort());
+        self.open_turn().announce_end();
+    }
+
+    /// The broker ends: every client is told and gets its time to hear it.
+    fn stop_when_drained(&mut self) {
+        if self.is_draining && !self.is_stopping && self.open_turn().may_end() {
+            self.is_stopping = true;
+            self.shard.end_all();
+        }
     }
 }

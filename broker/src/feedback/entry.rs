@@ -133,7 +133,7 @@ impl Entry {
     /// Whether both say the same, but for when and how often.
     pub fn is_like(&self, other: &Self) -> bool {
         match (&self.event, &other.event) {
-            (Event::Verdict(one), Event::Verdict(two)) => (one.packet, &one.topic, &one.refusal) == (two.packet, &two.topic, &two.refusal),
+            (Event::Verdict(one), Event::Verdict(two)) => one.repeats(two),
             (Event::Connection(one), Event::Connection(two)) => match (&one.end, &two.end) {
                 (Some(first), Some(second)) => {
                     (&one.by, one.session, first.reason, &first.detail) == (&two.by, two.session, second.reason, &second.detail)
@@ -209,7 +209,7 @@ impl Entry {
     pub fn to_json(&self) -> Value {
         let reason = |reason: Reason| json!({ "code": reason.0, "name": reason.name() });
         let (event, mut map) = match &self.event {
-            Event::Verdict(verdict) => match verdict.to_json() {
+            Event::Verdict(verdict) => match verdict.to_json(&verdict.refusal) {
                 Value::Object(map) => ("verdict", map),
                 _ => ("verdict", Map::new()),
             },

@@ -125,6 +125,11 @@ impl Quarantine {
         }
     }
 
+    /// Lets everybody in again: an operator has changed what is allowed.
+    pub fn release(&mut self) {
+        self.records.clear();
+    }
+
     /// How many clients are kept out at this moment.
     pub fn inside(&self, now_ms: u64) -> usize {
         self.records.values().filter(|record| record.until_ms > now_ms).count()

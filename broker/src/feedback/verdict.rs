@@ -1,5 +1,6 @@
 //! One refusal or loss.
 
+use super::Cause;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property::Key;
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
@@ -65,6 +66,17 @@ impl Verdict {
         Self { unix_ms, packet, refusal, topic: topic.map(cut), count: 1 }
     }
 
+    pub fn cause(&self) -> Cause {
+        Cause::of(self.reason())
+    }
+
+    /// Whether it says what another said before, but for when, how much and under which trace id.
+    pub fn repeats(&self, other: &Self) -> bool {
+        let (one, two) = (&self.refusal.problem, &other.refusal.problem);
+        (self.packet, self.reason(), &self.topic) == (other.packet, other.reason(), &other.topic)
+            && (&one.title, &one.detail, &one.rule, &one.field) == (&two.title, &two.detail, &two.rule, &two.field)
+    }
+
     pub fn reason(&self) -> Reason {
         self.refusal.reason
     }
@@ -74,13 +86,13 @@ impl Verdict {
         format!("$feedback/{}", self.packet.name().to_ascii_lowercase())
     }
 
-    /// The verdict in the shape of RFC 9457, for clients that read no CBOR.
-    pub fn to_json(&self) -> Value {
-        let problem = &self.refusal.problem;
+    /// The verdict in the shape of RFC 9457, for clients that read no CBOR; `disclosed` is what its reader is shown of the refusal.
+    pub fn to_json(&self, disclosed: &Refusal) -> Value {
+        let Refusal { reason, problem } = disclosed;
         let mut map = Map::new();
-        let title = problem.title.clone().unwrap_or_else(|| self.reason().name().to_owned());
+        let title = problem.title.clone().unwrap_or_else(|| reason.name().to_owned());
         map.insert("title".into(), title.into());
-        map.insert("reason".into(), json!({ "code": self.reason().0, "name": self.reason().name() }));
+        map.insert("reason".into(), json!({ "code": reason.0, "name": reason.name() }));
         map.insert("packet".into(), self.packet.name().into());
         map.insert("at_ms".into(), self.unix_ms.into());
         map.insert("count".into(), self.count.into());

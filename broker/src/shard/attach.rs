@@ -1,4 +1,4 @@
-//! From CONNECT to a session, takeover, and the end of a session.
+//! From CONNECT to a session.
 
 use super::client::Client;
 use super::connection::{ListenerSettings, Peer};
@@ -8,7 +8,7 @@ use super::publish::check_topic;
 use super::{Admission, ConnectionKey, Shard};
 use crate::store::Record;
 use bytes::{Bytes, BytesMut};
-use candor_protocol::packet::{Connect, Kind, Problem, Reason, Refusal, Retry, property};
+use candor_protocol::packet::{Connect, Problem, Reason, Refusal, Retry, property};
 use candor_protocol::session::{Acceptance, Session, SessionState};
 use candor_protocol::shown::Shown;
 use std::collections::{HashMap, VecDeque};
@@ -134,15 +134,7 @@ impl Shard {
         let admitted = answer.and_then(|admission| self.check_session(key, &connect, &admission).map(|()| admission));
         match admitted {
             Ok(admission) => self.attach(key, &connect, admission),
-            Err(refusal) => {
-                self.verdict_on_connection(key, Kind::Connect, &refusal, None);
-                self.count_refusal(key, Kind::Connect, &refusal, None);
-                if let Some(connection) = self.connections.get_mut(key) {
-                    let disclosure = connection.listener.policy.disclosure;
-                    let disclosure = if is_known { disclosure } else { disclosure.before_authentication() };
-                    connection.session.refuse(disclosure.of(&refusal));
-                }
-            }
+            Err(refusal) => self.refuse_connect(key, refusal, is_known),
         }
         self.act(key);
     }
@@ -196,9 +188,7 @@ impl Shard {
     fn attach(&mut self, key: ConnectionKey, connect: &Connect, admission: Admission) {
         let Some(connection) = self.connections.get(key) else { return };
         let id = Arc::clone(&connection.client_id);
-        if let Some(slot) = self.directory.get(&id).copied() {
-            self.take_over(slot);
-        }
+        let takeovers = self.directory.get(&id).copied().and_then(|slot| self.take_over(slot, key));
         // The takeover may have ended the session.
         let existing = self.directory.get(&id).copied();
         let mut has_ended = false;
@@ -224,6 +214,7 @@ impl Shard {
         };
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.connection = Some(key);
+        client.takeovers = takeovers.unwrap_or(client.takeovers);
         client.parked.get_or_insert_default();
         client.expires_at_ms = None;
         client.generation = self.random.draw();
@@ -266,10 +257,7 @@ impl Shard {
         // session is kept when anything is.
         let can_wait = acceptance.state == SessionState::Resumed && client.is_begun && !is_armed;
         if !is_kept && !can_wait {
-            let refusal = not_kept();
-            let disclosed = connection.listener.disclosed(&refusal);
-            connection.session.refuse(disclosed);
-            self.verdict_on_connection(key, Kind::Connect, &refusal, None);
+            self.refuse_connect(key, not_kept(), true);
             return self.drain(key);
         }
         client.is_begun = client.number.is_some();
@@ -288,6 +276,7 @@ impl Shard {
         // The deadline of an open connection may be earlier than that of the opening.
         self.schedule(key);
         self.tell_lost_guarantee(key);
+        self.tell_takeover(key);
         self.drain(key);
         self.wake_again(slot);
         // What came behind CONNECT is read when nothing else is being carried out, so that answers keep its order.
@@ -302,18 +291,5 @@ impl Shard {
         self.directory.insert(id, slot);
         self.count_session(slot);
         slot
-    }
-
-    /// Ends the connection that holds a session, for another that takes it ([MQTT-3.1.4-2]).
-    fn take_over(&mut self, slot: u32) {
-        let Some(old) = self.clients.get(slot).and_then(|client| client.connection) else { return };
-        let problem = Problem::titled("another connection with this client identifier took the session")
-            .retry(Retry::After { after_ms: 5000, jitter_ms: 5000 });
-        let refusal = Refusal::new(Reason::SESSION_TAKEN_OVER, problem);
-        self.verdict_on_connection(old, Kind::Disconnect, &refusal, None);
-        if let Some(connection) = self.connections.get_mut(old) {
-            connection.session.refuse_connection(refusal);
-        }
-        self.act(old);
     }
 }

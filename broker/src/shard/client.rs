@@ -125,6 +125,8 @@ pub struct Client {
     pub is_fetching: bool,
     /// Under which number the will of its connection is kept.
     pub will: Option<MessageNumber>,
+    /// How many times in a row another connection took it, and when the last time was.
+    pub takeovers: (u32, u64),
     /// Tells a deadline of this session from one of another that had the same slot.
     pub generation: u64,
 }
@@ -157,6 +159,7 @@ impl Client {
             unsent: 0,
             will: None,
             is_fetching: false,
+            takeovers: (0, 0),
         }
     }
 

@@ -4,6 +4,7 @@ use super::keeping::Then;
 use super::may_i::Allowance;
 use super::pending::Standing;
 use super::{Authenticate, ConnectionKey, Shard};
+use crate::feedback::Conduct;
 use crate::feedback::quarantine::Subject;
 use crate::out::Out;
 use bytes::{Buf, Bytes, BytesMut};
@@ -70,6 +71,8 @@ pub struct Connection {
     pub(super) subject: Option<Subject>,
     /// How many questions it may still ask.
     pub(super) questions: Allowance,
+    /// How its client behaves, once there is something to say about it.
+    pub(super) conduct: Option<Box<Conduct>>,
     /// In the list of connections that a turn has touched.
     pub(super) is_touched: bool,
     /// Close it when everything is written.
@@ -118,8 +121,9 @@ impl Shard {
         self.insert(session, peer, listener, BytesMut::new())
     }
 
-    pub(super) fn insert(&mut self, session: Session, peer: Peer, listener: Arc<ListenerSettings>, held: BytesMut) -> ConnectionKey {
+    pub(super) fn insert(&mut self, mut session: Session, peer: Peer, listener: Arc<ListenerSettings>, held: BytesMut) -> ConnectionKey {
         let generation = self.random.draw();
+        session.trace_from(self.random.draw().max(1));
         let key = self.connections.insert(Connection {
             session,
             peer,
@@ -137,6 +141,7 @@ impl Shard {
             principal: Arc::default(),
             subject: None,
             questions: Allowance::default(),
+            conduct: None,
             is_touched: false,
             is_closing: false,
             has_peer_left: false,
@@ -311,7 +316,7 @@ impl Shard {
                 Output::Subscribe(packet) => self.subscribe(key, *packet),
                 Output::Unsubscribe(packet) => self.unsubscribe(key, *packet),
                 Output::Ping(asked) => self.pong(key, &asked),
-                Output::Refused { kind, topic, refusal } => self.verdict_on_connection(key, kind, &refusal, topic.as_deref()),
+                Output::Refused { kind, refusal, publish } => self.session_refused(key, kind, refusal, publish.as_deref()),
                 Output::Closed { cause, will } => self.session_closed(key, cause, will),
                 Output::Notice(_) | Output::Answered { .. } | Output::Pong(_) => {}
             }
@@ -353,6 +358,7 @@ impl Shard {
                 self.keeper.then(Then::Attached { of });
             }
             self.tell_lost_guarantee(key);
+            self.tell_takeover(key);
         }
     }
 
@@ -381,6 +387,9 @@ impl Shard {
                         self.pump(slot);
                     }
                 }
+                Timer::Notices(key, generation) => self.notices_due(key, generation),
+                // The driver asks whether the end may come.
+                Timer::Ending => {}
                 Timer::Sys => self.sys_due(),
                 Timer::Ledger => self.keep_ledger(),
                 Timer::Session(slot, generation) => self.session_due(slot, generation),

@@ -8,7 +8,7 @@ use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard};
 use crate::message::Envelope;
 use crate::router::Subscription;
 use crate::store::{Keeper, MessageNumber, Reached, Receipt, Record};
-use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Qos, Reason, Refusal, Retry, TopicFilter, property};
 use candor_protocol::session::{Acceptance, Outcome, Record as Step, Ticket, Token};
 
@@ -205,21 +205,18 @@ impl Shard {
     }
 
     fn settle(&mut self, of: Life, ticket: Ticket, is_matched: bool, reached: Reached) {
+        let Some(reached) = reached else { return self.refuse_settled(of, ticket, not_kept()) };
         let Some(client) = self.clients.get_mut(of.slot).filter(|client| client.incarnation == of.life) else { return };
         let connection = client.connection.and_then(|key| Some((key, self.connections.get_mut(key)?)));
-        let outcome = |promised: Durability| match (is_matched, reached) {
-            (_, None) => Outcome::refused(not_kept()),
-            (false, _) => Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() },
-            (true, Some(reached)) => Outcome::kept(reached.min(promised)),
+        let outcome = |promised: Durability| match is_matched {
+            false => Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() },
+            true => Outcome::kept(reached.min(promised)),
         };
         match (&mut client.parked, connection) {
             // The connection is gone, or the next one has not taken the session up yet.
             (Some(parked), _) => parked.settle(ticket, outcome(Durability::Quorum)),
             (None, Some((key, connection))) => {
-                let mut outcome = outcome(connection.listener.policy.profile.durability);
-                if let Some(refusal) = outcome.refusal() {
-                    outcome = Outcome::refused(connection.listener.disclosed(&refusal));
-                }
+                let outcome = outcome(connection.listener.policy.profile.durability);
                 match connection.session.settle_directly(ticket, &outcome) {
                     Some(packet) => self.say(key, packet),
                     None => {
@@ -328,10 +325,11 @@ impl Shard {
                 self.subscription_answered(answer.of.slot, filter, *subscription, is_kept);
             }
         }
-        let Some(connection) = self.connections.get_mut(answer.key).filter(|c| c.generation == answer.generation) else { return };
+        if self.connections.get(answer.key).is_none_or(|connection| connection.generation != answer.generation) {
+            return;
+        }
         if !is_kept {
-            let refusal = connection.listener.disclosed(&not_kept());
-            refuse_all(&mut answer.packet, &refusal);
+            self.refuse_all(answer.key, &mut answer.packet, not_kept());
         }
         let Some(connection) = self.connections.get_mut(answer.key) else { return };
         connection.session.answer(answer.packet);
@@ -343,16 +341,6 @@ impl Shard {
             self.ask_all(answer.of.slot, &filter, qos);
         }
         self.continue_replay(answer.of.slot);
-    }
-}
-
-/// Turns every success in an answer into a refusal.
-fn refuse_all(packet: &mut Packet, refusal: &Refusal) {
-    let Packet::SubAck(packet) = packet else { return };
-    let (reasons, dictionary) = (&mut packet.reasons, &mut packet.dictionary);
-    reasons.iter_mut().filter(|reason| !reason.is_error()).for_each(|reason| *reason = refusal.reason);
-    if !refusal.problem.is_empty() {
-        *dictionary = MapBuilder::new().merge(dictionary).set(property::PROBLEM, &refusal.problem.to_dictionary()).finish();
     }
 }
 

@@ -19,7 +19,7 @@
 //! of QoS 0 that can go at once goes. A packet that goes on growing although it is not complete is not waited for: its connection ends.
 
 use super::{ConnectionKey, Shard};
-use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
+use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
@@ -138,11 +138,7 @@ impl Shard {
         match connection.client {
             None => self.turn_away(key, &refusal),
             Some(_) => {
-                self.verdict_on_connection(key, Kind::Disconnect, &refusal, None);
-                if let Some(connection) = self.connections.get_mut(key) {
-                    let disclosed = connection.listener.disclosed(&refusal);
-                    connection.session.refuse_connection(disclosed);
-                }
+                self.end_connection(key, refusal);
                 self.act(key);
             }
         }

@@ -16,9 +16,11 @@
 //! | --- | --- |
 //! | a connection: what its session says | [`connection`] |
 //! | who a client is | [`door`] |
-//! | from CONNECT to a session, takeover | [`attach`] |
+//! | from CONNECT to a session | [`attach`] |
+//! | a session that another connection takes | `takeover` |
 //! | that a session is kept | [`begin`] |
 //! | the end of a connection, and of a session | [`park`] |
+//! | the end of the server | [`ending`] |
 //! | wills | [`wills`] |
 //! | a message from a client: whether it is taken | [`publish`] |
 //! | a message to all who get it, and to the store | [`route`], over [`routers`] |
@@ -39,6 +41,7 @@
 //! | refusals and losses | [`verdicts`] |
 //! | what becomes of connections, for the ledger | [`story`] |
 //! | what operators ask | [`operator`] |
+//! | what a client is shown of a refusal | `answers` |
 //! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
 //! | the limit of memory | [`memory`] |
@@ -47,6 +50,7 @@
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
+mod answers;
 pub mod attach;
 mod begin;
 pub mod client;
@@ -55,6 +59,7 @@ mod copies;
 pub mod dead_letter;
 pub mod deliver;
 pub mod door;
+pub mod ending;
 mod fetch;
 mod keeping;
 mod losses;
@@ -80,6 +85,7 @@ pub mod slots;
 mod story;
 pub mod subscribe;
 pub mod sys;
+mod takeover;
 pub mod timers;
 pub mod verdicts;
 mod wills;
@@ -96,12 +102,12 @@ pub use settings::{PendingLimits, Rights, Settings, Storage, VerificationLimits}
 pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
 
-use crate::feedback::{Holes, Ledger, Quarantine};
+use crate::feedback::{Holes, Ledger, Quarantine, Tally};
 use crate::message::Envelope;
 use crate::out::{Out, Spare};
 use crate::store::{Batch, Keeper, MessageNumber, Reached};
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Refusal, property};
+use candor_protocol::packet::property;
 use deliver::FrameCache;
 use keeping::Then;
 use shared::Matches;
@@ -182,6 +188,8 @@ pub struct Shard {
     holes: Holes,
     account: memory::Account,
     counts: sys::Counts,
+    /// Verdicts, by reason.
+    refused: Tally,
     sys: sys::Sys,
     timers: Timers,
     random: Random,
@@ -210,6 +218,8 @@ pub struct Shard {
     reports: report::Reports,
     /// What is asked of the engine.
     fetching: VecDeque<Fetching>,
+    /// When this server ends at the latest, once that is known.
+    ends_ms: Option<u64>,
 }
 
 /// Random numbers that follow from a seed, so that a simulation can be repeated.
@@ -249,6 +259,7 @@ impl Shard {
             holes: Holes::default(),
             account: shared.memory.account(),
             counts: sys::Counts::default(),
+            refused: Tally::default(),
             sys: sys::Sys::default(),
             settings,
             shared,
@@ -275,6 +286,7 @@ impl Shard {
             has_room: false,
             reports: report::Reports::default(),
             fetching: VecDeque::new(),
+            ends_ms: None,
         };
         shard.schedule_sys();
         shard
@@ -316,19 +328,6 @@ impl Shard {
     pub fn take_crossings(&mut self) -> impl Iterator<Item = (usize, Vec<Crossing>)> {
         let crossings = self.effects.crossings.iter_mut().enumerate().filter(|(_, crossings)| !crossings.is_empty());
         crossings.map(|(shard, crossings)| (shard, std::mem::take(crossings)))
-    }
-
-    /// Ends every connection with the same words.
-    pub fn close_all(&mut self, refusal: &Refusal) {
-        let keys: Vec<ConnectionKey> = self.connections.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            if let Some(connection) = self.connections.get_mut(key) {
-                connection.session.refuse_connection(refusal.clone());
-            }
-            self.act(key);
-            self.touch(key);
-        }
-        self.keep_ledger();
     }
 
     /// Whether the driver has something to do.

@@ -6,7 +6,7 @@ use super::wills::Armed;
 use super::{ConnectionKey, Shard};
 use crate::store::Record;
 use bytes::BytesMut;
-use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry, Will};
+use candor_protocol::packet::{Reason, Will};
 use candor_protocol::session::{Cause, SessionState};
 use candor_protocol::shown::Shown;
 use std::sync::Arc;
@@ -24,21 +24,6 @@ impl Shard {
         let (agreed_expiry_s, was_extended) = (terms.session_expiry_s, terms.dialect.is_extended());
         let parked = connection.session.take_parked();
         tracing::debug!(client = %Shown::new(&connection.client_id), peer = %connection.peer.address, cause = %Shown::new(&format!("{cause:?}")), "disconnected");
-        let malformed = match &cause {
-            Cause::Malformed(error) => Some((error.reason(), error.to_string())),
-            Cause::Refused(refusal) if refusal.reason == Reason::PROTOCOL_ERROR => Some((refusal.reason, refusal.to_string())),
-            _ => None,
-        };
-        if let Some((reason, title)) = malformed {
-            let refusal = Refusal::new(reason, Problem::titled(title).retry(Retry::Never));
-            self.count_refusal(key, Kind::Disconnect, &refusal, None);
-            if let Some(slot) = client {
-                let verdict = crate::feedback::Verdict::new(self.now.unix_ms, Kind::Disconnect, refusal, None);
-                self.verdict(slot, verdict);
-            } else {
-                self.verdict_on_connection(key, Kind::Connect, &refusal, None);
-            }
-        }
         self.touch(key);
         let Some(slot) = client else { return };
         self.set_standing(key, Standing::Pending);
@@ -92,8 +77,12 @@ impl Shard {
         if client.generation != generation || client.expires_at_ms.is_none_or(|at_ms| at_ms > self.now.ms) {
             return;
         }
-        let id = Arc::clone(&client.id);
-        tracing::info!(client = %Shown::new(&id), waiting = client.queue.len(), "session expired");
+        let (id, waiting) = (Arc::clone(&client.id), client.queue.len() as u64);
+        tracing::info!(client = %Shown::new(&id), waiting, "session expired");
+        self.tell_gap(slot);
+        if waiting > 0 {
+            self.lose(slot, Reason::MESSAGE_EXPIRED, waiting, "the session expired with messages that waited for it");
+        }
         self.note_expired(slot);
         self.end_session(slot, SessionState::Expired);
         self.ended.note(id, SessionState::Expired);

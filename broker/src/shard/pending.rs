@@ -93,14 +93,13 @@ impl Shard {
 
     /// Ends a connection that has no session.
     pub(super) fn turn_away(&mut self, key: ConnectionKey, refusal: &Refusal) {
-        self.verdict_on_connection(key, Kind::Connect, refusal, None);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.connect.take().is_some() {
-            let disclosed = connection.listener.policy.disclosure.before_authentication().of(refusal);
-            connection.session.refuse(disclosed);
+            self.refuse_connect(key, refusal.clone(), false);
         } else {
             // Nothing is known of whom to tell, and how.
             connection.session.lost();
+            self.refused(key, Kind::Connect, refusal.clone(), None);
         }
         self.act(key);
     }

@@ -4,14 +4,15 @@ use super::keeping::{Life, Then, not_kept};
 use super::report::stamped;
 use super::room::Held;
 use super::route::{Routed, Source};
+use super::verdicts::hash_of;
 use super::{ConnectionKey, Shard};
 use crate::feedback::Swallowed;
 use crate::message::{Envelope, Stamps};
 use crate::router::{Subscriber, Topical};
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::publish::MessageOnly;
-use candor_protocol::packet::{Durability, Kind, Message, Notice, Packet, Problem, Publish, Qos, Reason, Refusal, Retry, property};
-use candor_protocol::session::{Outcome, Ticket};
+use candor_protocol::packet::{Durability, Message, Problem, Publish, Qos, Reason, Refusal, Retry, property};
+use candor_protocol::session::Ticket;
 use std::sync::Arc;
 
 /// Topics that only the broker itself publishes to.
@@ -23,13 +24,16 @@ impl Shard {
         let Some(slot) = connection.client else { return };
         self.counts.publish_received += 1;
         let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
+        if let Err(refusal) = self.check_conduct(key, &publish.message) {
+            return self.refuse_publish(key, ticket, &publish, refusal);
+        }
         if publish.message.topic()[0] == b'$'
             && let Some(routed) = self.settle_letter(slot, &publish, taken)
         {
             return self.answer(key, slot, ticket, &publish, routed);
         }
         if let Err(refusal) = self.check_publish(key, slot, &publish) {
-            return self.answer_refused(key, ticket, &publish, refusal);
+            return self.refuse_publish(key, ticket, &publish, refusal);
         }
         let envelope = self.envelope(slot, &publish.dictionary, publish.message, publish.qos, publish.retain);
         let routed = self.route(&envelope, Source { from: Some(slot), taken, armed: None });
@@ -47,14 +51,7 @@ impl Shard {
                     self.settle_later(routed, of, ticket);
                 }
             }
-            Err(refusal) => self.answer_refused(key, ticket, publish, refusal),
-        }
-    }
-
-    fn answer_refused(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: &Publish, refusal: Refusal) {
-        let outcome = self.refuse_publish(key, publish, refusal);
-        if let (Some(ticket), Some(outcome), Some(connection)) = (ticket, outcome, self.connections.get_mut(key)) {
-            connection.session.settle(ticket, outcome);
+            Err(refusal) => self.refuse_publish(key, ticket, publish, refusal),
         }
     }
 
@@ -66,6 +63,20 @@ impl Shard {
             false => Then::Hold(Box::new(Held { full, of, ticket })),
         };
         if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
+    }
+
+    /// Whether the client publishes as it may, before anybody looks at what.
+    fn check_conduct(&mut self, key: ConnectionKey, message: &Message) -> Result<(), Refusal> {
+        let limits = self.settings.rate;
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        if limits.is_on() {
+            let len = message.topic().len() + message.map().len() + message.payload().len();
+            connection.conduct.get_or_insert_default().rate.take(limits, len, self.now.ms)?;
+        }
+        match &connection.conduct {
+            Some(conduct) => conduct.breaker.check(hash_of(message.topic()), self.now.ms),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {
@@ -129,29 +140,6 @@ impl Shard {
             return full("retained_bytes_max", self.settings.retained_bytes_max, bytes);
         }
         Ok(())
-    }
-
-    /// Tells everybody whom it concerns that a message was refused; the outcome is the answer to the publisher, if one
-    /// is owed.
-    fn refuse_publish(&mut self, key: ConnectionKey, publish: &Publish, refusal: Refusal) -> Option<Outcome> {
-        let topic = publish.message.topic_str().to_owned();
-        self.note_swallowed(topic.as_bytes(), Swallowed::Denied);
-        self.verdict_on_connection(key, Kind::Publish, &refusal, Some(&topic));
-        let connection = self.connections.get_mut(key)?;
-        if publish.qos == Qos::AtMostOnce {
-            let refusal = connection.listener.disclosed(&refusal);
-            let mut map = MapBuilder::new();
-            map.set(property::PROBLEM, &refusal.problem.to_dictionary()).set(property::TOPIC, &topic);
-            map.set_some(property::TAG, publish.dictionary.value(property::TAG).as_ref());
-            connection.session.answer(Packet::Notice(Notice { reason: refusal.reason, dictionary: map.finish() }));
-            return None;
-        }
-        if connection.listener.acknowledges_refused && !connection.session.terms().dialect.is_extended() {
-            return Some(Outcome::accepted());
-        }
-        let disclosed = connection.listener.disclosed(&refusal);
-        self.count_refusal(key, Kind::Publish, &refusal, Some(&topic));
-        Some(Outcome::refused(disclosed))
     }
 
     fn envelope(&mut self, slot: u32, dictionary: &Dictionary, message: Message, qos: Qos, retain: bool) -> Envelope {

@@ -11,13 +11,10 @@ impl Shard {
     /// Only plain clients are: an extended one gets the reason of every refusal, and whether a retry helps.
     pub(super) fn at_the_door(&mut self, key: ConnectionKey) {
         if let Some(left_ms) = self.kept_out_ms(key) {
-            let refusal = Refusal::new(Reason::BANNED, kept_out(left_ms));
-            if let Some(connection) = self.connections.get_mut(key) {
-                tracing::debug!(client = %Shown::new(&connection.client_id), peer = %connection.peer.address, left_ms, "kept out");
-                connection.connect = None;
-                connection.session.refuse(refusal);
-            }
-            return self.act(key);
+            return self.turn_away(key, &Refusal::new(Reason::BANNED, kept_out(left_ms)));
+        }
+        if self.is_ending() {
+            return self.turn_away(key, &super::ending::ending());
         }
         // Whoever waits to be known takes memory, and work; but whoever comes back to its session takes what waits there.
         let is_new = self.connections.get(key).is_some_and(|connection| !self.directory.contains_key(&connection.client_id));
@@ -42,8 +39,8 @@ impl Shard {
     pub(super) fn count_refusal(&mut self, key: ConnectionKey, packet: Kind, refusal: &Refusal, topic: Option<&str>) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(subject) = connection.subject.filter(|_| !connection.session.terms().dialect.is_extended()) else { return };
-        // What passes by itself is not the client's fault.
-        if matches!(refusal.problem.retry, Some(Retry::After { .. })) {
+        // What passes by itself is not the client's fault, but for how fast it sends.
+        if matches!(refusal.problem.retry, Some(Retry::After { .. })) && refusal.reason != Reason::MESSAGE_RATE_TOO_HIGH {
             return;
         }
         let Some(started) = self.quarantine.refused(subject, (packet, refusal.reason, topic), self.now.ms) else { return };

@@ -1,13 +1,14 @@
 //! After new rules came: who may not stay, and which subscriptions may not.
 
 use super::Shard;
-use crate::feedback::Verdict;
+use crate::feedback::{Breaker, Verdict};
 use candor_protocol::packet::{Kind, Refusal, TopicFilter};
 
 impl Shard {
-    /// Asks the rights of every session again. A connection that would not be let in any more is ended; a subscription that
+    /// Asks the rights of every session again, and looks again at what was refused too often. A connection that would not be let in any more is ended; a subscription that
     /// would be refused now ends with a verdict, since messages that its client may not read would go on to it otherwise.
     pub fn review_rights(&mut self) {
+        self.forgive();
         let slots: Vec<u32> = self.directory.values().copied().collect();
         for slot in slots {
             let Some(client) = self.clients.get(slot) else { continue };
@@ -29,13 +30,19 @@ impl Shard {
         }
     }
 
+    /// What was refused again and again under the old rules may be allowed now.
+    fn forgive(&mut self) {
+        self.quarantine.release();
+        for (_, connection) in &mut self.connections {
+            if let Some(conduct) = &mut connection.conduct {
+                conduct.breaker = Breaker::default();
+            }
+        }
+    }
+
     fn send_away(&mut self, slot: u32, refusal: Refusal) {
         let Some(key) = self.clients.get(slot).and_then(|client| client.connection) else { return };
-        self.verdict_on_connection(key, Kind::Disconnect, &refusal, None);
-        if let Some(connection) = self.connections.get_mut(key) {
-            let disclosed = connection.listener.disclosed(&refusal);
-            connection.session.refuse_connection(disclosed);
-        }
+        self.end_connection(key, refusal);
         self.act(key);
     }
 

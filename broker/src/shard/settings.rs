@@ -4,8 +4,8 @@ use super::dead_letter::DeadLetterSettings;
 use super::report::ReportSettings;
 use super::sys::SysSettings;
 use crate::experiment::QueueExtensions;
-use crate::feedback::QuarantineLimits;
 use crate::feedback::ledger::LedgerLimits;
+use crate::feedback::{QuarantineLimits, RateLimits};
 use crate::queue::QueueLimits;
 use crate::store::OpenEngine;
 use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
@@ -31,7 +31,7 @@ pub struct Settings {
     pub storage: Storage,
     pub queue: QueueLimits,
     pub ledger: LedgerLimits,
-    /// When plain clients are kept out for a time.
+    /// When plain clients are kept out for a time, and when a publish of an extended client is not looked at.
     pub quarantine: QuarantineLimits,
     /// How often a message that its subscribers give back is handed out again; 0: without end.
     pub redelivery_limit: u32,
@@ -39,6 +39,8 @@ pub struct Settings {
     pub dead_letters: DeadLetterSettings,
     /// Whose messages are reported on.
     pub reports: ReportSettings,
+    /// How fast one connection may publish.
+    pub rate: RateLimits,
     /// The most bytes that wait to be written to one connection before its messages wait in its queue.
     pub out_bytes_max: usize,
     /// The most subscriptions of one session.
@@ -113,6 +115,7 @@ impl Default for Settings {
             redelivery_limit: 1000,
             dead_letters: DeadLetterSettings::default(),
             reports: ReportSettings::default(),
+            rate: RateLimits::default(),
             out_bytes_max: 256 * 1024,
             subscriptions_max: 10_000,
             retained_max: 1_000_000,

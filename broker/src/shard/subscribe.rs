@@ -9,10 +9,10 @@ use crate::router::{Subscribed, Subscription};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record};
 use crate::wrapped;
-use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
 use candor_protocol::packet::{
-    Kind, Packet, Problem, Qos, Reason, Refusal, Requirement, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
+    Packet, Problem, Qos, Reason, Refusal, Requirement, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
 };
 use std::ops::ControlFlow;
 
@@ -55,11 +55,9 @@ impl Shard {
                     items.push(Dictionary::EMPTY);
                 }
                 Err(refusal) => {
-                    let text = filter_text(&item.filter).to_owned();
-                    self.verdict_on_connection(key, Kind::Subscribe, &refusal, Some(&text));
-                    let refusal = self.connections.get(key).map_or(refusal.clone(), |connection| connection.listener.disclosed(&refusal));
-                    reasons.push(refusal.reason);
-                    items.push(refused_item(&refusal));
+                    let (reason, item) = self.refuse_filter(key, filter_text(&item.filter), refusal);
+                    reasons.push(reason);
+                    items.push(item);
                 }
             }
         }
@@ -381,13 +379,6 @@ fn filter_text(filter: &RequestedFilter) -> &str {
     match filter {
         Ok(filter) => filter.as_str(),
         Err((text, _)) => text,
-    }
-}
-
-fn refused_item(refusal: &Refusal) -> Dictionary {
-    match refusal.problem.is_empty() {
-        true => Dictionary::EMPTY,
-        false => MapBuilder::new().set(property::PROBLEM, &refusal.problem.to_dictionary()).finish(),
     }
 }
 

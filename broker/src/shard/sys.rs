@@ -6,9 +6,11 @@
 
 use super::Shard;
 use super::timers::Timer;
+use crate::feedback::Tally;
 use crate::message::Envelope;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Message, Qos};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -34,14 +36,13 @@ pub struct Counts {
     pub publish_sent: u64,
     /// Messages that a full queue lost.
     pub publish_dropped: u64,
-    /// Packets and messages that were refused.
-    pub refused: u64,
 }
 
 /// What one shard has written down.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Numbers {
     counts: Counts,
+    refused: Tally,
     sessions: u64,
     quarantined: u64,
     black_holes: u64,
@@ -53,7 +54,8 @@ pub struct Numbers {
 #[derive(Debug, Default)]
 pub(super) struct Sys {
     started_ms: Option<u64>,
-    published: Vec<String>,
+    /// By topic.
+    published: HashMap<String, String>,
 }
 
 impl Shard {
@@ -72,6 +74,7 @@ impl Shard {
         let (quarantines, turned_away) = self.quarantine.totals();
         let numbers = Numbers {
             counts: self.counts,
+            refused: self.refused,
             sessions: self.clients.len() as u64,
             black_holes: self.holes.noticed(self.now.unix_ms).count() as u64,
             quarantined: self.quarantine.inside(self.now.ms) as u64,
@@ -94,13 +97,12 @@ impl Shard {
         let uptime_s = (self.now.ms - started_ms) / 1000;
         let topics = self.sys_topics(uptime_s, all);
         let mut published = std::mem::take(&mut self.sys.published);
-        published.resize(topics.len(), String::new());
-        for ((topic, value), before) in topics.iter().zip(&mut published) {
+        for (topic, value) in &topics {
             // A new subscriber finds what has not changed among the retained messages, where there are any.
-            if sys.retain && *before == *value {
+            if sys.retain && published.get(topic) == Some(value) {
                 continue;
             }
-            before.clone_from(value);
+            published.insert(topic.clone(), value.clone());
             let Ok(message) = Message::publish(format!("$SYS/{topic}"), value) else { continue };
             let (stamps, hop) = (None, Dictionary::EMPTY);
             let envelope = Envelope { message, qos: Qos::AtMostOnce, retain: sys.retain, expires_at_ms: None, stamps, hop };
@@ -111,7 +113,9 @@ impl Shard {
         self.sys.published = published;
     }
 
-    fn sys_topics(&self, uptime_s: u64, all: &[Numbers]) -> Vec<(&'static str, String)> {
+    fn sys_topics(&self, uptime_s: u64, all: &[Numbers]) -> Vec<(String, String)> {
+        let mut refused = Tally::default();
+        all.iter().for_each(|numbers| refused.add(&numbers.refused));
         let sum = |field: fn(&Numbers) -> u64| all.iter().map(field).sum::<u64>();
         let (sessions, connected) = (sum(|n| n.sessions), self.shared.connections.load(Ordering::Relaxed) as u64);
         let (retained, retained_bytes) = {
@@ -132,17 +136,18 @@ impl Shard {
             ("broker/shared_subscriptions/count", shared as u64),
             ("candor/retained/bytes", retained_bytes),
             ("candor/memory/bytes", self.shared.memory.bytes() as u64),
-            ("candor/refused", sum(|n| n.counts.refused)),
+            ("candor/refused", refused.total()),
             ("candor/black-holes", sum(|n| n.black_holes)),
             ("candor/quarantine/clients", sum(|n| n.quarantined)),
             ("candor/quarantine/started", sum(|n| n.quarantines)),
             ("candor/quarantine/turned-away", sum(|n| n.turned_away)),
         ];
         let mut topics = vec![
-            ("broker/version", concat!("candor-broker version ", env!("CARGO_PKG_VERSION")).to_owned()),
-            ("broker/uptime", format!("{uptime_s} seconds")),
+            ("broker/version".to_owned(), concat!("candor-broker version ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("broker/uptime".to_owned(), format!("{uptime_s} seconds")),
         ];
-        topics.extend(numbers.map(|(topic, number)| (topic, number.to_string())));
+        topics.extend(numbers.map(|(topic, number)| (topic.to_owned(), number.to_string())));
+        topics.extend(refused.counted().map(|(reason, count)| (format!("candor/refused/{reason}"), count.to_string())));
         topics
     }
 }

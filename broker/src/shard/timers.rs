@@ -9,6 +9,8 @@ use std::collections::BinaryHeap;
 pub enum Timer {
     /// A connection, by its key and generation.
     Connection(usize, u64),
+    /// What the publisher of a connection, by its key and generation, is told of refusals at QoS 0.
+    Notices(usize, u64),
     /// A session without a connection, by its slot and generation.
     Session(u32, u64),
     /// A delivery to a session that was put off.
@@ -19,6 +21,8 @@ pub enum Timer {
     Reports,
     /// What is new in the ledger goes to the store.
     Ledger,
+    /// The server ends, whatever is still owed.
+    Ending,
     /// The next report below `$SYS/`.
     Sys,
 }

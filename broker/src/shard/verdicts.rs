@@ -1,34 +1,92 @@
 //! Refusals and losses: where each of them passes before anybody is told.
+//!
+//! ```text
+//!  a refusal --> refused --+                        +--> what the client is shown: super::answers
+//!                          +--> one Verdict, with --+--> log, counts for $SYS/
+//!  a loss -----> verdict --+    its trace id        +--> ledger, and from there the store
+//!                                                   '--> $feedback/ of the session
+//! ```
 
 use super::timers::Timer;
 use super::{ConnectionKey, CrossingTarget, Shard};
+use crate::feedback::conduct::Line;
 use crate::feedback::entry::Event;
 use crate::feedback::ledger::Unkept;
 use crate::feedback::{Entry, Page, Swallowed, Verdict};
 use crate::message::Envelope;
 use crate::store::Record;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::{Kind, Message, Notice, Packet, Qos, Reason, Refusal, TopicName, property};
+use candor_protocol::packet::{Kind, Message, Notice, Packet, Problem, Qos, Reason, Refusal, TopicName, property};
 use candor_protocol::shown::Shown;
+use std::hash::BuildHasher;
 
 /// How often at most what is new in the ledger is kept, and how many verdicts then: repetitions come to one record.
 const KEEP_LEDGER_MS: u64 = 100;
 const KEEP_LEDGER_MAX: usize = 1000;
 
+/// A topic as counters of one connection name it. Who finds two with the same number gains nothing by it.
+pub(super) fn hash_of(topic: &[u8]) -> u64 {
+    foldhash::fast::FixedState::with_seed(0).hash_one(topic)
+}
+
 impl Shard {
-    /// A refusal of something that came on a connection.
-    pub(super) fn verdict_on_connection(&mut self, key: ConnectionKey, packet: Kind, refusal: &Refusal, topic: Option<&str>) {
-        let Some(connection) = self.connections.get(key) else { return };
-        self.counts.refused += 1;
-        let verdict = Verdict::new(self.now.unix_ms, packet, refusal.clone(), topic);
-        match (connection.client, &connection.client_id) {
-            (Some(slot), _) => self.verdict(slot, verdict),
-            (None, id) => {
-                tracing::info!(client = %Shown::new(id), peer = %connection.peer.address, packet = %packet, refusal = %verdict.refusal, "refused");
-                if let Some(page) = Page::of(&connection.principal, id) {
-                    self.write_down(page, verdict);
-                }
+    /// A refusal of something that came on a connection. The result, with its trace id, is what its answer is made of.
+    pub(super) fn refused(&mut self, key: ConnectionKey, packet: Kind, mut refusal: Refusal, topic: Option<&str>) -> Refusal {
+        let Some(connection) = self.connections.get_mut(key) else { return refusal };
+        let mut line = Line::New { before: 0 };
+        // What a session has refused by itself was told already, under a trace id of its own.
+        if refusal.problem.trace_id.is_none() {
+            let conduct = connection.conduct.get_or_insert_default();
+            line = conduct.line((packet, refusal.reason, hash_of(topic.unwrap_or_default().as_bytes())), self.now.ms);
+            refusal.problem.trace_id = match &line {
+                Line::New { .. } => connection.session.next_trace_id(),
+                Line::Same { trace_id } => trace_id.clone(),
+            };
+            if let (Line::New { .. }, Some(conduct)) = (&line, &mut connection.conduct) {
+                conduct.wrote(refusal.problem.trace_id.clone());
             }
+        }
+        let verdict = Verdict::new(self.now.unix_ms, packet, refusal.clone(), topic);
+        if let Line::New { before } = line {
+            tracing::info!(
+                client = %Shown::new(&connection.client_id), principal = %Shown::new(&connection.principal), peer = %connection.peer.address, packet = %packet,
+                topic = %Shown::new(verdict.topic.as_deref().unwrap_or_default()), cause = verdict.cause().name(), refusal = %verdict.refusal,
+                trace = verdict.refusal.problem.trace_id.as_deref().unwrap_or_default(), before, "refused"
+            );
+        }
+        let (slot, page) = (connection.client, Page::of(&connection.principal, &connection.client_id));
+        self.pass_on(slot, page, verdict);
+        refusal
+    }
+
+    /// A loss in a session's traffic, or a refusal for which no connection is there.
+    pub(super) fn verdict(&mut self, slot: u32, mut verdict: Verdict) {
+        let Some(client) = self.clients.get(slot) else { return };
+        if verdict.refusal.problem.trace_id.is_none() {
+            let connection = client.connection.and_then(|key| self.connections.get_mut(key));
+            let trace_id = connection.and_then(|connection| connection.session.next_trace_id());
+            verdict.refusal.problem.trace_id = Some(trace_id.unwrap_or_else(|| format!("{:016x}", self.random.draw())));
+        }
+        tracing::info!(
+            client = %Shown::new(&client.id), principal = %Shown::new(&client.principal), packet = %verdict.packet,
+            topic = %Shown::new(verdict.topic.as_deref().unwrap_or_default()), cause = verdict.cause().name(), refusal = %verdict.refusal,
+            trace = verdict.refusal.problem.trace_id.as_deref().unwrap_or_default(), count = verdict.count, "verdict"
+        );
+        let page = Page::of(&client.principal, &client.id);
+        self.pass_on(Some(slot), page, verdict);
+    }
+
+    /// To the counts, to the session's own feedback topic, and to the ledger.
+    fn pass_on(&mut self, slot: Option<u32>, page: Option<Page>, verdict: Verdict) {
+        self.refused.count(verdict.reason(), verdict.count);
+        // Failures of feedback create none: what does not fit the queue is dropped by the queue's own policy.
+        if let Some(slot) = slot
+            && self.clients.get(slot).is_some_and(|client| !client.feedback.is_empty())
+        {
+            self.tell(slot, &verdict);
+        }
+        if let Some(page) = page {
+            self.write_down(page, verdict);
         }
     }
 
@@ -66,31 +124,15 @@ impl Shard {
         }
     }
 
-    /// A verdict on a session's traffic: to the log, to the ledger, and to the session's own feedback topic.
-    pub(super) fn verdict(&mut self, slot: u32, verdict: Verdict) {
-        let Some(client) = self.clients.get(slot) else { return };
-        tracing::info!(
-            client = %Shown::new(&client.id), principal = %Shown::new(&client.principal), packet = %verdict.packet,
-            topic = %Shown::new(verdict.topic.as_deref().unwrap_or_default()), refusal = %verdict.refusal, count = verdict.count, "verdict"
-        );
-        let page = Page::of(&client.principal, &client.id);
-        // Failures of feedback create none: what does not fit the queue is dropped by the queue's own policy.
-        if !client.feedback.is_empty() {
-            self.tell(slot, &verdict);
-        }
-        if let Some(page) = page {
-            self.write_down(page, verdict);
-        }
-    }
-
-    /// Sends a verdict on the session's own `$feedback/` topic, if it listens there.
+    /// Sends a verdict on the session's own `$feedback/` topic, if it listens there: as much of it as its listener discloses.
     pub(super) fn tell(&mut self, slot: u32, verdict: &Verdict) {
         let topic = verdict.topic_name();
         let Some(client) = self.clients.get(slot) else { return };
         let matching = client.feedback.iter().filter(|(filter, _)| filter.matches(&topic));
         let Some(qos) = matching.map(|(_, qos)| *qos).max() else { return };
         let Ok(name) = TopicName::new(&topic) else { return };
-        let payload = verdict.to_json().to_string();
+        let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
+        let payload = verdict.to_json(&connection.listener.disclosed(&verdict.refusal)).to_string();
         let envelope = Envelope {
             message: Message::new(&name, &Dictionary::EMPTY, payload.as_bytes()),
             qos,
@@ -99,7 +141,10 @@ impl Shard {
             stamps: None,
             hop: Dictionary::EMPTY,
         };
-        self.deliver_alone(&CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None, has_place: false }, &envelope);
+        self.deliver_alone(
+            &CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None, has_place: false },
+            &envelope,
+        );
     }
 
     /// Delivers a message that no router knows, to the only one it is for.
@@ -144,12 +189,17 @@ impl Shard {
             if matches!(reason, Reason::PACKET_TOO_LARGE | Reason::CRITICAL_KEY_UNKNOWN | Reason::REJECTED) {
                 continue;
             }
-            let mut verdict = Verdict::new(self.now.unix_ms, Kind::Publish, Refusal::bare(reason), None);
-            verdict.count = count;
-            self.verdict(slot, verdict);
+            self.lose(slot, reason, count, "messages that waited for this session were dropped");
         }
         if let Some(key) = connection {
             self.act(key);
         }
+    }
+
+    /// So many messages that a session was owed are lost.
+    pub(super) fn lose(&mut self, slot: u32, reason: Reason, count: u64, title: &str) {
+        let mut verdict = Verdict::new(self.now.unix_ms, Kind::Publish, Refusal::new(reason, Problem::titled(title)), None);
+        verdict.count = count;
+        self.verdict(slot, verdict);
     }
 }

@@ -177,6 +177,11 @@ impl<T> Keeper<T> {
         !self.late.is_empty()
     }
 
+    /// Whether anything waits for a receipt.
+    pub fn is_waiting(&self) -> bool {
+        !(self.waiting.is_empty() && self.due.is_empty())
+    }
+
     /// Whether so much waits that nothing more should be taken in.
     pub fn is_full(&self) -> bool {
         self.waiting.len() >= WAITING_MAX

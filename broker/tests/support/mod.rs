@@ -121,6 +121,12 @@ impl TestBroker {
         self.broker.take().unwrap().stop().unwrap();
     }
 
+    /// As after new rules.
+    pub fn review_rights(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(self.broker.as_ref().unwrap().review_rights());
+    }
+
     pub fn connect(&self, way: Way, id: &str) -> Client {
         self.connect_with(way.settings(id))
     }
@@ -196,6 +202,8 @@ pub struct Client {
     pub pongs: Vec<Dictionary>,
     pub opened: Option<Opened>,
     pub closed: Option<Cause>,
+    /// Bytes that came.
+    pub heard: usize,
     next_token: u64,
 }
 
@@ -221,6 +229,7 @@ impl Client {
             pongs: Vec::new(),
             opened: None,
             closed: None,
+            heard: 0,
             next_token: 0,
         };
         client.drain();
@@ -272,7 +281,10 @@ impl Client {
         let mut buffer = vec![0; 64 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(0) => self.session.lost(),
-            Ok(len) => self.arrived.extend_from_slice(&buffer[..len]),
+            Ok(len) => {
+                self.heard += len;
+                self.arrived.extend_from_slice(&buffer[..len]);
+            }
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => return false,
             Err(_) => self.session.lost(),
         }

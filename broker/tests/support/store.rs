@@ -7,7 +7,7 @@ use candor_broker::store::state::State;
 use candor_broker::store::{Batch, Engine, MessageNumber, OpenEngine, StoreError, Usage};
 use candor_protocol::packet::Durability;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -15,6 +15,8 @@ struct Disk {
     /// Everything that was ever kept.
     log: Mutex<Vec<Batch>>,
     fails: AtomicBool,
+    /// Nothing is kept for now; and something waits for that to end.
+    holds: (Mutex<(bool, bool)>, Condvar),
 }
 
 impl Disk {
@@ -37,6 +39,24 @@ impl TestStore {
     /// From here on nothing is kept, or everything again.
     pub fn fail(&self, fails: bool) {
         self.0.fails.store(fails, Ordering::SeqCst);
+    }
+
+    /// From here on nothing is kept, and nothing refused either, or what waited is kept.
+    pub fn hold(&self, holds: bool) {
+        let (state, changed) = &self.0.holds;
+        state.lock().unwrap().0 = holds;
+        changed.notify_all();
+    }
+
+    /// Until something waits to be kept.
+    pub fn until_it_holds(&self) {
+        let (state, changed) = &self.0.holds;
+        let mut state = state.lock().unwrap();
+        while !state.1 {
+            let (next, timeout) = changed.wait_timeout(state, super::DEADLINE).unwrap();
+            assert!(!timeout.timed_out(), "nothing came that had to be kept");
+            state = next;
+        }
     }
 
     /// What a process would find that began now, as another store.
@@ -77,6 +97,14 @@ impl Engine for Opened {
     }
 
     fn keep(&mut self, batches: &[Batch]) -> Result<Durability, StoreError> {
+        let (state, changed) = &self.disk.holds;
+        let mut holds = state.lock().unwrap();
+        while holds.0 {
+            holds.1 = true;
+            changed.notify_all();
+            holds = changed.wait(holds).unwrap();
+        }
+        drop(holds);
         if self.disk.fails.load(Ordering::SeqCst) || !self.failed.is_empty() {
             for batch in batches {
                 let records = batch.records.iter().filter(|record| record.survives_failure()).cloned().collect();

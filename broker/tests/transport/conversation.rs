@@ -241,6 +241,26 @@ impl Conversation {
         self.pump()
     }
 
+    /// The client writes MQTT, which is not carried yet.
+    pub(crate) fn client_writes(&mut self, mqtt: &[u8]) {
+        self.stream.write_all(mqtt).unwrap();
+    }
+
+    /// As [`Conversation::pump`], with the bytes of the client counted; those of the server are in `wire`.
+    pub(crate) fn counted_pump(&mut self, sent: &mut u64) {
+        loop {
+            let bytes = self.stream.drain();
+            if bytes.is_empty() && self.output.is_empty() {
+                return;
+            }
+            *sent += bytes.len() as u64;
+            self.input.extend_from_slice(&bytes);
+            // What a client still says to a server that has closed is lost.
+            let _ = self.server.receive(&mut self.input, &mut self.mqtt, &mut self.output);
+            self.carry_output();
+        }
+    }
+
     /// The server writes MQTT. Returns what that put on the wire.
     pub(crate) fn server_sends(&mut self, mqtt: &[u8]) -> Vec<u8> {
         let mut mqtt = BytesMut::from(mqtt);

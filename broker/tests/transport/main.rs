@@ -6,6 +6,7 @@
 
 mod authority;
 mod conversation;
+mod day;
 mod hostile;
 mod passage;
 mod tls;

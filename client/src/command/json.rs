@@ -186,6 +186,10 @@ pub(super) fn event(event: &Event) -> Object {
             object.set("count", *count).set_some("topic", topic.clone()).extend(refusal(why));
             "refused"
         }
+        Event::TookOver { count, refusal: why } => {
+            object.set("count", *count).extend(refusal(why));
+            "took over"
+        }
         Event::ProfileChanged(now) => {
             object.set("profile", profile(now));
             "profile changed"

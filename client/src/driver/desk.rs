@@ -143,7 +143,10 @@ impl Desk {
             Output::Answered { token, answer } => self.answered(token, answer),
             Output::Pong(dictionary) => self.ponged(dictionary, link.session.terms().keep_alive_s),
             Output::Notice(notice) => self.notice(of_notice(notice)),
-            Output::Refused { kind, topic, refusal } => self.tell(Event::PacketRefused { kind, topic, refusal }),
+            Output::Refused { kind, refusal, publish } => {
+                let topic = publish.map(|publish| publish.message.topic_str().to_owned());
+                self.tell(Event::PacketRefused { kind, topic, refusal })
+            }
             Output::Closed { cause, .. } => return Some(cause),
             // The link has taken care of the first three; the others are a server's.
             Output::Send(_) | Output::Publish(_) | Output::Record(_) | Output::Opened(_) => {}

@@ -94,8 +94,8 @@ reasons! {
         "The server is ending."
     KEEP_ALIVE_TIMEOUT = 0x8D "keep alive timeout" [Disconnect] connack CLOSE;
         "Nothing was heard for one and a half times the keep alive interval."
-    SESSION_TAKEN_OVER = 0x8E "session taken over" [Disconnect] connack CLOSE;
-        "Another connection of the same principal took this session."
+    SESSION_TAKEN_OVER = 0x8E "session taken over" [Disconnect Notice] connack CLOSE;
+        "Another connection of the same principal took this session; in NOTICE, this connection took it from another."
     TOPIC_FILTER_INVALID = 0x8F "topic filter invalid" [SubAck UnsubAck Disconnect] connack CLOSE;
         "The topic filter is well formed UTF-8 but not a filter that is taken here."
     TOPIC_NAME_INVALID = 0x90 "topic name invalid" [ConnAck PubAck PubRec Disconnect Notice] connack CLOSE;

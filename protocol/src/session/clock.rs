@@ -71,11 +71,11 @@ impl Session {
         let is_due = |deadline: Option<u64>| deadline.is_some_and(|deadline| now_ms >= deadline);
         match &self.phase {
             Phase::Closed => {}
-            Phase::Opening(_) if is_due(Some(self.clock.opening_until_ms)) => self.close(Cause::Silent),
+            Phase::Opening(_) if is_due(Some(self.clock.opening_until_ms)) => self.opening_due(),
             Phase::Opening(_) => {}
             Phase::Open if self.awaits_answer() => {
                 if is_due(Some(self.clock.opening_until_ms)) {
-                    self.close(Cause::Silent);
+                    self.opening_due();
                 }
             }
             Phase::Open => {
@@ -89,6 +89,11 @@ impl Session {
         }
     }
 
+    fn opening_due(&mut self) {
+        let problem = Problem::titled("the connection was not opened in time").retry(Retry::After { after_ms: 0, jitter_ms: 1000 });
+        self.end_for(Refusal::new(Reason::KEEP_ALIVE_TIMEOUT, problem), |_| Cause::Silent);
+    }
+
     fn keep_alive_due(&mut self, now_ms: u64) {
         if self.role() == Role::Client && self.clock.ping_sent_ms.is_none() {
             self.clock.ping_sent_ms = Some(now_ms);
@@ -99,7 +104,6 @@ impl Session {
         let problem = Problem::titled("nothing was heard for one and a half times the keep alive interval")
             .limit(u64::from(self.terms.keep_alive_s), now_ms.saturating_sub(self.clock.last_heard_ms) / 1000)
             .retry(Retry::After { after_ms: 0, jitter_ms: 1000 });
-        self.say_goodbye(&Refusal::new(Reason::KEEP_ALIVE_TIMEOUT, problem));
-        self.close(Cause::Silent);
+        self.end_for(Refusal::new(Reason::KEEP_ALIVE_TIMEOUT, problem), |_| Cause::Silent);
     }
 }

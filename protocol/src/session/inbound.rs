@@ -56,8 +56,8 @@ impl Asked {
     }
 }
 
-/// The tag of a message, if it is one that may be repeated.
-pub(super) fn tag_of(dictionary: &Dictionary) -> Option<Bytes> {
+/// The tag in the dictionary of a PUBLISH, if it is one that may be repeated.
+pub fn tag_of(dictionary: &Dictionary) -> Option<Bytes> {
     dictionary.value(property::TAG).filter(|tag| tag.len() <= property::TAG_LEN_MAX)
 }
 

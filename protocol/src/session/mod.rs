@@ -23,6 +23,7 @@
 //! | messages to the peer: identifiers, window, retransmission | [`outbound`] |
 //! | keep alive and other deadlines | [`clock`] |
 //! | what a server grants | [`policy`] |
+//! | refusals that a session makes by itself | `judged` |
 //! | what both ends hold when an extended session is resumed | [`resume`], [`held`], [`reconcile`] |
 //! | what outlives a connection | [`Parked`] |
 
@@ -30,6 +31,7 @@ pub mod clock;
 mod direct;
 pub mod held;
 pub mod inbound;
+mod judged;
 pub mod open;
 pub mod opening;
 pub mod outbound;
@@ -99,6 +101,8 @@ pub struct Session {
     /// Client: whether this connection's CONNECT or confirm said what is held.
     has_said_held: bool,
     will: Option<Box<Will>>,
+    /// The number of the next trace id; 0: there are none.
+    next_trace: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -195,6 +199,7 @@ impl Session {
             mark,
             has_said_held: false,
             will: None,
+            next_trace: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -273,8 +278,7 @@ impl Session {
         if let Malformed::TooLarge { limit, seen } = error {
             problem = problem.limit(u64::from(limit), u64::from(seen));
         }
-        self.say_goodbye(&Refusal::new(error.reason(), problem));
-        self.close(Cause::Malformed(error));
+        self.end_for(Refusal::new(error.reason(), problem), |_| Cause::Malformed(error));
     }
 
     /// The next thing the session wants; `None`: nothing until something goes in.
@@ -411,7 +415,8 @@ impl Session {
         }
     }
 
-    /// Ends the connection from this end: says why where the dialect can, then closes. Deliveries stay parked.
+    /// Ends the connection from this end, for a refusal that the owner has made: says why where the dialect can, then closes.
+    /// Deliveries stay parked.
     pub fn refuse_connection(&mut self, refusal: Refusal) {
         self.say_goodbye(&refusal);
         self.close(Cause::Refused(refusal));
@@ -440,9 +445,7 @@ impl Session {
                 true => Default::default(),
                 false => Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary()),
             };
-            let reason =
-                if refusal.reason.allowed_in(crate::packet::Kind::Disconnect) { refusal.reason } else { Reason::UNSPECIFIED_ERROR };
-            self.send(Packet::Disconnect(Disconnect { reason, dictionary }));
+            self.send(Packet::Disconnect(Disconnect { reason: Self::in_disconnect(refusal.reason), dictionary }));
         }
     }
 

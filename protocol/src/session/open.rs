@@ -1,6 +1,6 @@
 //! The packets of an open connection. What may come at all is decided here; each packet then goes to its concern.
 
-use super::inbound::{Arrival, Asked, tag_of};
+use super::inbound::{Arrival, Asked};
 use super::outbound::{Again, InFlight, Stage};
 use super::{Answer, Cause, Outcome, Output, Record, Session, Side, Ticket};
 use crate::codec::dictionary::Dictionary;
@@ -82,22 +82,14 @@ impl Session {
     }
 
     /// Answers a packet that was refused before anybody looked at what it wants: with its acknowledgement where it has
-    /// one, with a notice where it has none and the connection can go on, else with a close.
+    /// one, by its owner's notice where it has none and the connection can go on, else with a close.
     pub(super) fn refuse_packet(&mut self, packet: Packet, refusal: Refusal) {
-        let disclosed = self.disclosed(&refusal);
-        let topic = if let Packet::Publish(publish) = &packet { Some(publish.message.topic_str().to_owned()) } else { None };
-        self.outputs.push_back(Output::Refused { kind: packet.kind(), topic, refusal });
-        let refusal = disclosed;
+        let publish = if let Packet::Publish(publish) = &packet { Some(publish) } else { None };
+        let refusal = self.judged(packet.kind(), publish, refusal);
+        let refusal = self.disclosed(&refusal);
         let problem = Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary());
         match packet {
-            Packet::Publish(Publish { qos: Qos::AtMostOnce, message, dictionary, .. }) => {
-                if self.role() == Role::Server {
-                    let mut map = crate::codec::dictionary::MapBuilder::new();
-                    map.merge(&problem).set(property::TOPIC, &message.topic_str().to_owned());
-                    map.set_some(property::TAG, tag_of(&dictionary).as_ref());
-                    self.send(Packet::Notice(crate::packet::Notice { reason: refusal.reason, dictionary: map.finish() }));
-                }
-            }
+            Packet::Publish(Publish { qos: Qos::AtMostOnce, .. }) => {}
             Packet::Publish(Publish { qos, id: Some(id), dictionary, .. }) => {
                 let ack = Outcome::refused(refusal).to_ack(id, &Asked::of(&dictionary));
                 self.send(if qos == Qos::AtLeastOnce { Packet::PubAck(ack) } else { Packet::PubRec(ack) });
@@ -131,7 +123,7 @@ impl Session {
         if is_more && self.terms.dialect.is_extended() && self.inbound.open() >= usize::from(self.terms.receive_window) {
             let window = u64::from(self.terms.receive_window);
             let problem = Problem::titled("more messages were sent at once than agreed").field("receive-maximum").limit(window, window + 1);
-            self.refuse_connection(Refusal::new(Reason::RECEIVE_MAXIMUM_EXCEEDED, problem.retry(Retry::Changed)));
+            self.end_for(Refusal::new(Reason::RECEIVE_MAXIMUM_EXCEEDED, problem.retry(Retry::Changed)), Cause::Refused);
             return None;
         }
         self.uncounted_if_plain();
@@ -221,7 +213,7 @@ impl Session {
                 let kind = if matches!(answer, Answer::Subscribed(_)) { Kind::SubAck } else { Kind::UnsubAck };
                 let problem = Problem::titled("it answers nothing that was asked").field("packet-identifier");
                 let refusal = Refusal::new(Reason::PACKET_IDENTIFIER_NOT_FOUND, problem);
-                self.outputs.push_back(Output::Refused { kind, topic: None, refusal });
+                self.judged(kind, None, refusal);
             }
         }
     }

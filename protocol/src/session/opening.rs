@@ -129,7 +129,7 @@ impl Session {
             Err(BadConnect::Malformed(error)) => return self.malformed(error),
             Err(BadConnect::UnsupportedLevel(level)) => {
                 let problem = Problem::titled(format!("protocol level {level} is not served")).retry(Retry::Never);
-                return self.refuse_unknown(&Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
+                return self.refuse_unknown(Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
             }
         };
         self.terms.dialect = connect.dialect;
@@ -139,22 +139,20 @@ impl Session {
         self.phase = Phase::Opening(Box::new(Opening::Deciding { connect: connect.clone(), frame: frame.compact() }));
         match checked {
             Ok(()) => self.outputs.push_back(Output::Connect(connect)),
-            Err(refusal) => {
-                self.outputs.push_back(Output::Refused { kind: Kind::Connect, topic: None, refusal: refusal.clone() });
-                self.refuse_unknown(&refusal);
-            }
+            Err(refusal) => self.refuse_unknown(refusal),
         }
     }
 
     /// Refuses somebody of whom it is not known who it is.
-    fn refuse_unknown(&mut self, refusal: &Refusal) {
+    fn refuse_unknown(&mut self, refusal: Refusal) {
+        let refusal = self.judged(Kind::Connect, None, refusal);
         let Side::Server(policy) = &self.side else { return };
         // What is wrong with the client's own demands and keys is said all the same: it tells nothing of anybody else.
         let disclosure = match refusal.reason {
             Reason::PROFILE_NOT_AVAILABLE | Reason::CRITICAL_KEY_UNKNOWN | Reason::KEY_NOT_ALLOWED => policy.disclosure,
             _ => policy.disclosure.before_authentication(),
         };
-        let disclosed = disclosure.of(refusal);
+        let disclosed = disclosure.of(&refusal);
         self.refuse(disclosed);
     }
 
@@ -204,8 +202,8 @@ impl Session {
             match self.resume_by_connect(&connect.dictionary, &acceptance.count_mark) {
                 Ok((said, followed)) => (dictionary, outputs) = (MapBuilder::new().merge(&dictionary).merge(&said).finish(), followed),
                 Err(refusal) => {
-                    self.outputs.push_back(Output::Refused { kind: Kind::Connect, topic: None, refusal: refusal.clone() });
-                    return self.refuse_connect(refusal);
+                    let refusal = self.judged(Kind::Connect, None, refusal);
+                    return self.refuse_connect(self.disclosed(&refusal));
                 }
             }
         }
@@ -296,7 +294,7 @@ impl Session {
     /// The peer cannot hold what it says: neither end's count is worth anything any more.
     fn refuse_held(&mut self, refusal: Refusal) {
         self.end_count();
-        self.refuse_connection(refusal);
+        self.end_for(refusal, Cause::Refused);
     }
 
     /// Sends what an earlier connection left open, as far as the window allows.
@@ -469,7 +467,7 @@ impl Session {
         if notice.reason != Reason::CONFIRM || hash.as_ref() != Some(confirm) {
             // The peer believes in another agreement than the one that was sent: nothing after this can be understood.
             let problem = Problem::titled("the confirm does not answer the accept").retry(Retry::Never);
-            return self.close(Cause::Refused(Refusal::new(Reason::PROTOCOL_ERROR, problem)));
+            return self.end_for(Refusal::new(Reason::PROTOCOL_ERROR, problem), Cause::Refused);
         }
         self.adopt(terms);
         match self.resume_by_confirm(&dictionary, &notice.dictionary) {
@@ -547,8 +545,7 @@ impl Session {
         let kind = Kind::of_first_byte(frame.first);
         let name = kind.map_or_else(|| Malformed::PacketType(frame.first >> 4).to_string(), |kind| format!("{kind} is not allowed here"));
         let refusal = Refusal::new(Reason::PROTOCOL_ERROR, Problem::titled(name).retry(Retry::Never));
-        self.say_goodbye(&refusal);
-        self.close(Cause::Refused(refusal));
+        self.end_for(refusal, Cause::Refused);
     }
 }
 

@@ -182,9 +182,10 @@ pub enum Output {
     Pong(Dictionary),
     /// Advice from the peer.
     Notice(Notice),
-    /// The session refused a packet of the peer by itself; the answer, where the packet has one, is on its way. `topic`: where it was a
-    /// PUBLISH.
-    Refused { kind: Kind, topic: Option<String>, refusal: Refusal },
+    /// The session refused something of the peer by itself, with a packet of this kind or, where the connection ends for it,
+    /// DISCONNECT. What is owed for it is on its way. A PUBLISH is given along: at QoS 0 nothing is owed, and it is the owner of a
+    /// server who tells by NOTICE, as it does of its own refusals.
+    Refused { kind: Kind, refusal: Refusal, publish: Option<Box<Publish>> },
     /// The last output: flush, close, and keep or end the session. The will is there if it is to be published.
     Closed { cause: Cause, will: Option<Box<Will>> },
 }
