@@ -135,14 +135,12 @@ impl Shard {
         (disclosed.reason, item)
     }
 
-    /// Turns every success in a SUBACK or UNSUBACK into a refusal.
+    /// Turns every success in a SUBACK into a refusal.
     pub(super) fn refuse_all(&mut self, key: ConnectionKey, packet: &mut Packet, refusal: Refusal) {
-        let (kind, reasons, dictionary) = match packet {
-            Packet::SubAck(packet) => (Kind::Subscribe, &mut packet.reasons, &mut packet.dictionary),
-            Packet::UnsubAck(packet) => (Kind::Unsubscribe, &mut packet.reasons, &mut packet.dictionary),
-            _ => return,
-        };
-        let refusal = self.refused(key, kind, refusal, None);
+        // Of a subscription that ended, nothing has to be taken back.
+        let Packet::SubAck(packet) = packet else { return };
+        let (reasons, dictionary) = (&mut packet.reasons, &mut packet.dictionary);
+        let refusal = self.refused(key, Kind::Subscribe, refusal, None);
         let Some(connection) = self.connections.get(key) else { return };
         let refusal = connection.listener.disclosed(&refusal);
         reasons.iter_mut().filter(|reason| !reason.is_error()).for_each(|reason| *reason = refusal.reason);
