@@ -77,7 +77,8 @@ fn cut(text: &mut Option<String>) {
     if let Some(text) = text
         && text.len() > TEXT_LEN_MAX
     {
-        text.truncate(text.floor_char_boundary(TEXT_LEN_MAX));
+        let end = (0..=TEXT_LEN_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
         text.push_str("...");
     }
 }

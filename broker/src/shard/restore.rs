@@ -11,14 +11,14 @@ use crate::feedback::{Entry, Page};
 use crate::message::Envelope;
 use crate::queue::{Gap, Queue, Reference, Stored, Waiting};
 use crate::store::record::Whose;
-use crate::store::state::{KeptSession, OwedMessage, Progress};
+use crate::store::state::{KeptSession, Lines, OwedMessage, Progress};
 use crate::store::{Engine, MessageNumber, Record, SessionNumber, StoreError};
 use candor_protocol::codec::dictionary::MapBuilder;
 use candor_protocol::packet::{Qos, Reason, Refusal, TopicFilter, property};
 use candor_protocol::session::outbound::Restored;
 use candor_protocol::session::{Delivery, Parked, SessionState};
 use candor_protocol::shown::Shown;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -29,7 +29,7 @@ pub struct Legacy {
     messages: HashMap<MessageNumber, Found>,
     ended: Vec<(Arc<str>, SessionState)>,
     wills: Vec<(Whose, MessageNumber, Envelope)>,
-    verdicts: Vec<(Whose, VecDeque<(u64, Arc<[u8]>)>)>,
+    verdicts: Vec<(Whose, Lines)>,
 }
 
 /// What the store has of a message that is owed.

@@ -120,7 +120,8 @@ impl Shard {
     pub(super) fn note_swallowed(&mut self, topic: &[u8], swallowed: Swallowed) {
         if let Some(hole) = self.holes.note(topic, swallowed, self.now.unix_ms) {
             let (undelivered, denied, since_ms) = (hole.undelivered, hole.denied, hole.since_ms);
-            tracing::warn!(topic = %String::from_utf8_lossy(topic), undelivered, denied, since_ms, "black hole: a topic swallows messages");
+            let topic = String::from_utf8_lossy(topic);
+            tracing::warn!(topic = %Shown::new(&topic), undelivered, denied, since_ms, "black hole: a topic swallows messages");
         }
     }
 

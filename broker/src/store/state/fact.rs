@@ -1,10 +1,10 @@
 //! A state as facts. A record is a step, and means something only behind the steps before it; a fact says how something is,
 //! whatever was before.
 
-use super::{KeptSession, State};
+use super::{KeptSession, Lines, State};
 use crate::store::record::{MessageNumber, SessionNumber, Whose};
 use candor_protocol::session::SessionState;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How one thing is.
@@ -34,7 +34,7 @@ pub enum Fact {
     /// All lines of the ledger on a client, with their numbers.
     Verdicts {
         whose: Whose,
-        verdicts: VecDeque<(u64, Arc<[u8]>)>,
+        verdicts: Lines,
     },
     /// The highest numbers of sessions, messages and versions.
     Numbers([u64; 3]),

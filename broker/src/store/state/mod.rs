@@ -27,6 +27,9 @@ use candor_protocol::session::SessionState;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+/// The ledger's lines on a client with their numbers, oldest first.
+pub type Lines = VecDeque<(u64, Arc<[u8]>)>;
+
 /// How far one owed message has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -88,7 +91,7 @@ pub struct State {
     /// Why sessions are gone, for the last [`ENDED_MAX`] clients that have not been told.
     pub ended: HashMap<Arc<str>, (SessionState, u64)>,
     /// The ledger's lines with their numbers, oldest first: the last [`VERDICTS_MAX`] of each of [`PAGES_MAX`] clients.
-    pub verdicts: HashMap<Whose, VecDeque<(u64, Arc<[u8]>)>>,
+    pub verdicts: HashMap<Whose, Lines>,
     /// The highest numbers that were ever given out.
     pub last_session: u64,
     pub last_message: u64,
