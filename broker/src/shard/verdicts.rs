@@ -62,7 +62,7 @@ impl Shard {
     pub(super) fn note_swallowed(&mut self, topic: &[u8], swallowed: Swallowed) {
         if let Some(hole) = self.holes.note(topic, swallowed, self.now.unix_ms) {
             let (undelivered, denied, since_ms) = (hole.undelivered, hole.denied, hole.since_ms);
-            tracing::warn!(topic = %String::from_utf8_lossy(topic), undelivered, denied, since_ms, "black hole: a topic swallows messages");
+            tracing::warn!(topic = %Shown::new(&String::from_utf8_lossy(topic)), undelivered, denied, since_ms, "black hole: a topic swallows messages");
         }
     }
 
