@@ -150,7 +150,7 @@ fn messages_in_flight_count_for_each_receiver_there_or_away() {
             receiver.settles = None;
             let mut publisher = broker.connect(way, "publisher");
             let payload = "x".repeat(1000);
-            let refused = (0..2 * LIMIT / 1000).find(|n| {
+            let refused = (0..3 * LIMIT / 1000).find(|n| {
                 let refusal = publisher.publish("a", &payload, Qos::AtLeastOnce).unwrap().refusal();
                 if refusal.is_none() {
                     // It has come: nothing waits but for its acknowledgement.
@@ -158,7 +158,8 @@ fn messages_in_flight_count_for_each_receiver_there_or_away() {
                 }
                 refusal.is_some_and(|refusal| refusal.problem.rule.as_deref() == Some("memory_limit"))
             });
-            assert!(refused.is_some_and(|count| count <= LIMIT / 1000), "{refused:?}");
+            // Other shards are looked at once a millisecond: a few come before it is seen.
+            assert!(refused.is_some_and(|count| count <= LIMIT / 1000 + 20), "{refused:?}");
             let parked = receiver.lose_connection();
             assert!(!takes_a_client(&broker), "a session that is away is owed them still");
             let mut back = Client::resume(&broker.address, stored_everywhere(way, "receiver"), parked);
