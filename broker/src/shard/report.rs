@@ -332,7 +332,11 @@ impl Shard {
             message
         });
         self.frames.start();
-        self.deliver(&CrossingTarget { slot: asked.of.slot, qos: Qos::AtLeastOnce, retain: false, message, has_place: false }, &envelope, false);
+        self.deliver(
+            &CrossingTarget { slot: asked.of.slot, qos: Qos::AtLeastOnce, retain: false, message, has_place: false },
+            &envelope,
+            false,
+        );
     }
 }
 

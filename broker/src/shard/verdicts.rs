@@ -99,7 +99,10 @@ impl Shard {
             stamps: None,
             hop: Dictionary::EMPTY,
         };
-        self.deliver_alone(&CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None, has_place: false }, &envelope);
+        self.deliver_alone(
+            &CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None, has_place: false },
+            &envelope,
+        );
     }
 
     /// Delivers a message that no router knows, to the only one it is for.
