@@ -11,7 +11,8 @@
 //! | bytes that the kernel did not take | [`Shard::flushed`] |
 //!
 //! Not counted, because each has a limit of its own by number: connections (`connections_max`, `connections_pending_max`) but for what
-//! they hold, the ledger, quarantines. Nor is what one turn makes before it is written.
+//! they hold, the ledger, quarantines. Nor is what one turn makes before it is written, nor the buffers that a shard keeps for that
+//! ([`crate::out::Spare`]).
 //!
 //! Each shard adds up its own and writes the sum down after a turn; before a turn, at most once a millisecond unless its own has changed much, the sums of
 //! all are compared with the limit: so it is overstepped by what comes within a turn. At the limit a PUBLISH above QoS 0 or with retain is refused and a new connection is told that the server is

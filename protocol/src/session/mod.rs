@@ -284,11 +284,16 @@ impl Session {
     /// The next thing the session wants; `None`: nothing until something goes in.
     pub fn poll(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
-        if output.is_none() && self.trial.is_some() && self.outputs.capacity() > 0 {
-            // A connection that does nothing after its opening holds no memory for what it might say.
+        if output.is_none() && self.outputs.capacity() > 0 && matches!(self.side, Side::Server(_)) && !self.is_busy() {
+            // A connection that does nothing holds no memory for what it might say.
             self.outputs = VecDeque::new();
         }
         output
+    }
+
+    /// Whether ordinary packets go by way of the outputs: where an experiment has to see them.
+    fn is_busy(&self) -> bool {
+        self.is_open() && self.terms.experiments != 0
     }
 
     /// Encodes a packet that [`Session::poll`] gave.
