@@ -254,7 +254,9 @@ fn a_message_that_is_refused_for_its_keys_is_told_with_its_topic() {
         pair.client.queue.push_back((delivery, 1));
         pair.drive();
         let told = pair.server.events.iter().find_map(|event| match event {
-            Output::Refused { kind, refusal, publish: Some(publish) } => Some((*kind, publish.message.topic_str().to_owned(), refusal.reason)),
+            Output::Refused { kind, refusal, publish: Some(publish) } => {
+                Some((*kind, publish.message.topic_str().to_owned(), refusal.reason))
+            }
             _ => None,
         });
         assert_eq!(told, Some((Kind::Publish, "a/b".to_owned(), Reason::CRITICAL_KEY_UNKNOWN)), "{way:?}");
@@ -274,7 +276,8 @@ fn an_answer_to_nothing_is_told_and_ends_an_extended_connection_alone() {
             let frame = Frame { first, body: Bytes::copy_from_slice(body) };
             pair.client.session.receive(&frame, pair.now_ms);
             pair.drive();
-            let told = pair.client.events.iter().any(|event| matches!(event, Output::Refused { kind: of, publish: None, .. } if *of == kind));
+            let told =
+                pair.client.events.iter().any(|event| matches!(event, Output::Refused { kind: of, publish: None, .. } if *of == kind));
             assert_eq!((told, pair.client.closed.is_some()), (!way.is_extended(), way.is_extended()), "{way:?} {kind}");
             if !way.is_extended() {
                 // It goes on serving.
