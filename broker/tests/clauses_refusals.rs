@@ -55,7 +55,7 @@ fn a_qos_0_message_refused_for_its_keys_brings_a_notice() {
         assert_eq!((*reason, problem_of(dictionary).field.as_deref()), (Reason::CRITICAL_KEY_UNKNOWN, Some("key 9999")));
         assert_eq!(dictionary.value(property::TOPIC).as_deref(), Some("a/b"));
         assert_eq!(dictionary.value(property::TAG).as_deref(), Some(&b"job 7"[..]));
-        assert_eq!(client.publish("allowed", "x", Qos::AtLeastOnce).unwrap().reason.is_error(), false);
+        assert!(!client.publish("allowed", "x", Qos::AtLeastOnce).unwrap().reason.is_error());
         client.leave();
     });
 }
