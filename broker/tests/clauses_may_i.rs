@@ -53,7 +53,8 @@ fn act(client: &mut Client, question: &Question) -> Answer {
             }
         }
         Question::Subscribe { filter, qos } => {
-            let Answered::Subscribed(SubAck { reasons, dictionary, .. }) = client.subscribe_all(&[filter.clone()], *qos, Dictionary::EMPTY)
+            let Answered::Subscribed(SubAck { reasons, dictionary, .. }) =
+                client.subscribe_all(std::slice::from_ref(filter), *qos, Dictionary::EMPTY)
             else {
                 panic!("no SUBACK")
             };

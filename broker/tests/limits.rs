@@ -48,7 +48,7 @@ fn retained_bytes_max_holds_when_a_small_message_is_replaced_by_a_large_one() {
         let mut publisher = broker.connect(Way::Extended, "publisher");
         publisher.retain("kept/a", "small");
         let mut retain = |payload: &str| {
-            let message = Message::publish("kept/a", payload.to_owned()).unwrap();
+            let message = Message::publish("kept/a", payload).unwrap();
             publisher.publish_with(message, Qos::AtLeastOnce, true, Dictionary::EMPTY).unwrap().refusal()
         };
         let refusal = retain(&"x".repeat(1000)).expect("it is refused");

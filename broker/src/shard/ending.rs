@@ -40,7 +40,7 @@ impl Shard {
     /// Whether every answer that is owed was given, or its time is over.
     pub fn may_end(&self) -> bool {
         let is_over = self.ends_ms.is_some_and(|ends_ms| ends_ms <= self.now.ms);
-        is_over || !self.keeper.is_waiting() && self.held.is_empty()
+        is_over || (!self.keeper.is_waiting() && self.held.is_empty())
     }
 
     /// Ends every connection.

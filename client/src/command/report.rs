@@ -124,15 +124,16 @@ mod tests {
         let problem =
             Problem { trace_id: Some(ACTS.into()), ..Problem::titled(ACTS).detail(ACTS).rule(ACTS).field(ACTS).missing_scope(ACTS) };
         let refusal = Refusal::new(Reason::NOT_AUTHORIZED, problem);
-        let topic = Some(format!("{ACTS}{}", "x".repeat(60_000)));
+        let name = format!("{ACTS}{}", "x".repeat(60_000));
+        let topic = Some(name.clone());
         let said = [
             refusal_lines(&refusal).into_iter().map(|(_, line)| line).collect(),
             vec![refusal.to_string(), Failure::Filter { filter: "a".into(), refusal: refusal.clone() }.to_string()],
             vec![
                 Event::Gap { count: 1, topic: topic.clone(), refusal: refusal.clone() }.to_string(),
-                Event::Refused { count: 1, topic: topic.clone(), refusal: refusal.clone() }.to_string(),
-                Event::NobodyListens { topic: topic.clone().unwrap_or_default() }.to_string(),
-                Event::NotUnderstood { topic: topic.unwrap_or_default(), refusal }.to_string(),
+                Event::Refused { count: 1, topic, refusal: refusal.clone() }.to_string(),
+                Event::NobodyListens { topic: name.clone() }.to_string(),
+                Event::NotUnderstood { topic: name, refusal }.to_string(),
             ],
         ]
         .concat();
