@@ -5,6 +5,7 @@
 
 mod support;
 
+use candor_broker::feedback::quarantine::QuarantineLimits;
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::question::{Answer, answers_of_dictionary, questions_to_dictionary};
@@ -33,8 +34,15 @@ fn may_i(client: &mut Client, questions: &[Question]) -> Vec<Answer> {
     answers_of_dictionary(&pong.value(property::ANSWERS).unwrap(), questions.len()).unwrap()
 }
 
-/// What becomes of it when it is done.
+/// What becomes of it when it is done, but for what names the refusal in the log: a question leaves no line there.
 fn act(client: &mut Client, question: &Question) -> Answer {
+    done(client, question).map_err(|mut refusal| {
+        refusal.problem.trace_id = None;
+        refusal
+    })
+}
+
+fn done(client: &mut Client, question: &Question) -> Answer {
     match question {
         Question::Publish { topic, qos, retain } => {
             let message = Message::new(topic, &Dictionary::EMPTY, b"x");
@@ -108,7 +116,7 @@ fn random_rules(dice: &mut Dice) -> String {
 
 /// clause may-i.answer MUST
 /// A server MUST answer each question under `questions` of a PINGREQ, under `answers` of its PINGRESP and the same index, with the
-/// reason and the problem that it would acknowledge the packet with if it came now.
+/// reason and the problem that it would acknowledge the packet with if it came now; no `trace-id` is in it, since nothing was refused.
 #[test]
 fn an_answer_is_what_happens_then() {
     for way in EXTENDED {
@@ -116,7 +124,9 @@ fn an_answer_is_what_happens_then() {
             let dice = &mut Dice(seed);
             let rules = random_rules(dice);
             let shards = if seed % 2 == 0 { 1 } else { 3 };
-            let broker = TestBroker::with_rules(Settings { shards, ..Settings::default() }, policy(), &rules);
+            // One that goes on asking for what it was refused meets the breaker, which no question foresees.
+            let quarantine = QuarantineLimits { refusals: 0, ..QuarantineLimits::default() };
+            let broker = TestBroker::with_rules(Settings { shards, quarantine, ..Settings::default() }, policy(), &rules);
             let mut client = broker.connect_with(named(way.settings("asker"), "a"));
             if client.opened.is_none() {
                 continue;
