@@ -216,6 +216,26 @@ fn nobody_asks_without_end() {
     }
 }
 
+/// What is no question costs as much to answer, so it counts as one.
+#[test]
+fn nobody_asks_nothing_without_end() {
+    for way in EXTENDED {
+        let broker = TestBroker::start(1);
+        let mut client = broker.connect(way, "asker");
+        let mut nothing = MapBuilder::new();
+        for index in 0..500 {
+            nothing.put(index, |out| out.push(0xA0));
+        }
+        let nothing = Dictionary::with(property::QUESTIONS, &nothing.finish());
+        let limited = (0..10).any(|_| {
+            let pong = client.ping(nothing.clone());
+            let answers = answers_of_dictionary(&pong.value(property::ANSWERS).unwrap(), 500).unwrap();
+            answers.into_iter().filter_map(Result::err).any(|refusal| refusal.reason == Reason::MESSAGE_RATE_TOO_HIGH)
+        });
+        assert!(limited, "{way:?}: 5,000 were answered as if they were free");
+    }
+}
+
 /// clause pings.tells MUST
 /// A server MUST say in a PINGRESP on an extended connection how many messages wait for the session, its time, and its load.
 #[test]

@@ -17,7 +17,7 @@ use candor_protocol::packet::{
 use candor_protocol::session::Outcome;
 use candor_protocol::sim::Way;
 use std::sync::Arc;
-use support::{Client, Folder, TestBroker, in_every_storage, policy};
+use support::{Client, Folder, TestBroker, in_every_storage, named, policy};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -197,6 +197,35 @@ fn a_dead_letter_is_sent_on_its_way_again() {
         assert_eq!(outcome.reason, Reason::TOPIC_NAME_INVALID, "there is none any more");
         [rejecter, operator, publisher].into_iter().for_each(Client::leave);
     });
+}
+
+/// A dead letter goes with the QoS that its message had, so who may not publish with that one cannot send it either.
+#[test]
+fn a_redrive_needs_the_right_to_the_qos_of_the_message() {
+    const RULES: &str = r#"
+default = "allow"
+[[rule]]
+action = "allow"
+user = "low"
+publish = ["orders/#"]
+qos_max = 0
+"#;
+    for way in EXTENDED {
+        let broker = TestBroker::with_rules(keeping(&Storage::Memory, 1, 100), policy(), RULES);
+        let mut rejecter = rejecter(&broker, way, "rejecter");
+        broker.connect(way, "publisher").publish("orders/7", "x", Qos::AtLeastOnce);
+        rejecter.until(|client| client.messages.len() == 1);
+        rejecter.settle_down();
+        let topic = browse(&broker, way, "$dead-letters/#")[0].message.topic_str().to_owned();
+        let mut low = broker.connect_with(named(way.settings("low"), "low"));
+        low.publish(&topic, "", Qos::AtMostOnce);
+        low.until(|client| !client.notices.is_empty());
+        assert_eq!(low.notices[0].reason, Reason::NOT_AUTHORIZED, "{way:?}");
+        assert_eq!(low.notices[0].dictionary.value(property::TOPIC), Some(topic));
+        rejecter.settle_down();
+        assert_eq!(rejecter.messages.len(), 1, "{way:?}: it was sent all the same");
+        assert_eq!(browse(&broker, way, "$dead-letters/#").len(), 1, "it stays");
+    }
 }
 
 /// clause dead-letters.bounds MUST

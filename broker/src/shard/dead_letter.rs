@@ -222,9 +222,14 @@ impl Shard {
         if publish.retain {
             return self.route(&nothing, Source { from: Some(slot), taken, armed: None });
         }
+        let qos = letter_of(&letter).qos;
+        // It goes with the QoS that it had, so the right to that one is needed.
+        if let Some(client) = self.clients.get(slot) {
+            client.rights.publish(place.topic.as_bytes(), qos, false)?;
+        }
         let again = Envelope {
             message: Message::new(&name, &letter.message.dictionary(), letter.message.payload()),
-            qos: letter_of(&letter).qos,
+            qos,
             retain: false,
             hop: experiment_keys(&letter.hop),
             ..letter

@@ -53,10 +53,8 @@ impl Shard {
             map.set(property::PROFILE, &profile.to_dictionary());
         }
         if let Some(questions) = asked.value(property::QUESTIONS) {
-            let answers: Vec<(i64, Answer)> = questions_of_dictionary(&questions)
-                .into_iter()
-                .map(|(index, question)| (index, question.and_then(|question| self.may(key, &question))))
-                .collect();
+            let answers: Vec<(i64, Answer)> =
+                questions_of_dictionary(&questions).into_iter().map(|(index, question)| (index, self.may(key, question))).collect();
             map.set(property::ANSWERS, &answers_to_dictionary(&answers));
         }
         if let Some(connection) = self.connections.get_mut(key) {
@@ -71,8 +69,8 @@ impl Shard {
         memory.max(part(self.shared.connections.load(Ordering::Relaxed), self.settings.connections_max))
     }
 
-    /// What would become of this packet of the client's now.
-    fn may(&mut self, key: ConnectionKey, question: &Question) -> Answer {
+    /// What would become of this packet of the client's now. What is no question counts as one: its answer costs as much.
+    fn may(&mut self, key: ConnectionKey, question: Result<Question, Refusal>) -> Answer {
         let now_ms = self.now.ms;
         let (slot, listener) = match self.connections.get_mut(key) {
             Some(connection) => {
@@ -82,7 +80,7 @@ impl Shard {
             None => return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR)),
         };
         let slot = slot.ok_or_else(|| Refusal::bare(Reason::UNSPECIFIED_ERROR))?;
-        let judged = match question {
+        let judged = match &question? {
             Question::Publish { topic, qos, retain } => {
                 // A retained message without a payload would take one away.
                 let message = Message::new(topic, &Dictionary::EMPTY, b"?");

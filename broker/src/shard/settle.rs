@@ -7,6 +7,7 @@ use super::publish::lasting_keys;
 use super::report::stamped;
 use super::returned::Returned;
 use super::{ConnectionKey, Shard};
+use crate::auth::rights::FEEDBACK;
 use crate::feedback::Verdict;
 use crate::message::{Envelope, Stamps, critical_key};
 use crate::store::MessageNumber;
@@ -105,7 +106,10 @@ impl Shard {
             }
         }
         let topic = returned.envelope.message.topic_str();
-        self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, Some(topic)));
+        // Failures of feedback create none: each telling would be rejected and told of in its turn, without end.
+        if !topic.starts_with(FEEDBACK) {
+            self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::PubAck, refusal, Some(topic)));
+        }
         self.tell_gap(slot);
     }
 
