@@ -23,10 +23,10 @@ RULES
 
 "$broker" --listen mqtt://127.0.0.1:0 --rules-file "$folder/rules.toml" --data-dir "$folder/data" --log error > "$folder/listening" &
 pid=$!
-until grep -q '^listening' "$folder/listening"; do kill -0 "$pid"; done
+until grep -qs '^listening' "$folder/listening"; do kill -0 "$pid"; done
 url=$(sed -n 's/^listening //p' "$folder/listening" | head -n 1)
 echo "== the broker serves at $url; what it declares:"
-"$candor" probe "$url" | sed -n '1,24p'
+"$candor" probe "$url" | sed '/^  limits/,$d'
 
 echo; echo "== a plain 3.1.1 subscriber, an extended publisher with metadata"
 "$candor" sub --url "$url" --dialect 3.1.1 -q 1 -t 'demo/#' -v -C 1 -W 10 > "$folder/plain" &

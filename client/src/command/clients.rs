@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command};
 use std::io::{self, Write};
 
 pub(super) fn command() -> Command {
-    flags::add(Command::new("clients").about("List the sessions of a candor-broker")).arg(flags::json_flag()).after_help(
+    flags::add_to_question(Command::new("clients").about("List the sessions of a candor-broker")).arg(flags::json_flag()).after_help(
         "Whoever asks needs a rule that says so by name:\n  subscribe = [\"$operator/#\"]\n\
          With --json it is what `candor-broker --check --against FILE` reads.",
     )

@@ -1,7 +1,8 @@
 //! `candor dead-letters`: what subscribers rejected, and what becomes of it. Looking takes nothing away.
 
 use super::exit::Failure;
-use super::{flags, json};
+use super::why::moment;
+use super::{flags, json, report};
 use crate::client::Client;
 use crate::incoming::{Incoming, Messages};
 use crate::reconnect::Reconnect;
@@ -20,10 +21,10 @@ pub(super) fn command() -> Command {
     let many = |name: &'static str, about: &'static str| {
         let all = Arg::new("all").long("all").action(ArgAction::SetTrue).help("All that there are");
         let ids = ids().action(ArgAction::Append).required_unless_present("all").conflicts_with("all");
-        flags::add(Command::new(name).about(about)).args([ids, all, filter(), flags::json_flag()])
+        flags::add_to_question(Command::new(name).about(about)).args([ids, all, filter(), flags::json_flag()])
     };
-    let list = flags::add(Command::new("list").about("List dead letters")).args([filter(), flags::json_flag()]);
-    let show = flags::add(Command::new("show").about("Show one, with its payload and what became of it"));
+    let list = flags::add_to_question(Command::new("list").about("List dead letters")).args([filter(), flags::json_flag()]);
+    let show = flags::add_to_question(Command::new("show").about("Show one, with its payload and what became of it"));
     Command::new("dead-letters")
         .about("Look at messages that were rejected, and send them on their way again")
         .subcommand_required(true)
@@ -31,6 +32,10 @@ pub(super) fn command() -> Command {
         .subcommand(show.args([ids().required(true), filter(), flags::json_flag()]))
         .subcommand(many("redrive", "Publish them again to the topics that they were published to"))
         .subcommand(many("discard", "Take them away"))
+        .after_help(
+            "The broker keeps them where it is started so, as in --dead-letters 'jobs/#'. To see them one needs the right to subscribe to the \
+             topics that they came from; to take them away, the right to publish there.",
+        )
 }
 
 /// One dead letter.
@@ -53,9 +58,13 @@ impl Letter {
         self.letter.rejections.last().map_or("not told", |rejection| rejection.reason.name())
     }
 
+    fn times(&self) -> String {
+        if self.letter.count == 1 { "once".to_owned() } else { format!("{} times", self.letter.count) }
+    }
+
     fn line(&self, out: &mut impl Write) -> io::Result<()> {
         let bytes = self.incoming.payload().len();
-        writeln!(out, "{}  {:>8} bytes  rejected {} times: {}  {}", self.id, bytes, self.letter.count, self.reason(), self.topic)
+        writeln!(out, "{}  {:>8} bytes  rejected {}: {}  {}", self.id, bytes, self.times(), self.reason(), self.topic)
     }
 
     fn to_json(&self) -> json::Object {
@@ -67,14 +76,21 @@ impl Letter {
     }
 
     fn show(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "id         {}\ntopic      {}\nqos        {}", self.id, self.topic, self.letter.qos as u8)?;
+        writeln!(out, "id           {}\ntopic        {}\nqos          {}", self.id, self.topic, self.letter.qos as u8)?;
         for (name, value) in self.incoming.named_properties().iter().filter(|(name, _)| name != property::DEAD_LETTER.name) {
-            writeln!(out, "{name:<10} {value}")?;
+            // What is a moment in milliseconds says its date.
+            let date = value.parse().ok().filter(|_| name == property::RECEIVED_AT.name).map(moment);
+            writeln!(out, "{name:<12} {}", date.as_deref().unwrap_or(&value))?;
         }
-        writeln!(out, "rejected   {} times", self.letter.count)?;
+        writeln!(out, "rejected     {}", self.times())?;
         for Rejection { reason, problem, at_ms, redelivery_count, by_subscriber } in &self.letter.rejections {
             let by = if *by_subscriber { "a subscriber says" } else { "the server" };
-            write!(out, "  {at_ms} ms  {by}: {} after {redelivery_count} redeliveries", reason.name())?;
+            let after = match redelivery_count {
+                0 => "at its first delivery".to_owned(),
+                1 => "after one redelivery".to_owned(),
+                count => format!("after {count} redeliveries"),
+            };
+            write!(out, "  {}  {by}: {} {after}", moment(*at_ms), reason.name())?;
             let texts = [&problem.title, &problem.detail, &problem.rule, &problem.field];
             for text in texts.into_iter().flatten() {
                 write!(out, "; {}", text.escape_debug())?;
@@ -117,6 +133,9 @@ async fn act(name: &str, client: &Client, messages: &mut Messages, matches: &Arg
         )));
     }
     let is_json = matches.get_flag("json");
+    if letters.is_empty() && !is_json {
+        report::line(&format!("candor: there are no dead letters of topics {filter}"));
+    }
     for letter in &letters {
         match name {
             "redrive" | "discard" => take_away(client, letter, name == "discard").await?,

@@ -29,6 +29,14 @@ pub(super) fn add(command: Command) -> Command {
         .args(flags)
 }
 
+/// As [`add`], for commands that only ask: their help leaves out the will, which nobody sets to ask a question.
+pub(super) fn add_to_question(command: Command) -> Command {
+    add(command).mut_args(|arg| match arg.get_help_heading() {
+        Some(WILL) => arg.hide(true),
+        _ => arg,
+    })
+}
+
 fn text(name: &'static str, value: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value)
 }

@@ -5,19 +5,20 @@ use super::{flags, json, report, values};
 use crate::client::Client;
 use crate::reconnect::Reconnect;
 use candor_protocol::packet::{Qos, Question, Refusal, TopicFilter, TopicName};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use std::io::{self, Write};
 
 pub(super) fn command() -> Command {
     let asked = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
-    flags::add(Command::new("may-i").about("Ask what this client may publish and subscribe to, without doing it"))
+    flags::add_to_question(Command::new("may-i").about("Ask what this client may publish and subscribe to, without doing it"))
         .args([
-            asked("publish", "TOPIC").required_unless_present("subscribe").help("Would a message to TOPIC be taken? May be repeated"),
+            asked("publish", "TOPIC").help("Would a message to TOPIC be taken? May be repeated"),
             asked("subscribe", "FILTER").help("Would a subscription to FILTER be granted? May be repeated"),
             Arg::new("qos").long("qos").short('q').value_name("QOS").value_parser(values::qos).default_value("0").help("At QoS 0, 1 or 2"),
             Arg::new("retain").long("retain").short('r').action(ArgAction::SetTrue).help("Messages that would be retained"),
             flags::json_flag(),
         ])
+        .group(ArgGroup::new("questions").args(["publish", "subscribe"]).multiple(true).required(true))
         .after_help("Exit status 3 where one of the answers is no. The server has to speak the extension.")
 }
 

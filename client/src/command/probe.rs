@@ -1,6 +1,7 @@
 //! `candor probe`: what a server agrees to and declares, door by door.
 
 use super::exit::Failure;
+use super::why::moment;
 use super::{experiment, flags, json};
 use crate::agreement::Agreement;
 use crate::client::Client;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 const DOORS: [Door; 4] = [Door::Extended, Door::Offer, Door::Plain(Dialect::V311), Door::Plain(Dialect::V31)];
 
 pub(super) fn command() -> Command {
-    flags::add(Command::new("probe").about("Say what a server agrees to and declares")).args([
+    flags::add_to_question(Command::new("probe").about("Say what a server agrees to and declares")).args([
         Arg::new("server").value_name("URL").conflicts_with_all(["url", "host", "port"]).help("The server, as with --url"),
         flags::json_flag(),
     ])
@@ -118,12 +119,12 @@ fn report_pong(pong: Option<&Pong>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "  ping")?;
     writeln!(out, "    {:<22} {:.1} ms", "round trip", pong.took.as_secs_f64() * 1000.0)?;
     for (name, number) in pong.numbers() {
-        let unit = match name {
-            "backlog" => "messages wait",
-            "load" => "% of what it can bear",
-            _ => "ms since 1970",
+        let what = match name {
+            "backlog" => format!("{number} messages wait"),
+            "load" => format!("{number} % of what it can bear"),
+            _ => moment(number),
         };
-        writeln!(out, "    {name:<22} {number} {unit}")?;
+        writeln!(out, "    {name:<22} {what}")?;
     }
     match pong.said.value(property::PROFILE) {
         Some(map) => writeln!(out, "    {:<22} keeps messages at `{}` now", "degraded", Profile::of_dictionary(&map).durability),

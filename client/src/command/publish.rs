@@ -37,7 +37,8 @@ pub(super) fn command() -> Command {
             set("stdin-file").short('s').help("All of standard input is the payload"),
             set("null-message").short('n').help("An empty payload"),
             arg("qos", "QOS").short('q').value_parser(values::qos).default_value("0").help("0, 1 or 2"),
-            set("report").help("Wait for what becomes of it with the subscribers, and print it"),
+            set("report")
+                .help("Wait for what becomes of it with the subscribers, and print it; the broker has to make reports for the topic"),
             set("retain").short('r').help("Keep it as the topic's last message"),
             flags::prop_flag(),
             arg("timeout", "SECONDS").short('W').value_parser(value_parser!(u64).range(1..)).help("Give up after so long"),

@@ -3,7 +3,7 @@
 use super::exit::Failure;
 use super::operator::text;
 use super::{flags, operator, report};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,14 +11,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub(super) fn command() -> Command {
-    flags::add(Command::new("why").about("Say what was refused to a client and what became of its connections"))
+    flags::add_to_question(Command::new("why").about("Say what was refused to a client and what became of its connections"))
         .args([
-            Arg::new("client").value_name("CLIENT").required_unless_present_any(["all", "black-holes"]).help("The client identifier"),
-            Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("client").help("Every client that the broker knows of"),
+            Arg::new("client").value_name("CLIENT").help("The client identifier"),
+            Arg::new("all").long("all").action(ArgAction::SetTrue).help("Every client that the broker knows of"),
             Arg::new("black-holes")
                 .long("black-holes")
                 .action(ArgAction::SetTrue)
-                .conflicts_with_all(["client", "all"])
                 .help("Topics that take messages which nobody gets, or refuse many"),
             Arg::new("since")
                 .long("since")
@@ -27,6 +26,7 @@ pub(super) fn command() -> Command {
                 .help("Only what happened after that: 90s, 15m, 2h or 7d ago, or a time as in 2026-01-31T12:00:00Z"),
             flags::json_flag(),
         ])
+        .group(ArgGroup::new("whom").args(["client", "all", "black-holes"]).required(true))
         .after_help(
             "The broker has to be a candor-broker, and whoever asks needs a rule that says so by name:\n  subscribe = [\"$operator/#\"]\n\
          The ledger keeps the last lines on clients that prove who they are; of others nothing is kept.",
@@ -73,7 +73,11 @@ async fn black_holes(matches: &ArgMatches) -> Result<(), Failure> {
             writeln!(out, "{last}  {}: {reached} messages reached nobody, {refused} were refused, since {first}", text(line, "topic"))
         }
     });
-    written.map_err(|error| Failure::Other(format!("standard output: {error}")))
+    written.map_err(|error| Failure::Other(format!("standard output: {error}")))?;
+    if lines.is_empty() && !matches.get_flag("json") {
+        report::line("candor: no topic swallowed messages or refused many");
+    }
+    Ok(())
 }
 
 /// A moment in milliseconds since 1970: so long ago, or as RFC 3339 has it.
@@ -117,7 +121,9 @@ fn write_story(lines: &[Value], names_clients: bool, out: &mut impl Write) -> io
         }
         story.extend(told(line).into_iter().map(|told| Told { what: whose.clone() + &told.what, ..told }));
     }
-    story.sort_by_key(|told| told.at_ms);
+    // Of what happened within a millisecond, a connection's beginning comes first and its end last.
+    let place = |event| ["connected", "refused", "disconnected"].iter().position(|known| *known == event);
+    story.sort_by_key(|told| (told.at_ms, place(told.event).unwrap_or(usize::MAX)));
     story.iter().try_for_each(|told| writeln!(out, "{}  {:<13} {}", moment(told.at_ms), told.event, told.what))
 }
 
@@ -138,7 +144,14 @@ fn told(line: &Value) -> Vec<Told> {
             begin.into_iter().chain([end]).collect()
         }
         Some("verdict") => {
-            let parts = [("", "title"), ("", "detail"), ("rule ", "rule"), ("field ", "field"), ("missing ", "missing_scope")];
+            let parts = [
+                ("", "title"),
+                ("", "detail"),
+                ("rule ", "rule"),
+                ("field ", "field"),
+                ("missing ", "missing_scope"),
+                ("trace ", "trace_id"),
+            ];
             let said = parts.iter().filter_map(|(name, key)| line[*key].as_str().map(|_| format!("; {name}{}", text(line, key))));
             let topic = if line["topic"].is_string() { format!(" {}", text(line, "topic")) } else { String::new() };
             let what = format!("{}{topic}: {reason}{}{times}", text(line, "packet"), said.collect::<String>());
@@ -149,7 +162,7 @@ fn told(line: &Value) -> Vec<Told> {
 }
 
 /// Milliseconds since 1970 as RFC 3339 has them.
-fn moment(unix_ms: u64) -> String {
+pub(super) fn moment(unix_ms: u64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
     moment.ok().and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{unix_ms} ms"))
 }
@@ -185,5 +198,19 @@ mod tests {
             "1970-01-01T00:00:03Z  disconnected  success: the client left",
         ];
         assert_eq!(String::from_utf8(out).unwrap().lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn within_a_millisecond_a_connection_begins_is_refused_something_and_ends() {
+        let lines = [
+            json!({ "event": "verdict", "packet": "PUBLISH", "reason": { "name": "not authorized" }, "at_ms": 5, "trace_id": "1f" }),
+            json!({ "event": "disconnected", "connected_at_ms": 5, "at_ms": 5, "reason": { "name": "not authorized" } }),
+        ];
+        let mut out = Vec::new();
+        write_story(&lines, false, &mut out).unwrap();
+        let told = String::from_utf8(out).unwrap();
+        let events: Vec<_> = told.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        assert_eq!(events, ["connected", "refused", "disconnected"]);
+        assert!(told.contains("not authorized; trace 1f"), "{told}");
     }
 }

@@ -94,7 +94,7 @@ async fn dead_letters_are_listed_shown_sent_again_and_discarded() {
 
     let ran = candor(&["dead-letters", "show", "-L", &url, id]).await;
     assert_eq!(ran.exit, 0, "{}", ran.error);
-    for part in ["topic      orders/7", "a subscriber says: rejected", "out of stock; stock", "\n\nfirst\n"] {
+    for part in ["topic        orders/7", "a subscriber says: rejected", "out of stock; stock", "\n\nfirst\n"] {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
     }
 

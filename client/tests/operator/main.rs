@@ -78,7 +78,9 @@ fn why_tells_the_story_of_a_client() {
         assert_eq!((ran.status.code(), told.len()), (Some(0), 3), "{ran:?}");
         assert!(told[0].contains("Z  connected ") && told[0].contains(" from 127.0.0.1, session new"), "{told:?}");
         assert!(
-            told[1].ends_with("refused       PUBLISH deny/a: not authorized; a rule denies it; rule rules.toml:3; missing publish:deny/a"),
+            told[1].contains(
+                "refused       PUBLISH deny/a: not authorized; a rule denies it; rule rules.toml:3; missing publish:deny/a; trace "
+            ),
             "{told:?}"
         );
         assert!(told[2].contains("  disconnected  "), "{told:?}");
