@@ -150,6 +150,59 @@ pub(super) fn histories(len_max: usize) -> impl Strategy<Value = Vec<Vec<Record>
     })
 }
 
+/// Lets a record refer to what is among the last, when so many sessions and messages were named: so that a long history goes on
+/// with what it has, and not with its first sessions and messages alone.
+fn refer_to_the_last(record: &mut Record, sessions: u64, messages: u64) {
+    // One that is yet to come is among them.
+    let of = |session: &mut SessionNumber| session.0 = (sessions + 2).saturating_sub(session.0).max(1);
+    let named = |message: &mut MessageNumber| message.0 = (messages + 2).saturating_sub(message.0).max(1);
+    match record {
+        Record::SessionBegun { .. } | Record::EndTold { .. } | Record::RetainedCleared { .. } | Record::Verdict { .. } => {}
+        Record::Message { owed, .. } => owed.iter_mut().for_each(|owed| of(&mut owed.session)),
+        Record::OwedToo { message, owed, .. } => {
+            of(&mut owed.session);
+            named(message);
+        }
+        Record::SessionAttached { session, .. }
+        | Record::SessionParked { session, .. }
+        | Record::SessionEnded { session, .. }
+        | Record::Subscribed { session, .. }
+        | Record::Unsubscribed { session, .. }
+        | Record::Replaying { session, .. }
+        | Record::Replayed { session, .. }
+        | Record::GapTold { session }
+        | Record::Taken { session, .. }
+        | Record::Released { session, .. } => of(session),
+        Record::Sent { session, message, .. }
+        | Record::Received { session, message }
+        | Record::Returned { session, message, .. }
+        | Record::Settled { session, message }
+        | Record::Dropped { session, message, .. } => {
+            of(session);
+            named(message);
+        }
+        Record::Retained { message, .. }
+        | Record::WillArmed { message, .. }
+        | Record::WillDisarmed { message, .. }
+        | Record::WillPublished { message, .. } => named(message),
+    }
+}
+
+/// As [`history_of`], and every record refers to what was named last.
+pub(super) fn long_history_of(seed: u64, len_max: usize) -> Vec<Vec<Batch>> {
+    let mut history = history_of(seed, len_max);
+    let (mut sessions, mut messages) = (0, 0);
+    for record in history.iter_mut().flatten().flat_map(|batch| &mut batch.records) {
+        refer_to_the_last(record, sessions, messages);
+        match record {
+            Record::SessionBegun { session, .. } => sessions = session.0,
+            Record::Message { message, .. } | Record::OwedToo { under: message, .. } => messages = message.0,
+            _ => {}
+        }
+    }
+    history
+}
+
 /// What [`histories`] draws for a seed, each group cut into batches of one or two records.
 pub(super) fn history_of(seed: u64, len_max: usize) -> Vec<Vec<Batch>> {
     use proptest::strategy::ValueTree;

@@ -61,10 +61,6 @@ impl<F: Files> Embedded<F> {
         let log = Log::begin(files, &recovery.segments, recovery.last_number, options.segment_bytes, numbers)?;
         let lost = Lost { torn_bytes: recovery.torn_bytes, damages: recovery.damages, messages: missing.len() as u64 };
         let mut engine = Self { log, image, held: Held::default(), options, cleaning: None, lost, buffer: Vec::new() };
-        for number in recovery.void {
-            // They hold nothing, and nothing refers to them.
-            let _ = engine.log.files.remove(&name_of(number));
-        }
         engine.name_wills()?;
         if !engine.lost.damages.is_empty() {
             engine.give_up(&missing);
@@ -212,8 +208,7 @@ fn refusal(damage: &StoreError, damages: usize) -> StoreError {
 
 /// Segments at the end in which nothing stands, so that every start does not leave one.
 fn leave_empty_out(recovery: &mut Recovery) {
-    while let Some(last) = recovery.segments.last().filter(|last| last.good_len <= HEADER_LEN && !recovery.damaged.contains(&last.number)) {
-        recovery.void.push(last.number);
+    while recovery.segments.last().is_some_and(|last| last.good_len <= HEADER_LEN && !recovery.damaged.contains(&last.number)) {
         recovery.segments.pop();
     }
 }

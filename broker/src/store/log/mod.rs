@@ -50,6 +50,8 @@ pub(super) struct Log<F> {
     is_broken: bool,
     /// A file was removed, and may yet come back.
     is_removal_unsure: bool,
+    /// A segment that was begun and never used may not be removed.
+    is_void_left: bool,
 }
 
 impl<F: Files> Log<F> {
@@ -62,8 +64,11 @@ impl<F: Files> Log<F> {
             segment_bytes,
             is_broken: false,
             is_removal_unsure: false,
+            is_void_left: true,
         };
         log.roll(numbers)?;
+        // It is tried again before it does harm.
+        let _ = log.remove_void();
         Ok(log)
     }
 
@@ -145,8 +150,9 @@ impl<F: Files> Log<F> {
         let begun = begun.and_then(|()| files.sync(&name)).and_then(|()| files.sync_directory());
         if let Err(error) = begun {
             let error = failure(&self.files, &name, &error);
-            // It holds nothing. If it cannot be removed, the next start does it.
-            let _ = self.files.remove(&name);
+            // It holds nothing. If it cannot be removed yet, it is before the log goes past it.
+            self.is_void_left = true;
+            let _ = self.remove_void();
             return Err(error);
         }
         self.segments.push_back(Segment { number, good_len: HEADER_LEN, len: HEADER_LEN });
@@ -161,6 +167,25 @@ impl<F: Files> Log<F> {
         self.roll(numbers).inspect_err(|_| self.is_broken = true)
     }
 
+    /// Removes what is left of segments that were begun and never used. As long as an older segment stands, the one behind them
+    /// tells that they are none of the log; later they would look as if the segments behind them were missing.
+    ///
+    /// # Errors
+    /// Some are still there.
+    fn remove_void(&mut self) -> Result<(), StoreError> {
+        if !self.is_void_left {
+            return Ok(());
+        }
+        let names = self.files.list().map_err(|error| failure(&self.files, "", &error))?;
+        let is_void = |name: &str| number_of(name).is_some_and(|number| self.segments.iter().all(|segment| segment.number != number));
+        for (name, _) in names.iter().filter(|(name, _)| is_void(name)) {
+            self.is_removal_unsure = true;
+            self.files.remove(name).map_err(|error| failure(&self.files, name, &error))?;
+        }
+        self.is_void_left = false;
+        Ok(())
+    }
+
     /// Removes the oldest segment, in which nothing is live any more; or puts it aside under the name.
     ///
     /// # Errors
@@ -168,6 +193,7 @@ impl<F: Files> Log<F> {
     pub(super) fn remove_oldest(&mut self, aside: bool) -> Result<(), StoreError> {
         let Some(segment) = self.segments.front().filter(|_| self.segments.len() > 1) else { return Ok(()) };
         let name = name_of(segment.number);
+        self.remove_void()?;
         if self.is_removal_unsure {
             // One after the other, so that what is left has no hole.
             self.files.sync_directory().map_err(|error| failure(&self.files, &name, &error))?;

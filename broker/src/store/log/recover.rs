@@ -13,8 +13,6 @@ pub(in crate::store) struct Recovery {
     pub(in crate::store) segments: Vec<Segment>,
     /// The highest number that a file has.
     pub(in crate::store) last_number: u64,
-    /// Segments that were begun and never used.
-    pub(in crate::store) void: Vec<u64>,
     /// The highest numbers that the headers tell of.
     pub(in crate::store) numbers: [u64; 3],
     /// Bytes at the end that were torn: nobody was told that they are kept.
@@ -67,7 +65,7 @@ fn chain(files: &mut impl Files, lengths: &BTreeMap<u64, u64>, recovery: &mut Re
     let mut wanted: Option<u64> = None;
     for (&number, &len) in lengths.iter().rev() {
         if wanted.is_some_and(|wanted| number > wanted) {
-            recovery.void.push(number);
+            // It was begun and never used.
             continue;
         }
         if let Some(missing) = wanted.filter(|wanted| number < *wanted) {
@@ -79,7 +77,7 @@ fn chain(files: &mut impl Files, lengths: &BTreeMap<u64, u64>, recovery: &mut Re
                 chain.push((header, len));
             }
             // The header is synced before anything is written behind it: the power was lost while it was begun.
-            Err(_) if chain.is_empty() && len <= HEADER_LEN => recovery.void.push(number),
+            Err(_) if chain.is_empty() && len <= HEADER_LEN => {}
             Err(what) => {
                 recovery.damages.push(damaged(files, &name_of(number), 0, what));
                 recovery.damaged.push(number);

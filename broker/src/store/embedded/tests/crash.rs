@@ -89,7 +89,7 @@ fn hunt(seeds: std::ops::Range<u64>, mutant: Mutant) -> Option<String> {
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_loss_of_power_and_nothing_half() {
-    if let Some(wrong) = hunt(0..25, |_| {}) {
+    if let Some(wrong) = hunt(seeds(0..25), |_| {}) {
         panic!("{wrong}");
     }
 }

@@ -1,6 +1,7 @@
 mod crash;
 mod damage;
 mod failure;
+mod life;
 mod space;
 
 use super::*;
@@ -18,6 +19,13 @@ fn options() -> Options {
 
 fn open(disk: &SimDisk) -> Result<Embedded<SimFiles>, StoreError> {
     Embedded::open(disk.files(), options())
+}
+
+/// The seeds of a test; `CANDOR_SEEDS=FROM..TO` names others and more.
+fn seeds(ordinary: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var("CANDOR_SEEDS") else { return ordinary };
+    let (from, to) = text.split_once("..").expect("CANDOR_SEEDS is FROM..TO");
+    from.parse().expect("FROM is a number")..to.parse().expect("TO is a number")
 }
 
 /// Tidies until there is nothing to do.
@@ -60,6 +68,16 @@ impl Model {
             }
         }
         self.state.end_group();
+    }
+
+    /// What may be there of a group that nobody was told about: its batches up to any.
+    fn prefixes(&self, group: &[Batch]) -> Vec<Self> {
+        let prefix = |len: usize| {
+            let mut model = self.clone();
+            model.keep(&group[..len]);
+            model
+        };
+        (0..=group.len()).map(prefix).collect()
     }
 
     /// Nothing is under way any more, and the topic of every will is known.

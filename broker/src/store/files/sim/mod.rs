@@ -73,6 +73,11 @@ impl SimDisk {
         self.disk().operations
     }
 
+    /// Whether the power was not lost since the last [`SimDisk::restart`].
+    pub fn has_power(&self) -> bool {
+        !self.disk().is_without_power
+    }
+
     /// Lets something go wrong at an operation, counted from the first one ever.
     pub fn plan(&self, operation: u64, mishap: Mishap) {
         self.disk().mishap = Some((operation, mishap));
