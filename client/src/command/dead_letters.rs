@@ -80,7 +80,7 @@ impl Letter {
         for (name, value) in self.incoming.named_properties().iter().filter(|(name, _)| name != property::DEAD_LETTER.name) {
             // What is a moment in milliseconds says its date.
             let date = value.parse().ok().filter(|_| name == property::RECEIVED_AT.name).map(moment);
-            writeln!(out, "{name:<12} {}", date.as_deref().unwrap_or(&value))?;
+            writeln!(out, "{name:<12} {}", date.as_deref().unwrap_or(value))?;
         }
         writeln!(out, "rejected     {}", self.times())?;
         for Rejection { reason, problem, at_ms, redelivery_count, by_subscriber } in &self.letter.rejections {
