@@ -1,5 +1,5 @@
 //! Dialects: how the model travels. A dialect *raises* a frame into the model ([`read`]) and *lowers* the model to a
-//! frame, a close, or nothing ([`write`]). [`level`] is the only place that sees a protocol
+//! frame, a close, or nothing ([`mod@write`]). [`level`] is the only place that sees a protocol
 //! name or level, [`offer`] negotiates on a plain connection; everything else reads [`terms::Terms`].
 //!
 //! | dialect | first seen as | beyond 3.1.1 |

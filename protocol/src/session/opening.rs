@@ -4,7 +4,7 @@
 //! server  AwaitConnect --CONNECT--> Deciding --accept--> Open        client  AwaitConnAck --CONNACK 0--> Open
 //!                                            --refuse--> Closed                           --CONNACK n--> Closed
 //! ```
-//! On a plain connection a *trial* may still be running when it is open: see [`Trial`].
+//! On a plain connection a *trial* may still be running when it is open: see `Trial`.
 
 use super::outbound::{Again, Stage};
 use super::policy::{Acceptance, ServerPolicy, SessionState, terms_of_connack};
