@@ -19,6 +19,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Only of the binary: whoever embeds the library chooses for themselves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An address cannot be listened on.
 const CANNOT_LISTEN: u8 = 4;
 /// What is promised cannot be kept.
