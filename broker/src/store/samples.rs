@@ -188,17 +188,27 @@ fn refer_to_the_last(record: &mut Record, sessions: u64, messages: u64) {
     }
 }
 
-/// As [`history_of`], and every record refers to what was named last.
+/// How many sessions of a long history live at a time.
+const LIVE_MAX: u64 = 4;
+
+/// As [`history_of`], but every record refers to what was named last, and sessions end as others begin: much is dead soon, and the
+/// log turns over again and again.
 pub(super) fn long_history_of(seed: u64, len_max: usize) -> Vec<Vec<Batch>> {
     let mut history = history_of(seed, len_max);
     let (mut sessions, mut messages) = (0, 0);
-    for record in history.iter_mut().flatten().flat_map(|batch| &mut batch.records) {
-        refer_to_the_last(record, sessions, messages);
-        match record {
-            Record::SessionBegun { session, .. } => sessions = session.0,
-            Record::Message { message, .. } | Record::OwedToo { under: message, .. } => messages = message.0,
-            _ => {}
+    for batch in history.iter_mut().flatten() {
+        let before = sessions;
+        for record in &mut batch.records {
+            refer_to_the_last(record, sessions, messages);
+            match record {
+                Record::SessionBegun { session, .. } => sessions = session.0,
+                Record::Message { message, .. } | Record::OwedToo { under: message, .. } => messages = message.0,
+                _ => {}
+            }
         }
+        let ends = (before + 1..=sessions).filter_map(|begun| begun.checked_sub(LIVE_MAX)).filter(|session| *session > 0);
+        let why = SessionState::Expired;
+        batch.records.extend(ends.map(|session| Record::SessionEnded { session: SessionNumber(session), why, unix_ms: session }));
     }
     history
 }

@@ -44,8 +44,9 @@ fn fail_once(seed: u64, history: &[Vec<Batch>], operation: u64, mishap: Mishap) 
 
 #[test]
 fn after_a_failure_nothing_is_acknowledged_until_it_is_mended_and_what_holds_is_kept() {
-    // With the last one, a log once went past a segment that could not be removed when it could not be begun.
-    for seed in seeds(0..8).chain([48]) {
+    // With 23, a segment was once removed that nobody had cleaned, because the one before it was not surely gone; with 48, a log went
+    // past a segment that could not be removed when it could not be begun.
+    for seed in seeds(0..8).chain([23, 48]) {
         let history = history_of(seed, 30);
         for operation in 0..120 {
             let mishaps = [Mishap::Fails, Mishap::FailsForEver];
