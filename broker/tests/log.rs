@@ -109,8 +109,10 @@ fn a_flood_of_refusals_is_told_as_a_number() {
     }
     client.leave();
     let log = process.end();
-    let (written, told): (Vec<&str>, Vec<&str>) =
-        log.lines().filter(|line| line.contains("verdict")).partition(|line| !line.contains("suppressed"));
+    let (written, told): (Vec<&str>, Vec<&str>) = log
+        .lines()
+        .filter(|line| line.contains("verdicts: refused") || line.contains("`refused`"))
+        .partition(|line| !line.contains("suppressed"));
     assert!((50..100).contains(&written.len()), "{} lines", written.len());
     let suppressed: u64 = told.iter().map(|line| line.split("suppressed=").nth(1).unwrap().trim().parse::<u64>().unwrap()).sum();
     assert_eq!(written.len() as u64 + suppressed, 500, "{told:?}");
