@@ -98,7 +98,8 @@ fn a_quarantine_is_seen_by_the_operator() {
         assert!(broker.connect(Way::Plain, "sinner").opened.is_none());
         let mut operator = broker.connect(way, "operator");
         operator.subscribe("$SYS/candor/#", Qos::AtMostOnce);
-        until(&mut operator, "candor/refused", "2");
+        // Two messages, and the connection that was turned away.
+        until(&mut operator, "candor/refused", "3");
         until(&mut operator, "candor/quarantine/clients", "1");
         until(&mut operator, "candor/quarantine/turned-away", "1");
     });
