@@ -150,9 +150,9 @@ impl<F: Files> Log<F> {
         let begun = begun.and_then(|()| files.sync(&name)).and_then(|()| files.sync_directory());
         if let Err(error) = begun {
             let error = failure(&self.files, &name, &error);
-            // It holds nothing. If it cannot be removed yet, it is before the log goes past it.
-            self.is_void_left = true;
-            let _ = self.remove_void();
+            // It holds nothing. If it cannot be removed yet, it is before the log goes past it. Others stay: as long as no later header
+            // stands, that of an empty segment may be all that tells of the highest numbers.
+            self.is_void_left |= self.files.remove(&name).is_err();
             return Err(error);
         }
         self.segments.push_back(Segment { number, good_len: HEADER_LEN, len: HEADER_LEN });

@@ -158,7 +158,8 @@ fn live(seed: u64, history: &[Vec<Batch>], counts: &mut Counts) -> Result<(), St
 #[test]
 fn a_life_of_failures_and_losses_of_power_loses_nothing_that_was_acknowledged() {
     let mut counts = Counts::default();
-    for seed in seeds(0..60) {
+    // With 519, a start that failed once removed an empty segment, whose header alone told of the highest number of a message.
+    for seed in seeds(0..60).chain([519]) {
         if let Err(wrong) = live(seed, &long_history_of(seed, 120), &mut counts) {
             panic!("{wrong}");
         }
