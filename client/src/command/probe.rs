@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::error::{Error, NotAvailable};
 use crate::link::Clock;
 use crate::negotiate::{Door, Negotiator};
-use crate::options::Options;
+use crate::options::{Options, Policy};
 use crate::reconnect::Reconnect;
 use crate::store::Journal;
 use candor_protocol::codec::dictionary::Dictionary;
@@ -92,7 +92,9 @@ async fn ping(options: &Arc<Options>, best: &Agreement) -> Option<Pong> {
     if !best.dialect.is_extended() {
         return None;
     }
-    let (client, _messages) = Client::connect(Options::clone(options).reconnect(Reconnect::never())).await.ok()?;
+    // By the door that is open, so that no other refuses it.
+    let options = Options::clone(options).policy(Policy::Require).reconnect(Reconnect::never());
+    let (client, _messages) = Client::connect(options).await.ok()?;
     let since = Instant::now();
     let said = client.ping().await.ok();
     let took = since.elapsed();
