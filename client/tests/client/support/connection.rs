@@ -2,10 +2,10 @@
 
 use super::{Seen, Sessions};
 use bytes::{Bytes, BytesMut};
-use candor_client::protocol::codec::dictionary::Dictionary;
+use candor_client::protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_client::protocol::codec::frame::Frame;
 use candor_client::protocol::dialect::write::PublishFrame;
-use candor_client::protocol::packet::{Message, Packet, PacketId, Ping, Publish, SubAck, SubscribeItem, UnsubAck};
+use candor_client::protocol::packet::{Message, Notice, Packet, PacketId, Ping, Publish, SubAck, SubscribeItem, UnsubAck, property};
 use candor_client::protocol::session::{
     Acceptance, Cause, Delivered, Delivery, Extended, Outcome, Output, ServerPolicy, Session, SessionState, Token,
 };
@@ -271,6 +271,11 @@ impl Connection {
             Output::Notice(_) => self.see(Seen::Notice),
             Output::Opened(_) => self.see(Seen::Confirmed),
             Output::Closed { cause, .. } => self.see(Seen::Closed(cause)),
+            Output::Refused { refusal, publish: Some(publish), .. } if publish.qos == Qos::AtMostOnce => {
+                let mut map = MapBuilder::new();
+                map.set(property::PROBLEM, &refusal.problem.to_dictionary()).set(property::TOPIC, &publish.message.topic_str().to_owned());
+                self.session.answer(Packet::Notice(Notice { reason: refusal.reason, dictionary: map.finish() }));
+            }
             Output::Refused { .. } | Output::Answered { .. } | Output::Pong(_) => {}
         }
     }
