@@ -235,7 +235,10 @@ impl Shard {
             ..letter
         };
         let routed = self.route(&again, Source { from: Some(slot), taken, armed: None })?;
-        self.route(&nothing, Source::default())?;
+        // What nobody gets stays where it can be found.
+        if routed.reached > 0 {
+            self.route(&nothing, Source::default())?;
+        }
         Ok(routed)
     }
 }

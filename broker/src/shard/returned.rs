@@ -85,7 +85,8 @@ impl Shard {
         if reason == Reason::MODIFIED
             && let Some(delay_ms) = delay_ms
         {
-            return self.put_off(slot, returned, delay_ms.min(DELAY_MS_MAX), origin.is_unordered);
+            // No less than the pause behind a release, or a message would go to and fro without one.
+            return self.put_off(slot, returned, delay_ms.clamp(PAUSE_MS, DELAY_MS_MAX), origin.is_unordered);
         }
         match origin.group.and_then(|group| self.other_member(slot, &group, &returned)) {
             Some(to) => self.hand_over(slot, to, returned),
