@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::{Bytes, BytesMut};
-use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::offer::{Accept, BadAccept, OFFER_ID, Offer, TranscriptHash};
 use candor_protocol::dialect::{Dialect, write};
@@ -318,6 +318,12 @@ fn what_only_explains_is_left_out_where_it_is_too_long() {
             dictionary: Dictionary::with(property::MESSAGE_EXPIRY_INTERVAL, &0),
         };
         let heard = say(&mut session, Dialect::Extended, &Packet::Publish(publish));
+        let [Output::Refused { refusal, publish: Some(publish), .. }] = &heard[..] else { panic!("{heard:?}") };
+        // Its owner tells all of it, and the session what fits.
+        let mut all = MapBuilder::new();
+        all.set(property::PROBLEM, &refusal.problem.to_dictionary()).set(property::TOPIC, &publish.message.topic_str().to_owned());
+        session.answer(Packet::Notice(Notice { reason: refusal.reason, dictionary: all.finish() }));
+        let heard = outputs(&mut session);
         let [Packet::Notice(notice)] = sent(&heard)[..] else { panic!("{heard:?}") };
         assert_eq!(notice.reason, Reason::KEY_NOT_ALLOWED);
         assert_eq!(notice.dictionary.value(property::TOPIC), None);

@@ -28,19 +28,29 @@ fn key_row(key: &KeyInfo) -> Vec<String> {
     vec![key.number.to_string(), key.name.to_owned(), format!("{kind}{writer}. {}", key.meaning)]
 }
 
+/// The column of a packet. PINGREQ is the client's alone and PINGRESP the server's, so the mark tells them apart: the page is narrow.
+fn column(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PingReq | Kind::PingResp => "PI",
+        other => short(other),
+    }
+}
+
 pub(super) fn key_legality() -> Table {
-    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| PACKET_KEYS.iter().any(|row| row.packets.contains(*kind))).collect();
-    let mut head = vec!["Key"];
-    head.extend(kinds.iter().map(|kind| short(*kind)));
+    let carries = |row: &KeyInfo, name: &str| Kind::ALL.into_iter().any(|kind| column(kind) == name && row.packets.contains(kind));
+    let mut columns: Vec<&str> = Kind::ALL.into_iter().map(column).collect();
+    columns.dedup();
+    columns.retain(|name| PACKET_KEYS.iter().any(|row| carries(row, name)));
     let rows = PACKET_KEYS.iter().map(|row| {
         let mark = match row.writer {
             Writer::Both => "x",
             Writer::Client => "c",
             Writer::Server => "s",
         };
-        let marks = kinds.iter().map(|kind| if row.packets.contains(*kind) { mark } else { "" }.to_owned());
+        let marks = columns.iter().map(|name| if carries(row, name) { mark } else { "" }.to_owned());
         std::iter::once(row.number.to_string()).chain(marks).collect()
     });
+    let head: Vec<&str> = std::iter::once("Key").chain(columns.iter().copied()).collect();
     Table::new("Packet Keys by Packet", &head, rows)
 }
 
