@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::error::{Misuse, RequestError};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property::{PROBLEM, PROFILE, REQUIRE, SUBSCRIPTION_OPTIONS};
+use candor_protocol::packet::subscribe::options::{NO_LOCAL, NO_RETAINED, RETAIN_AS_PUBLISHED, UNORDERED};
 use candor_protocol::packet::subscribe::{SubAck, items_of};
 use candor_protocol::packet::{Problem, Profile, Qos, Reason, Refusal, Requirement, SubscribeItem, TopicFilter};
 use std::future::{Future, IntoFuture};
@@ -184,11 +185,6 @@ pub struct Subscribe<'a> {
     options: u64,
     requirement: Requirement,
 }
-
-const NO_LOCAL: u64 = 1;
-const RETAIN_AS_PUBLISHED: u64 = 2;
-const NO_RETAINED: u64 = 4;
-const UNORDERED: u64 = 16;
 
 impl<'a> Subscribe<'a> {
     pub(crate) fn new(client: &'a Client, subscriptions: impl Subscriptions) -> Self {

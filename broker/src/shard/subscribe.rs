@@ -4,28 +4,22 @@ use super::client::{Client, Replay};
 use super::keeping::{Answer, Then};
 use super::timers::Timer;
 use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard, operator};
+use crate::auth::rights::FEEDBACK;
 use crate::message::Envelope;
 use crate::router::{Subscribed, Subscription};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record};
 use crate::wrapped;
 use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::subscribe::options::{NO_LOCAL, NO_RETAINED, RETAIN_AS_PUBLISHED, RETAINED_IF_NEW, UNORDERED};
 use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
 use candor_protocol::packet::{
     Packet, Problem, Qos, Reason, Refusal, Requirement, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
 };
 use std::ops::ControlFlow;
 
-const NO_LOCAL: u64 = 1;
-const RETAIN_AS_PUBLISHED: u64 = 2;
-const NO_RETAINED: u64 = 4;
-const RETAINED_IF_NEW: u64 = 8;
-const UNORDERED: u64 = 16;
-
 /// How many retained messages one subscription gets in one turn.
 const SLICE: usize = 256;
-
-const FEEDBACK: &str = "$feedback/";
 
 /// The most filters on feedback of one session.
 const FEEDBACK_MAX: usize = 16;

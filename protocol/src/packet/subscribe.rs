@@ -51,6 +51,20 @@ pub struct UnsubAck {
     pub accept: bytes::Bytes,
 }
 
+/// The bits of `subscription-options`.
+pub mod options {
+    /// Not the messages of the subscriber itself.
+    pub const NO_LOCAL: u64 = 1;
+    /// The retain flag stays as the publisher set it.
+    pub const RETAIN_AS_PUBLISHED: u64 = 1 << 1;
+    /// No retained messages on subscribing.
+    pub const NO_RETAINED: u64 = 1 << 2;
+    /// Retained messages only where there was no such subscription yet.
+    pub const RETAINED_IF_NEW: u64 = 1 << 3;
+    /// A message that is put off lets others pass.
+    pub const UNORDERED: u64 = 1 << 4;
+}
+
 impl Dictionary {
     /// What `items` says about the filter at `index`.
     pub fn item(&self, index: usize) -> Dictionary {
