@@ -8,6 +8,7 @@ mod support;
 use bytes::Bytes;
 use candor_broker::shard::{ReportSettings, Settings};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::packet::report::TOPIC;
 use candor_protocol::packet::{Message, Qos, Reason, TopicFilter, property};
 use candor_protocol::session::{Outcome, Parked};
 use candor_protocol::sim::Way;
@@ -15,7 +16,6 @@ use serde_json::{Value, json};
 use support::{Client, TestBroker, denied, in_every_storage, policy, stored_everywhere};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
-const TOPIC: &str = "$feedback/report";
 
 fn reporting(wait_ms: u64) -> ReportSettings {
     ReportSettings { namespaces: vec![TopicFilter::new("orders/#").unwrap()], wait_ms, ..ReportSettings::default() }

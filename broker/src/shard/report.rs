@@ -16,17 +16,14 @@ use crate::store::Record;
 use crate::store::record::Owed;
 use bytes::Bytes;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::{Message, Qos, Reason, TopicFilter, TopicName, property};
+use candor_protocol::packet::report::TOPIC;
+use candor_protocol::packet::{DeliveryReport, Message, Qos, Reason, TopicFilter, TopicName, property};
 use candor_protocol::session::Token;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The topic that reports come on.
-pub const TOPIC: &str = "$feedback/report";
-/// How many reasons a report tells apart; others are counted under 0x80.
-const REASONS_MAX: usize = 8;
 /// How often the desk is looked at, where nobody calls.
 const LOOK_MS: u64 = 250;
 
@@ -56,42 +53,11 @@ struct Asked {
     topic: String,
 }
 
-/// What was heard.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub matched: u64,
-    pub accepted: u64,
-    /// By reason, in the order in which they came.
-    pub rejected: Vec<(Reason, u64)>,
-    pub expired: u64,
-    pub dropped: u64,
-    /// Deliveries at QoS 0, which nobody acknowledges.
-    pub unconfirmed: u64,
-    pub pending: u64,
-}
-
-impl Tally {
-    fn rest(&self) -> u64 {
-        let rejected: u64 = self.rejected.iter().map(|(_, count)| count).sum();
-        self.matched.saturating_sub(self.accepted + rejected + self.expired + self.dropped + self.unconfirmed)
-    }
-
-    fn reject(&mut self, reason: Reason) {
-        let is_known = self.rejected.iter().any(|(other, _)| *other == reason);
-        let reason = if is_known || self.rejected.len() < REASONS_MAX { reason } else { Reason::UNSPECIFIED_ERROR };
-        match self.rejected.iter_mut().find(|(other, _)| *other == reason) {
-            Some((_, count)) => *count += 1,
-            // One more than the maximum, for all others together.
-            None => self.rejected.push((reason, 1)),
-        }
-    }
-}
-
 /// What is heard of one message.
 #[derive(Debug)]
 pub struct Report {
     asked: Asked,
-    tally: Mutex<Tally>,
+    tally: Mutex<DeliveryReport>,
     /// Nothing more is to be told.
     is_told: AtomicBool,
     desk: Arc<Desk>,
@@ -107,7 +73,7 @@ impl PartialEq for Report {
 impl Eq for Report {}
 
 impl Report {
-    fn note(&self, note: impl FnOnce(&mut Tally)) {
+    fn note(&self, note: impl FnOnce(&mut DeliveryReport)) {
         note(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -150,7 +116,7 @@ impl Drop for Report {
 #[derive(Debug, Default)]
 pub struct Desk {
     /// At most as many as are open.
-    done: Mutex<Vec<(Asked, Tally)>>,
+    done: Mutex<Vec<(Asked, DeliveryReport)>>,
     has_new: AtomicBool,
     open: AtomicUsize,
 }
@@ -247,7 +213,7 @@ impl Shard {
                 desk.has_new.store(false, Ordering::Release);
                 let done = std::mem::take(&mut *desk.done.lock().unwrap_or_else(PoisonError::into_inner));
                 desk.open.fetch_sub(done.len(), Ordering::Relaxed);
-                done.into_iter().for_each(|(asked, tally)| self.send_tally(&asked, &tally));
+                done.into_iter().for_each(|(asked, tally)| self.send_report(&asked, &tally.to_json()));
             } else if let Some(crossings) = self.effects.crossings.get_mut(usize::from(shard))
                 && crossings.is_empty()
             {
@@ -280,10 +246,10 @@ impl Shard {
             }
             self.reports.open.pop_front();
             if !report.is_told.swap(true, Ordering::Relaxed) {
-                let mut tally = Tally::default();
+                let mut tally = DeliveryReport::default();
                 report.note(|heard| tally = heard.clone());
                 tally.pending = tally.rest();
-                self.send_tally(&report.asked, &tally);
+                self.send_report(&report.asked, &tally.to_json());
             }
         }
         self.reports.under_way.retain(|_, report| !report.is_told.load(Ordering::Relaxed));
@@ -291,21 +257,6 @@ impl Shard {
         if !self.reports.open.is_empty() {
             self.time_reports();
         }
-    }
-
-    fn send_tally(&mut self, asked: &Asked, tally: &Tally) {
-        let reasons = tally.rejected.iter();
-        let rejected: Vec<Value> =
-            reasons.map(|(reason, count)| json!({ "reason": { "code": reason.0, "name": reason.name() }, "count": count })).collect();
-        let Tally { matched, accepted, expired, dropped, unconfirmed, pending, .. } = tally;
-        let title = if *matched == 0 { "no subscription wanted it" } else { "what became of a message" };
-        self.send_report(
-            asked,
-            &json!({
-                "title": title, "matched": matched, "accepted": accepted, "rejected": rejected, "expired": expired, "dropped": dropped,
-                "unconfirmed": unconfirmed, "pending": pending,
-            }),
-        );
     }
 
     /// A report is a message of the publisher's own session, kept as any other; if that is gone, nobody wants to know.
@@ -369,8 +320,8 @@ mod tests {
         assert!(desk.done.lock().unwrap().is_empty(), "one is still under way");
         drop(other);
         let (_, tally) = desk.done.lock().unwrap().pop().unwrap();
-        let expected = Tally { matched: 5, accepted: 1, rejected: vec![(Reason::REJECTED, 1)], expired: 1, dropped: 2, ..Tally::default() };
-        assert_eq!(tally, expected);
+        assert_eq!((tally.matched, tally.accepted, tally.expired, tally.dropped, tally.pending), (5, 1, 1, 2, 0));
+        assert_eq!(tally.rejected, [(Reason::REJECTED, 1)]);
     }
 
     #[test]
@@ -381,13 +332,5 @@ mod tests {
         drop(held);
         assert!(desk.done.lock().unwrap().is_empty());
         assert_eq!(desk.open.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn the_reasons_of_a_report_are_bounded() {
-        let mut tally = Tally { matched: 1000, ..Tally::default() };
-        (0..200u8).for_each(|n| tally.reject(Reason(0x80 + n % 100)));
-        assert!(tally.rejected.len() <= REASONS_MAX + 1);
-        assert_eq!((tally.rejected.iter().map(|(_, count)| count).sum::<u64>(), tally.rest()), (200, 800));
     }
 }

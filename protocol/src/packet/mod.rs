@@ -10,6 +10,7 @@
 //! | keys of a dead letter | [`dead_letter`] |
 //! | clauses of a profile | [`profile`] |
 //! | what a client may ask about its rights | [`question`] |
+//! | what a publisher is told of its receivers | [`report`] |
 //! | which packet carries which parts and keys | [`legality`] |
 
 pub mod ack;
@@ -26,6 +27,7 @@ pub mod property;
 pub mod publish;
 pub mod question;
 pub mod reason;
+pub mod report;
 pub mod subscribe;
 pub mod topic;
 
@@ -41,6 +43,7 @@ pub use profile::{Durability, Overflow, Profile, Requirement};
 pub use publish::Publish;
 pub use question::Question;
 pub use reason::Reason;
+pub use report::{DeliveryReport, Reported};
 pub use subscribe::{SubAck, Subscribe, SubscribeItem, UnsubAck, Unsubscribe};
 pub use topic::{TopicFilter, TopicName};
 
