@@ -2,10 +2,10 @@
 //! dictionaries. Whoever gets a message wrapped gets another message: it is made once for all of them, and is queued, kept and
 //! sent again as any other.
 
-use crate::auth::rights::{ENVELOPE, FEEDBACK};
 use crate::message::Envelope;
 use candor_protocol::codec::dictionary::{Dictionary, Item, Limits, MapBuilder, write_bytes, write_head, write_text};
 use candor_protocol::packet::property::KeyValue;
+use candor_protocol::packet::reserved::{ENVELOPE, FEEDBACK, SHARE, is_of};
 use candor_protocol::packet::{Message, Problem, Reason, Refusal, Retry, TopicFilter, TopicName};
 
 /// The major type of a CBOR array.
@@ -17,7 +17,7 @@ pub fn inner(filter: &TopicFilter) -> Option<TopicFilter> {
     let pattern = filter.pattern().strip_prefix(ENVELOPE)?;
     let text = match filter.group() {
         None => pattern.to_owned(),
-        Some(group) => format!("$share/{group}/{pattern}"),
+        Some(group) => format!("{SHARE}{group}/{pattern}"),
     };
     TopicFilter::new(text).ok()
 }
@@ -29,14 +29,17 @@ pub fn inner(filter: &TopicFilter) -> Option<TopicFilter> {
 pub fn check(filter: &TopicFilter) -> Result<(), Refusal> {
     let pattern = filter.pattern();
     let Some(wanted) = pattern.strip_prefix(ENVELOPE) else {
-        return if format!("{pattern}/") == ENVELOPE { Err(malformed("no filter stands behind it")) } else { Ok(()) };
+        return if is_of(pattern.as_bytes(), ENVELOPE) { Err(malformed("no filter stands behind it")) } else { Ok(()) };
     };
-    let first = wanted.split('/').next().unwrap_or_default();
-    match first {
-        _ if wanted.is_empty() => Err(malformed("no filter stands behind it")),
-        "$envelope" | "$share" => Err(malformed("it stands in front of a plain filter; a group stands in front of it")),
-        _ if FEEDBACK.strip_suffix('/') == Some(first) => Err(malformed("feedback is private and has no dictionary")),
-        _ => Ok(()),
+    let begins = |prefix| is_of(wanted.as_bytes(), prefix);
+    if wanted.is_empty() {
+        Err(malformed("no filter stands behind it"))
+    } else if begins(ENVELOPE) || begins(SHARE) {
+        Err(malformed("it stands in front of a plain filter; a group stands in front of it"))
+    } else if begins(FEEDBACK) {
+        Err(malformed("feedback is private and has no dictionary"))
+    } else {
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Patterns of rules: names with `*`, topic patterns with `%u` and `%c`, and the question whether two topic patterns meet.
 
+use candor_protocol::packet::reserved::{SHARE, is_of};
 use candor_protocol::packet::topic::{InvalidTopic, TopicFilter, levels, pattern_matches};
 use std::fmt;
 
@@ -85,7 +86,7 @@ impl TopicPattern {
     /// # Errors
     /// Why it is none.
     pub fn new(text: &str) -> Result<Self, InvalidPattern> {
-        if text.starts_with("$share/") || text == "$share" {
+        if is_of(text.as_bytes(), SHARE) {
             return Err(InvalidPattern::Share);
         }
         let pattern = Self(parts(text, false)?);

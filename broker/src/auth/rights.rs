@@ -5,17 +5,9 @@ use super::rules::{Action, Rule, Rules};
 use candor_protocol::packet::id::Qos;
 use candor_protocol::packet::problem::{Problem, Refusal, Retry};
 use candor_protocol::packet::reason::Reason;
+use candor_protocol::packet::reserved::{ENVELOPE, FEEDBACK, OPERATOR, is_of};
 use candor_protocol::packet::topic::{TopicFilter, pattern_covers};
 use std::sync::Arc;
-
-/// The topics of a client's own view of verdicts about it: no right is needed to read them.
-pub const FEEDBACK: &str = "$feedback/";
-
-/// What stands before a filter whose messages are delivered with their dictionaries: it needs the rights of that filter.
-pub const ENVELOPE: &str = "$envelope/";
-
-/// The topics on which operators ask about other clients: only a rule that names them allows that, whatever else holds.
-pub const OPERATOR: &str = "$operator";
 
 /// How refusals call what holds without a rules file.
 const NO_RULES: &str = "no rules file";
@@ -225,10 +217,9 @@ fn unreserved<'a>(verb: Verb, topic: &[u8], label: &str, rule: Option<&'a str>) 
     Ok(Grant { qos_max: Qos::ExactlyOnce, rule })
 }
 
-/// What no rule has allowed by name is refused of an operator's questions; `label` is what holds otherwise.
+/// What no rule has allowed by name is refused of an operator's questions, whatever else holds; `label` is what holds otherwise.
 fn unasked(pattern: &str, label: &str) -> Option<Refusal> {
-    let rest = pattern.strip_prefix(OPERATOR)?;
-    (rest.is_empty() || rest.starts_with('/')).then(|| {
+    is_of(pattern.as_bytes(), OPERATOR).then(|| {
         let detail = "it tells about other clients: a rule has to allow it by name, as in subscribe = [\"$operator/#\"]";
         let problem = missing(Verb::Subscribe, pattern.as_bytes()).rule(label).detail(detail);
         Refusal::new(Reason::NOT_AUTHORIZED, problem)

@@ -3,6 +3,7 @@
 use super::Cause;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property::Key;
+use candor_protocol::packet::reserved::FEEDBACK;
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
 use serde_json::{Map, Value, json};
 
@@ -83,7 +84,7 @@ impl Verdict {
 
     /// The last level of the feedback topic it is told on.
     pub fn topic_name(&self) -> String {
-        format!("$feedback/{}", self.packet.name().to_ascii_lowercase())
+        format!("{FEEDBACK}{}", self.packet.name().to_ascii_lowercase())
     }
 
     /// The verdict in the shape of RFC 9457, for clients that read no CBOR; `disclosed` is what its reader is shown of the refusal.

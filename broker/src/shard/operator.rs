@@ -10,11 +10,11 @@
 //! | `$operator/clients` | the sessions, with what they are subscribed to |
 
 use super::{Client, Crossing, CrossingTarget, Shard};
-use crate::auth::rights::OPERATOR;
 use crate::feedback::holes::Hole;
 use crate::message::Envelope;
 use crate::router::Subscriber;
 use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::reserved::{OPERATOR, is_of};
 use candor_protocol::packet::{Message, Problem, Qos, Reason, Refusal, Retry, TopicFilter};
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ fn unescaped(text: &str) -> Option<String> {
 
 /// Whether a filter asks an operator's question.
 pub(super) fn is_question(filter: &TopicFilter) -> bool {
-    filter.pattern().strip_prefix(OPERATOR).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    is_of(filter.pattern().as_bytes(), OPERATOR)
 }
 
 impl Shard {

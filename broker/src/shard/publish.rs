@@ -11,12 +11,10 @@ use crate::message::{Envelope, Stamps};
 use crate::router::{Subscriber, Topical};
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use candor_protocol::packet::publish::MessageOnly;
+use candor_protocol::packet::reserved::is_reserved;
 use candor_protocol::packet::{Durability, Message, Problem, Publish, Qos, Reason, Refusal, Retry, property};
 use candor_protocol::session::Ticket;
 use std::sync::Arc;
-
-/// Topics that only the broker itself publishes to.
-const RESERVED: [&[u8]; 6] = [b"$feedback", b"$SYS", b"$share", b"$envelope", b"$dead-letters", b"$operator"];
 
 impl Shard {
     pub(super) fn publish(&mut self, key: ConnectionKey, ticket: Option<Ticket>, publish: Publish) {
@@ -186,10 +184,7 @@ impl Shard {
 /// # Errors
 /// Only the server does.
 pub(super) fn check_topic(topic: &[u8]) -> Result<(), Refusal> {
-    if topic.first() == Some(&b'$')
-        && let Some(first) = topic.split(|b| *b == b'/').next()
-        && RESERVED.contains(&first)
-    {
+    if is_reserved(topic) {
         let problem = Problem::titled("only the server publishes here").field("topic").retry(Retry::Never);
         return Err(Refusal::new(Reason::TOPIC_NAME_INVALID, problem));
     }

@@ -4,13 +4,13 @@ use super::client::{Client, Replay};
 use super::keeping::{Answer, Then};
 use super::timers::Timer;
 use super::{ConnectionKey, CrossingTarget, RetainedMessage, Shard, operator};
-use crate::auth::rights::FEEDBACK;
 use crate::message::Envelope;
 use crate::router::{Subscribed, Subscription};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record};
 use crate::wrapped;
 use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::reserved::{FEEDBACK, is_of};
 use candor_protocol::packet::subscribe::options::{NO_LOCAL, NO_RETAINED, RETAIN_AS_PUBLISHED, RETAINED_IF_NEW, UNORDERED};
 use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
 use candor_protocol::packet::{
@@ -331,7 +331,7 @@ impl Shard {
 }
 
 fn is_feedback(filter: &TopicFilter) -> bool {
-    filter.pattern().starts_with(FEEDBACK) || filter.pattern() == "$feedback"
+    is_of(filter.pattern().as_bytes(), FEEDBACK)
 }
 
 fn check_feedback(client: &Client, filter: &TopicFilter) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use super::timers::Timer;
 use crate::feedback::Tally;
 use crate::message::Envelope;
 use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::reserved::SYS;
 use candor_protocol::packet::{Message, Qos};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -103,7 +104,7 @@ impl Shard {
                 continue;
             }
             published.insert(topic.clone(), value.clone());
-            let Ok(message) = Message::publish(format!("$SYS/{topic}"), value) else { continue };
+            let Ok(message) = Message::publish(format!("{SYS}{topic}"), value) else { continue };
             let (stamps, hop) = (None, Dictionary::EMPTY);
             let envelope = Envelope { message, qos: Qos::AtMostOnce, retain: sys.retain, expires_at_ms: None, stamps, hop };
             if let Err(refusal) = self.route(&envelope, super::route::Source::default()) {

@@ -6,7 +6,8 @@ use super::{flags, json, report};
 use crate::client::Client;
 use crate::incoming::{Incoming, Messages};
 use crate::reconnect::Reconnect;
-use candor_protocol::packet::dead_letter::{PREFIX, Place, Rejection};
+use candor_protocol::packet::dead_letter::{Place, Rejection};
+use candor_protocol::packet::reserved::DEAD_LETTERS;
 use candor_protocol::packet::{DeadLetter, Qos, TopicName, property};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
@@ -162,7 +163,7 @@ async fn browse(client: &Client, messages: &mut Messages, ids: &[String], filter
         [id] if TopicName::new(id).is_ok() => id,
         _ => "+",
     };
-    let granted = client.subscribe(format!("{PREFIX}{id}/{filter}")).qos(Qos::AtMostOnce).await.map_err(Failure::Request)?;
+    let granted = client.subscribe(format!("{DEAD_LETTERS}{id}/{filter}")).qos(Qos::AtMostOnce).await.map_err(Failure::Request)?;
     for granted in granted {
         granted.result.map_err(|refusal| Failure::Filter { filter: granted.filter.to_string(), refusal })?;
     }

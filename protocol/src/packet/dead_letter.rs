@@ -7,10 +7,9 @@ use super::id::Qos;
 use super::problem::Problem;
 use super::property::{Key, KeyValue};
 use super::reason::Reason;
+use super::reserved::DEAD_LETTERS;
 use crate::codec::dictionary::{Dictionary, Item, MapBuilder};
 
-/// What the topics of dead letters begin with.
-pub const PREFIX: &str = "$dead-letters/";
 /// How many rejections a dead letter tells of; of older ones it tells the number.
 pub const REJECTIONS_MAX: usize = 8;
 
@@ -128,19 +127,19 @@ pub struct Place<'a> {
 impl<'a> Place<'a> {
     /// `None`: no dead letter can have this topic.
     pub fn of_topic(topic: &'a str) -> Option<Self> {
-        let (id, topic) = topic.strip_prefix(PREFIX)?.split_once('/')?;
+        let (id, topic) = topic.strip_prefix(DEAD_LETTERS)?.split_once('/')?;
         (!id.is_empty()).then_some(Self { id, topic })
     }
 
     pub fn to_topic(self) -> String {
-        format!("{PREFIX}{}/{}", self.id, self.topic)
+        format!("{DEAD_LETTERS}{}/{}", self.id, self.topic)
     }
 }
 
 /// The filter of source topics whose dead letters a pattern asks for: a right to it is a right to them.
-/// `None`: the pattern does not begin with [`PREFIX`]; `Some(None)`: it does, and no dead letter can match it.
+/// `None`: the pattern does not begin with [`DEAD_LETTERS`]; `Some(None)`: it does, and no dead letter can match it.
 pub fn source_pattern(pattern: &str) -> Option<Option<&str>> {
-    let rest = pattern.strip_prefix(PREFIX)?;
+    let rest = pattern.strip_prefix(DEAD_LETTERS)?;
     Some(if rest == "#" { Some("#") } else { rest.split_once('/').map(|(_, source)| source) })
 }
 

@@ -11,6 +11,7 @@
 //! | clauses of a profile | [`profile`] |
 //! | what a client may ask about its rights | [`question`] |
 //! | what a publisher is told of its receivers | [`report`] |
+//! | what topics of the server's own begin with | [`reserved`] |
 //! | which packet carries which parts and keys | [`legality`] |
 
 pub mod ack;
@@ -28,6 +29,7 @@ pub mod publish;
 pub mod question;
 pub mod reason;
 pub mod report;
+pub mod reserved;
 pub mod subscribe;
 pub mod topic;
 

@@ -3,6 +3,7 @@
 //! The rules are those of MQTT 3.1.1, section 4.7; levels are compared byte by byte, with no normalisation
 //! ([MQTT-4.7.3-4]).
 
+use super::reserved::{SHARE, is_of};
 use std::fmt;
 use std::sync::Arc;
 
@@ -175,8 +176,6 @@ pub struct TopicFilter {
     pattern_at: u16,
 }
 
-const SHARE: &str = "$share/";
-
 impl TopicFilter {
     /// # Errors
     /// The first rule of section 4.7, or of the form `$share/GROUP/FILTER`, that `filter` breaks.
@@ -184,7 +183,7 @@ impl TopicFilter {
         let text = filter.as_ref();
         check_common(text.as_bytes())?;
         let pattern_at = match text.strip_prefix(SHARE) {
-            None if text == "$share" => return Err(InvalidTopic::BadShare),
+            None if is_of(text.as_bytes(), SHARE) => return Err(InvalidTopic::BadShare),
             None => 0,
             Some(rest) => {
                 let (group, pattern) = rest.split_once('/').ok_or(InvalidTopic::BadShare)?;
