@@ -70,6 +70,21 @@ fn settler(broker: &TestBroker, way: Way, id: &str, qos: Qos, outcome: Outcome) 
     client
 }
 
+/// A subscriber that gets messages and settles none, until it is told to.
+fn undecided(broker: &TestBroker, way: Way) -> Client {
+    let mut client = broker.connect(way, "subscriber");
+    client.subscribe("orders/#", Qos::AtLeastOnce);
+    client.settles = None;
+    client
+}
+
+/// A publisher that has asked about one message, which the subscriber has.
+fn about_one(mut publisher: Client, subscriber: &mut Client) -> Client {
+    ask(&mut publisher, "orders/7", Qos::AtLeastOnce);
+    subscriber.until(|client| client.tickets.len() == 1);
+    publisher
+}
+
 /// clause reports.aggregated MUST
 /// A server that reports on a message MUST tell in one report how many sessions it went to, and how many of them accepted and, by
 /// reason, rejected it, or got it at QoS 0.
@@ -155,9 +170,7 @@ fn who_does_not_ask_is_not_told() {
 #[test]
 fn who_does_not_answer_is_pending() {
     where_they_are_made(300, |broker, way| {
-        let mut subscriber = broker.connect(way, "silent");
-        subscriber.subscribe("orders/#", Qos::AtLeastOnce);
-        subscriber.settles = None;
+        let mut subscriber = undecided(broker, way);
         let mut publisher = broker.connect(way, "publisher");
         ask(&mut publisher, "orders/7", Qos::AtLeastOnce);
         let told = report(&mut publisher);
@@ -175,12 +188,8 @@ fn who_does_not_answer_is_pending() {
 #[test]
 fn a_released_message_is_told_of_when_it_is_settled() {
     where_they_are_made(60_000, |broker, way| {
-        let mut subscriber = broker.connect(way, "subscriber");
-        subscriber.subscribe("orders/#", Qos::AtLeastOnce);
-        subscriber.settles = None;
-        let mut publisher = broker.connect(way, "publisher");
-        ask(&mut publisher, "orders/7", Qos::AtLeastOnce);
-        subscriber.until(|client| client.tickets.len() == 1);
+        let mut subscriber = undecided(broker, way);
+        let mut publisher = about_one(broker.connect(way, "publisher"), &mut subscriber);
         subscriber.settle(subscriber.tickets[0], Outcome::released());
         subscriber.until(|client| client.tickets.len() == 2);
         publisher.settle_down();
@@ -196,12 +205,8 @@ fn a_released_message_is_told_of_when_it_is_settled() {
 #[test]
 fn what_a_session_takes_with_it_was_dropped() {
     where_they_are_made(60_000, |broker, way| {
-        let mut subscriber = broker.connect(way, "subscriber");
-        subscriber.subscribe("orders/#", Qos::AtLeastOnce);
-        subscriber.settles = None;
-        let mut publisher = broker.connect(way, "publisher");
-        ask(&mut publisher, "orders/7", Qos::AtLeastOnce);
-        subscriber.until(|client| client.tickets.len() == 1);
+        let mut subscriber = undecided(broker, way);
+        let mut publisher = about_one(broker.connect(way, "publisher"), &mut subscriber);
         subscriber.leave();
         let told = report(&mut publisher);
         assert_eq!((&told["matched"], &told["dropped"]), (&json!(1), &json!(1)), "{way:?}");
@@ -214,12 +219,8 @@ fn what_a_session_takes_with_it_was_dropped() {
 #[test]
 fn a_report_waits_for_a_publisher_that_is_away() {
     where_they_are_made(60_000, |broker, way| {
-        let mut subscriber = broker.connect(way, "subscriber");
-        subscriber.subscribe("orders/#", Qos::AtLeastOnce);
-        subscriber.settles = None;
-        let mut publisher = broker.connect_with(stored_everywhere(way, "publisher"));
-        ask(&mut publisher, "orders/7", Qos::AtLeastOnce);
-        subscriber.until(|client| client.tickets.len() == 1);
+        let mut subscriber = undecided(broker, way);
+        let publisher = about_one(broker.connect_with(stored_everywhere(way, "publisher")), &mut subscriber);
         let parked = publisher.lose_connection();
         subscriber.settle(subscriber.tickets[0], Outcome::accepted());
         subscriber.settle_down();
@@ -234,12 +235,8 @@ fn a_report_waits_for_a_publisher_that_is_away() {
 #[test]
 fn a_report_for_a_session_that_is_gone_is_dropped() {
     where_they_are_made(60_000, |broker, way| {
-        let mut subscriber = broker.connect(way, "subscriber");
-        subscriber.subscribe("orders/#", Qos::AtLeastOnce);
-        subscriber.settles = None;
-        let mut publisher = broker.connect(way, "publisher");
-        ask(&mut publisher, "orders/7", Qos::AtLeastOnce);
-        subscriber.until(|client| client.tickets.len() == 1);
+        let mut subscriber = undecided(broker, way);
+        let publisher = about_one(broker.connect(way, "publisher"), &mut subscriber);
         publisher.leave();
         let mut another = broker.connect_stored(way, "publisher", Parked::default());
         subscriber.settle(subscriber.tickets[0], Outcome::accepted());
@@ -256,9 +253,7 @@ fn a_report_for_a_session_that_is_gone_is_dropped() {
 fn reports_that_wait_are_bounded() {
     let reports = ReportSettings { open_max: 2, ..reporting(60_000) };
     let broker = TestBroker::with(Settings { reports, ..Settings::default() }, policy(), false);
-    let mut subscriber = broker.connect(Way::Extended, "silent");
-    subscriber.subscribe("orders/#", Qos::AtLeastOnce);
-    subscriber.settles = None;
+    let mut subscriber = undecided(&broker, Way::Extended);
     let mut publisher = broker.connect(Way::Extended, "publisher");
     for _ in 0..3 {
         assert_eq!(ask(&mut publisher, "orders/7", Qos::AtLeastOnce).unwrap().reason, Reason::SUCCESS);

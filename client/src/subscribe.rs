@@ -49,6 +49,72 @@ impl Filters for &[String] {
     }
 }
 
+/// What is asked of a subscription, for one filter or for all of a request.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Asked {
+    qos: Option<Qos>,
+    options: u64,
+    requirement: Requirement,
+}
+
+impl Asked {
+    /// What is asked for one filter, where the whole request asks for `all`.
+    fn wish(&self, filter: TopicFilter, all: &Self) -> Wish {
+        let options = self.options | all.options;
+        let requirement = if self.requirement.is_empty() { &all.requirement } else { &self.requirement };
+        let mut map = MapBuilder::new();
+        map.set_some(SUBSCRIPTION_OPTIONS, Some(&options).filter(|options| **options != 0));
+        map.set_some(REQUIRE, (!requirement.is_empty()).then(|| requirement.to_dictionary()).as_ref());
+        Wish { filter, qos: self.qos.or(all.qos).unwrap_or(Qos::ExactlyOnce), item: map.finish() }
+    }
+}
+
+/// How an owner of [`Asked`] is told what to ask.
+macro_rules! setters {
+    () => {
+        /// The highest QoS that messages shall come with: where a filter has none of its own, that of its request; where neither has, 2, so
+        /// that each comes as it was published.
+        pub fn qos(mut self, qos: Qos) -> Self {
+            self.asked.qos = Some(qos);
+            self
+        }
+
+        /// Not the messages of this client itself. Extended connections only, as the next three. For a whole request it holds for all its
+        /// filters, as these do.
+        pub fn no_local(self) -> Self {
+            self.option(NO_LOCAL)
+        }
+
+        /// Leaves the retain flag as the publisher set it.
+        pub fn retain_as_published(self) -> Self {
+            self.option(RETAIN_AS_PUBLISHED)
+        }
+
+        /// No retained messages on subscribing.
+        pub fn no_retained(self) -> Self {
+            self.option(NO_RETAINED)
+        }
+
+        /// A message that is put off ([`Incoming::modify`](crate::Incoming::modify)) lets others pass; without this, delivery pauses until
+        /// its time has come.
+        pub fn unordered(self) -> Self {
+            self.option(UNORDERED)
+        }
+
+        fn option(mut self, option: u64) -> Self {
+            self.asked.options |= option;
+            self
+        }
+
+        /// The least profile that is good enough: where a filter has none of its own, that of its request. On a plain connection the request
+        /// is refused here, since nobody would answer for it.
+        pub fn require(mut self, requirement: Requirement) -> Self {
+            self.asked.requirement = requirement;
+            self
+        }
+    };
+}
+
 /// One topic filter with what concerns it alone.
 ///
 /// ```
@@ -58,51 +124,15 @@ impl Filters for &[String] {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subscription {
     filter: String,
-    qos: Option<Qos>,
-    options: u64,
-    requirement: Requirement,
+    asked: Asked,
 }
 
 impl Subscription {
     pub fn to(filter: impl Into<String>) -> Self {
-        Self { filter: filter.into(), qos: None, options: 0, requirement: Requirement::default() }
+        Self { filter: filter.into(), asked: Asked::default() }
     }
 
-    /// The highest QoS that its messages shall come with; default: that of the whole request.
-    pub fn qos(mut self, qos: Qos) -> Self {
-        self.qos = Some(qos);
-        self
-    }
-
-    /// As [`Subscribe::no_local`].
-    pub fn no_local(mut self) -> Self {
-        self.options |= NO_LOCAL;
-        self
-    }
-
-    /// As [`Subscribe::retain_as_published`].
-    pub fn retain_as_published(mut self) -> Self {
-        self.options |= RETAIN_AS_PUBLISHED;
-        self
-    }
-
-    /// As [`Subscribe::no_retained`].
-    pub fn no_retained(mut self) -> Self {
-        self.options |= NO_RETAINED;
-        self
-    }
-
-    /// As [`Subscribe::unordered`].
-    pub fn unordered(mut self) -> Self {
-        self.options |= UNORDERED;
-        self
-    }
-
-    /// As [`Subscribe::require`]; default: what the whole request requires.
-    pub fn require(mut self, requirement: Requirement) -> Self {
-        self.requirement = requirement;
-        self
-    }
+    setters!();
 }
 
 /// What [`Client::subscribe`](crate::Client::subscribe) takes: topic filters alone, or each with its own options.
@@ -181,55 +211,16 @@ pub(crate) fn granted(wishes: &[Wish], suback: &SubAck) -> Option<Vec<Granted>> 
 pub struct Subscribe<'a> {
     client: &'a Client,
     subscriptions: Vec<Subscription>,
-    qos: Qos,
-    options: u64,
-    requirement: Requirement,
+    /// Of all filters.
+    asked: Asked,
 }
 
 impl<'a> Subscribe<'a> {
     pub(crate) fn new(client: &'a Client, subscriptions: impl Subscriptions) -> Self {
-        let subscriptions = subscriptions.subscriptions();
-        Self { client, subscriptions, qos: Qos::ExactlyOnce, options: 0, requirement: Requirement::default() }
+        Self { client, subscriptions: subscriptions.subscriptions(), asked: Asked::default() }
     }
 
-    /// The highest QoS that messages shall come with, where a filter has none of its own; default 2, so that each comes as it was
-    /// published. This and what follows is about all filters of the request.
-    pub fn qos(mut self, qos: Qos) -> Self {
-        self.qos = qos;
-        self
-    }
-
-    /// Not the messages of this client itself. Extended connections only, as the next three.
-    pub fn no_local(mut self) -> Self {
-        self.options |= NO_LOCAL;
-        self
-    }
-
-    /// Leaves the retain flag as the publisher set it.
-    pub fn retain_as_published(mut self) -> Self {
-        self.options |= RETAIN_AS_PUBLISHED;
-        self
-    }
-
-    /// No retained messages on subscribing.
-    pub fn no_retained(mut self) -> Self {
-        self.options |= NO_RETAINED;
-        self
-    }
-
-    /// A message that is put off ([`Incoming::modify`](crate::Incoming::modify)) lets others pass; without this, delivery pauses until its
-    /// time has come.
-    pub fn unordered(mut self) -> Self {
-        self.options |= UNORDERED;
-        self
-    }
-
-    /// The least profile that is good enough, where a filter has none of its own. On a plain connection the request is refused here, since
-    /// nobody would answer for it.
-    pub fn require(mut self, requirement: Requirement) -> Self {
-        self.requirement = requirement;
-        self
-    }
+    setters!();
 }
 
 impl<'a> IntoFuture for Subscribe<'a> {
@@ -239,20 +230,8 @@ impl<'a> IntoFuture for Subscribe<'a> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let filters = parse(self.subscriptions.iter().map(|one| one.filter.clone()).collect::<Vec<_>>().as_slice())?;
-            let item = |one: &Subscription| {
-                let mut map = MapBuilder::new();
-                let options = self.options | one.options;
-                if options != 0 {
-                    map.set(SUBSCRIPTION_OPTIONS, &options);
-                }
-                let requirement = if one.requirement.is_empty() { &self.requirement } else { &one.requirement };
-                if !requirement.is_empty() {
-                    map.set(REQUIRE, &requirement.to_dictionary());
-                }
-                map.finish()
-            };
             let wishes = filters.into_iter().zip(&self.subscriptions);
-            let wishes = wishes.map(|(filter, one)| Wish { filter, qos: one.qos.unwrap_or(self.qos), item: item(one) }).collect();
+            let wishes = wishes.map(|(filter, one)| one.asked.wish(filter, &self.asked)).collect();
             self.client.subscribe_to(wishes).await
         })
     }
