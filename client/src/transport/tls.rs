@@ -9,7 +9,7 @@ use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -46,7 +46,10 @@ pub(super) async fn handshake(
     let config = config(&options.tls, protocols, address)?;
     let name = options.tls.server_name.as_deref().unwrap_or(address.host());
     let server_name = ServerName::try_from(name.to_owned()).map_err(|error| failed(Step::Tls, address, &format!("`{name}`: {error}")))?;
-    let stream = TlsConnector::from(config).connect(server_name, tcp).await.map_err(|error| failed(Step::Tls, address, &error))?;
+    let stream = TlsConnector::from(config)
+        .connect(server_name, tcp)
+        .await
+        .map_err(|error| failed(Step::Tls, address, &told(&error, &options.tls)))?;
     let (_, connection) = stream.get_ref();
     let facts = TlsFacts {
         version: match connection.protocol_version() {
@@ -59,6 +62,23 @@ pub(super) async fn handshake(
         verified: !options.tls.dangerously_accept_any_certificate,
     };
     Ok((stream, facts))
+}
+
+/// Why a handshake failed, and what to do where nothing that is trusted vouches for the server.
+fn told(error: &std::io::Error, options: &TlsOptions) -> String {
+    let cause = match error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+        // With a bad signature it has the name of the right one, as an old file of a CA that was made anew.
+        Some(rustls::Error::InvalidCertificate(cause @ (CertificateError::UnknownIssuer | CertificateError::BadSignature))) => cause,
+        _ => return error.to_string(),
+    };
+    let trusted = match &options.ca_file {
+        Some(file) => format!("no certificate in {} has signed the server's", file.display()),
+        None => "no root certificate of this system has signed the server's".to_owned(),
+    };
+    format!(
+        "{trusted} ({cause:?}): name a PEM file with the CA that has, --cafile FILE or TlsOptions::ca_file; for a development \
+         certificate of candor-broker it is ca.pem in the folder of --tls-development"
+    )
 }
 
 /// What makes two configurations the same: options, protocols, and the files as they are now.

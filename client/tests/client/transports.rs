@@ -1,6 +1,6 @@
 //! TLS and WebSocket: the doors they open, whom they prove, and what they refuse.
 
-use crate::support::{Act, Script, Server, Transport, soon};
+use crate::support::{Act, Certificates, Script, Server, Transport, soon};
 use candor_client::protocol::dialect::{ALPN, ALPN_PLAIN};
 use candor_client::{
     Client, Dialect, Door, Error, Event, Events, InFile, InProcess, Memory, NotAvailable, Options, Policy, Qos, Reconnect, Step, TlsOptions,
@@ -81,12 +81,18 @@ async fn the_next_client_resumes_the_tls_session_too_in_both_schemes() {
 async fn a_certificate_that_nobody_vouches_for_is_refused() {
     let server = Server::over(Transport::tls(&[]), vec![Script::default()]).await;
     let other = Server::over(Transport::tls(&[]), vec![Script::default()]).await;
-    let trusts_another = other.certificates.as_ref().unwrap().client_options();
-    let error = connect(forgetful(server.options()).tls(trusts_another)).await.unwrap_err();
-    assert!(matches!(&error, Error::Transport(error) if error.step == Step::Tls), "{error}");
+    // One of the same name as the server's, as an old file of its CA would be, and one of another.
+    for (certificates, cause) in [(other.certificates.clone().unwrap(), "BadSignature"), (Certificates::stranger(), "UnknownIssuer")] {
+        let error = connect(forgetful(server.options()).tls(certificates.client_options())).await.unwrap_err();
+        assert!(matches!(&error, Error::Transport(error) if error.step == Step::Tls), "{error}");
+        let said = format!("no certificate in {} has signed the server's ({cause})", certificates.path().display());
+        assert!(error.to_string().contains(&said) && error.to_string().contains("--cafile FILE"), "{error}");
+        assert!(error.to_string().ends_with("it is ca.pem in the folder of --tls-development"), "{error}");
+    }
     let wrong_name = TlsOptions { server_name: Some("other.example".to_owned()), ..server.certificates.as_ref().unwrap().client_options() };
     let error = connect(forgetful(server.options()).tls(wrong_name)).await.unwrap_err();
     assert!(matches!(&error, Error::Transport(error) if error.step == Step::Tls), "{error}");
+    assert!(!error.to_string().contains("--cafile"), "no file helps against another name: {error}");
 }
 
 #[tokio::test]

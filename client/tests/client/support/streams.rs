@@ -56,6 +56,14 @@ impl Drop for PemFile {
 }
 
 impl Certificates {
+    /// Those of somebody who has signed nothing here.
+    pub fn stranger() -> Self {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a stranger");
+        let made = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        Self { file: Arc::new(PemFile::new(&made.pem())) }
+    }
+
     pub fn path(&self) -> PathBuf {
         self.file.0.clone()
     }
