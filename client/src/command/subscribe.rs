@@ -4,18 +4,19 @@ use super::exit::Failure;
 use super::output::Output;
 use super::{flags, json, report, state, values};
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, NotAvailable};
 use crate::incoming::{Incoming, Messages};
-use crate::options::Settlement;
+use crate::options::{Options, Policy, Settlement};
 use crate::reconnect::Reconnect;
 use crate::store::{FileStore, SessionStore};
-use candor_protocol::packet::Qos;
+use candor_protocol::packet::{Problem, Qos};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Messages that are printed before the output is flushed and they are accepted.
+/// Messages that are printed before the output is flushed and they are settled.
 const BATCH: usize = 256;
 
 pub(super) fn command() -> Command {
@@ -39,6 +40,10 @@ pub(super) fn command() -> Command {
             .value_parser(value_parser!(PathBuf))
             .requires("state")
             .help("Append to FILE, which is this command's alone: what a run that was killed had not finished is cut off"),
+        arg("reject", "REASON")
+            .conflicts_with("output")
+            .value_parser(NonEmptyStringValueParser::new())
+            .help("Reject each message once it is printed, with REASON as the title of the problem; needs -q 1 or 2 and the extended dialect"),
         flags::json_flag(),
         flags::events_flag(),
     ])
@@ -66,10 +71,14 @@ impl Printer {
 }
 
 pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    // A message is accepted when it has been printed, not before.
+    // A message is settled when it has been printed, not before.
     let store = state::open(matches)?;
     let mut output = Output::open(matches.get_one::<PathBuf>("output"), store.as_deref())?;
     let mut options = state::options(flags::options(matches)?, store.as_ref(), matches).settlement(Settlement::Manual);
+    let reject = matches.get_one::<String>("reject");
+    if reject.is_some() {
+        options = rejecting(options, matches)?;
+    }
     if matches.get_flag("no-reconnect") {
         options = options.reconnect(Reconnect::never());
     }
@@ -81,7 +90,12 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         retained: !matches.get_flag("no-retained"),
     };
     let all_events = matches.get_flag("events");
-    let (client, messages, mut events) = Client::connect_observed(options).await.map_err(Failure::Connect)?;
+    let (client, messages, mut events) = Client::connect_observed(options).await.map_err(|error| {
+        if reject.is_some() && matches!(error, Error::NotAvailable(NotAvailable::Extension { .. })) {
+            report::line("candor: --reject needs the extended dialect: a plain server would take a rejected message for accepted");
+        }
+        Failure::Connect(error)
+    })?;
     let telling = async {
         while let Some(event) = events.next().await {
             report::event(&event, all_events, json);
@@ -94,6 +108,20 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         result
     };
     tokio::join!(receiving, telling).0
+}
+
+/// A rejection is told to somebody or not taken on: never on a plain connection, nor where nothing is settled.
+fn rejecting(options: Options, matches: &ArgMatches) -> Result<Options, Failure> {
+    let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+    if matches.get_one::<Qos>("qos").copied().unwrap_or_default() == Qos::AtMostOnce {
+        return usage("--reject needs -q 1 or -q 2: at QoS 0 nothing is settled");
+    }
+    match matches.get_one::<Policy>("dialect") {
+        Some(Policy::Plain | Policy::Plain31) => {
+            usage("--reject needs the extended dialect: a plain one cannot say it; leave out --dialect")
+        }
+        _ => Ok(options.policy(Policy::Require)),
+    }
 }
 
 async fn receive(
@@ -125,6 +153,7 @@ async fn take(
     printer: &Printer,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    let reject = matches.get_one::<String>("reject");
     let mut left = matches.get_one::<u64>("count").copied().unwrap_or(u64::MAX);
     while left > 0 {
         let Some(first) = messages.next().await else {
@@ -150,7 +179,10 @@ async fn take(
             ends.push(text.len());
         }
         match output.write(&text) {
-            Ok(before) => batch.into_iter().zip(ends).for_each(|(incoming, end)| output.accept(incoming, before + end as u64)),
+            Ok(before) => batch.into_iter().zip(ends).for_each(|(incoming, end)| match reject {
+                Some(reason) => incoming.reject(Problem::titled(reason.as_str())),
+                None => output.accept(incoming, before + end as u64),
+            }),
             // Whoever read this has gone; what was not printed is released.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             Err(error) => return Err(output.failure(&error)),

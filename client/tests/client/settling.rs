@@ -4,8 +4,8 @@
 #[allow(dead_code, reason = "the load generator's tests start it otherwise")]
 mod broker;
 
-use crate::command::candor;
-use crate::support::soon;
+use crate::command::{candor, finish, spawn};
+use crate::support::{Script, Server, soon};
 use broker::Served;
 use candor_broker::shard::{DeadLetterSettings, ReportSettings, Settings};
 use candor_client::{Client, DeliveryReport, Messages, Options, Policy, Problem, Qos, Reason, Reported, Settlement, TopicFilter};
@@ -66,6 +66,49 @@ async fn pub_prints_the_report() {
     assert_eq!((&printed["reason"], &printed["report"]["matched"]), (&json!(0x10), &json!(0)));
     let ran = candor(&["pub", "-L", &url, "-t", "elsewhere", "-m", "x", "--report"]).await;
     assert_eq!((ran.exit, ran.out.as_str()), (5, "no report: no reports are made for this topic\n"), "{}", ran.error);
+}
+
+#[tokio::test]
+async fn sub_rejects_what_it_has_printed_and_says_why() {
+    let served = served();
+    let url = format!("mqtt://{}", served.address);
+    let rejecting = spawn(&["sub", "-L", &url, "-t", "orders/#", "-q", "1", "-C", "1", "--reject", "out of stock"]);
+    // What is sent before the subscription stands reaches nobody, and says so.
+    let report = loop {
+        let ran = candor(&["pub", "-L", &url, "-t", "orders/7", "-m", "x", "-q", "1", "--report", "--json"]).await;
+        let printed = ran.json().remove(0);
+        if printed["report"]["matched"] != json!(0) {
+            break printed["report"].clone();
+        }
+    };
+    assert_eq!(
+        (&report["accepted"], &report["rejected"][0]["reason"], &report["rejected"][0]["count"]),
+        (&json!(0), &json!(0xC2), &json!(1))
+    );
+    let ran = finish(rejecting).await;
+    assert_eq!((ran.exit, ran.out.as_str(), ran.error.as_str()), (0, "x\n", ""));
+    let id = candor(&["dead-letters", "list", "-L", &url, "--json"]).await.json()[0]["id"].as_str().unwrap().to_owned();
+    let ran = candor(&["dead-letters", "show", "-L", &url, &id]).await;
+    assert!(ran.out.contains("a subscriber says: rejected") && ran.out.contains("out of stock"), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn sub_rejects_nothing_where_nobody_would_hear_it() {
+    let plain = Server::start(Script::old()).await;
+    let url = plain.url();
+    let sub = |more: &[&'static str]| {
+        let arguments = [&["sub", "-L", url.as_str(), "-t", "a", "--reject", "no"], more].concat();
+        async move { candor(&arguments).await }
+    };
+    let ran = sub(&["-q", "1"]).await;
+    assert_eq!((ran.exit, ran.out.as_str()), (5, ""), "{}", ran.error);
+    assert!(ran.error.starts_with("candor: --reject needs the extended dialect: a plain server would take"), "{}", ran.error);
+    let ran = sub(&["-q", "1", "-V", "3.1.1"]).await;
+    assert_eq!(ran.exit, 2);
+    assert!(ran.error.contains("--reject needs the extended dialect: a plain one cannot say it"), "{}", ran.error);
+    let ran = sub(&[]).await;
+    assert_eq!(ran.exit, 2);
+    assert!(ran.error.contains("--reject needs -q 1 or -q 2"), "{}", ran.error);
 }
 
 #[tokio::test]
