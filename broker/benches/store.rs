@@ -125,7 +125,7 @@ fn open(directory: &Path) -> Result<Embedded<Directory>, Box<dyn std::error::Err
 }
 
 fn batch(records: Vec<Record>) -> Batch {
-    Batch { shard: 0, turn: 0, records }
+    Batch { shard: 0, turn: 0, records, ..Batch::default() }
 }
 
 fn begun(session: u64) -> Record {

@@ -3,7 +3,9 @@
 use candor_compat::case::coverage::Coverage;
 use candor_compat::case::ours::{COMMAND, NEGOTIATION, OURS};
 use candor_compat::client;
-use candor_compat::crash::Plan;
+use candor_compat::crash::volatile::Mutant;
+use candor_compat::crash::volatile::process::{self, Difference};
+use candor_compat::crash::{Disk, Plan};
 use candor_compat::outcome::{Checked, Stop};
 use candor_compat::peer::{Broker, Peers, Unavailable};
 use candor_compat::performance::catalogue::Scale;
@@ -78,8 +80,26 @@ enum Command {
         seed: Option<u64>,
         #[arg(long, default_value_t = 3)]
         threads: u16,
+        /// A kill is a loss of power: what was not synced is gone.
+        #[arg(long)]
+        power_loss: bool,
+        /// Before each kill the disk fails, and is repaired; a kill is a loss of power.
+        #[arg(long)]
+        faults: bool,
+    },
+    /// What `crash --power-loss` kills: the broker's library on a disk that loses what was not synced. Standard input says what fails.
+    #[command(hide = true)]
+    VolatileBroker {
+        #[command(flatten)]
+        difference: Difference,
+        /// Those of candor-broker.
+        #[arg(last = true)]
+        flags: Vec<String>,
     },
 }
+
+/// Of how many kills one has to fall between PUBREC and PUBCOMP.
+const EXCHANGE_SHARE: u64 = 10;
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
@@ -91,7 +111,10 @@ fn main() -> ExitCode {
             let scale = if quick { Scale::Quick } else { Scale::Full };
             measure(&Request { scale, only, out: out.unwrap_or_else(performance::docs), profile, render })
         }
-        Command::Crash { kills, seed, threads } => crash(kills, seed, threads),
+        Command::Crash { kills, seed, threads, power_loss, faults } => {
+            plan(kills, seed, threads, power_loss, faults).and_then(|plan| crash(&plan))
+        }
+        Command::VolatileBroker { difference, flags } => process::serve(&difference, &flags).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -191,14 +214,31 @@ fn list_cases() -> Checked<bool> {
     Ok(true)
 }
 
-/// Whether nothing was lost.
-fn crash(kills: u64, seed: Option<u64>, threads: u16) -> Checked<bool> {
+fn plan(kills: u64, seed: Option<u64>, threads: u16, power_loss: bool, has_faults: bool) -> Checked<Plan> {
     let of_time = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_millis() as u64);
-    let plan = Plan { seed: seed.unwrap_or_else(of_time), kills, threads, rolls_back: false };
-    writeln!(std::io::stdout(), "candor-compat crash --kills {kills} --threads {threads} --seed {}", plan.seed)?;
-    let ledger = candor_compat::crash::run(&plan)?;
-    write!(std::io::stdout(), "{}", candor_compat::crash::run::report(&plan, &ledger))?;
-    Ok(ledger.counts.is_clean())
+    let disk = match power_loss || has_faults {
+        true => Disk::Volatile { program: std::env::current_exe()?, mutant: Mutant::None },
+        false => Disk::Real,
+    };
+    Ok(Plan { seed: seed.unwrap_or_else(of_time), kills, threads, disk, has_faults })
+}
+
+/// Whether nothing was lost, and enough kills came where it is hard.
+fn crash(plan: &Plan) -> Checked<bool> {
+    let how = match (&plan.disk, plan.has_faults) {
+        (Disk::Real, _) => "",
+        (_, false) => " --power-loss",
+        (_, true) => " --faults",
+    };
+    writeln!(std::io::stdout(), "candor-compat crash --kills {} --threads {} --seed {}{how}", plan.kills, plan.threads, plan.seed)?;
+    let ledger = candor_compat::crash::run(plan)?;
+    write!(std::io::stdout(), "{}", candor_compat::crash::report(plan, &ledger))?;
+    let counts = &ledger.counts;
+    let is_hard = counts.kills_in_exchange >= counts.kills / EXCHANGE_SHARE;
+    if !is_hard {
+        writeln!(std::io::stdout(), "too few kills between PUBREC and PUBCOMP: at least one in {EXCHANGE_SHARE} was expected")?;
+    }
+    Ok(counts.is_clean() && is_hard)
 }
 
 /// True: a load that went wrong stands on the page.

@@ -6,6 +6,12 @@
 //!                  +--> Keeping (one thread) +--> Parcel::Fetched --> shard
 //!  shard --Order--'     keep, read, tidy, mend
 //! ```
+//! **Neither mending nor tidying waits for a pause.** A disk that has failed is tried again at its time, however much is asked meanwhile;
+//! and as long as space can be given back, twice as much of the log is looked at as is written, so that it does not grow under load.
+//!
+//! **Nothing is kept that rests on what failed.** The engine is not mended before the shards have heard of the failure: a batch says
+//! whether its shard knew, and for a while behind the last one that did not, nothing is.
+//!
 //! **Causes come before their effects.** What a shard sends here before it sends a crossing is received here before anything that
 //! follows from the crossing: a shard holds its crossings back until its batch is on its way.
 
@@ -17,13 +23,19 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+#[cfg(test)]
+mod tests;
 
 /// How many orders may wait; the shards read nothing more while there is no room.
 const ORDERS_MAX: usize = 256;
 /// How long the engine has nothing to do before it tidies up.
 const IDLE: Duration = Duration::from_millis(20);
-/// How long after a failure the engine is tried again; each time doubles it.
+/// How much may be written before the engine tidies up for one step all the same: half of what a step looks at.
+const TIDY_BYTES: u64 = 256 * 1024;
+/// How long after a failure the engine is tried again, and how long a shard that sends nothing may take to hear of it; each try doubles
+/// the first.
 const MEND_AFTER: Duration = Duration::from_millis(100);
 const MEND_AFTER_MAX: Duration = Duration::from_secs(10);
 
@@ -52,7 +64,8 @@ pub fn start(
     orders: mpsc::Receiver<Order>,
     shards: Vec<mpsc::Sender<Parcel>>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
-    let keeping = Keeping { engine, orders, shards, failure: None, mend_after: MEND_AFTER, is_untidy: true };
+    let bytes = engine.usage().bytes;
+    let keeping = Keeping { engine, orders, shards, failure: None, is_untidy: true, bytes, written: 0 };
     std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         runtime.block_on(keeping.run());
@@ -64,10 +77,28 @@ struct Keeping {
     engine: Box<dyn Engine>,
     orders: mpsc::Receiver<Order>,
     shards: Vec<mpsc::Sender<Parcel>>,
-    /// Why nothing is kept, while that is so.
-    failure: Option<StoreError>,
-    mend_after: Duration,
+    /// Nothing is kept.
+    failure: Option<Failure>,
     is_untidy: bool,
+    /// Bytes of the log when they were last counted.
+    bytes: u64,
+    /// Bytes that were written for which nothing was tidied yet.
+    written: u64,
+}
+
+/// Nothing is kept, and when that may change.
+struct Failure {
+    /// When the engine is tried again.
+    mend_at: Instant,
+    mend_after: Duration,
+    /// When something last came from a shard that did not know.
+    unaware_at: Instant,
+}
+
+impl Failure {
+    fn due(&self) -> Instant {
+        self.mend_at.max(self.unaware_at + MEND_AFTER)
+    }
 }
 
 impl Keeping {
@@ -75,15 +106,21 @@ impl Keeping {
         let mut orders = Vec::new();
         loop {
             let wait = match (&self.failure, self.is_untidy) {
-                (Some(_), _) => self.mend_after,
+                (Some(failure), _) => failure.due().saturating_duration_since(Instant::now()),
                 (None, true) => IDLE,
                 (None, false) => Duration::MAX,
             };
             match timeout(wait, self.orders.recv_many(&mut orders, ORDERS_MAX)).await {
                 Ok(0) => return,
-                Ok(_) => self.carry_out(&mut orders).await,
-                Err(_) if self.failure.is_some() => self.mend().await,
-                Err(_) => self.tidy().await,
+                Ok(_) => {
+                    self.carry_out(&mut orders).await;
+                    self.tidy_for_what_was_written().await;
+                }
+                Err(_) if self.failure.is_none() => self.tidy().await,
+                Err(_) => {}
+            }
+            if self.failure.as_ref().is_some_and(|failure| failure.due() <= Instant::now()) {
+                self.mend().await;
             }
         }
     }
@@ -99,8 +136,10 @@ impl Keeping {
         if !batches.is_empty() {
             let reached = self.engine.keep(&batches);
             self.is_untidy = true;
-            if let (Err(error), None) = (&reached, &self.failure) {
-                self.failed(error).await;
+            match (&reached, &mut self.failure) {
+                (Err(error), None) => self.failed(error).await,
+                (Err(_), Some(failure)) if !batches.iter().all(|batch| batch.knows_failure) => failure.unaware_at = Instant::now(),
+                _ => {}
             }
             self.send_receipts(&batches, &reached).await;
         }
@@ -141,8 +180,8 @@ impl Keeping {
 
     async fn failed(&mut self, error: &StoreError) {
         tracing::error!(error = %error, "the store keeps nothing; what has to be kept is refused until it does again");
-        self.failure = Some(error.clone());
-        self.mend_after = MEND_AFTER;
+        let now = Instant::now();
+        self.failure = Some(Failure { mend_at: now + MEND_AFTER, mend_after: MEND_AFTER, unaware_at: now });
         self.tell_all(Err(error.clone())).await;
     }
 
@@ -155,9 +194,22 @@ impl Keeping {
             }
             Err(error) => {
                 tracing::debug!(error = %error, "the store still keeps nothing");
-                self.mend_after = (self.mend_after * 2).min(MEND_AFTER_MAX);
+                if let Some(failure) = &mut self.failure {
+                    failure.mend_after = (failure.mend_after * 2).min(MEND_AFTER_MAX);
+                    failure.mend_at = Instant::now() + failure.mend_after;
+                }
             }
         }
+    }
+
+    async fn tidy_for_what_was_written(&mut self) {
+        let bytes = self.engine.usage().bytes;
+        self.written += bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes));
+        while self.written >= TIDY_BYTES && self.is_untidy && self.failure.is_none() {
+            self.written -= TIDY_BYTES;
+            self.tidy().await;
+        }
+        self.written %= TIDY_BYTES;
     }
 
     async fn tidy(&mut self) {
@@ -168,6 +220,7 @@ impl Keeping {
                 self.failed(&error).await;
             }
         }
+        self.bytes = self.engine.usage().bytes;
     }
 
     fn fetch(&mut self, fetching: Fetching) -> Fetched {

@@ -36,6 +36,8 @@ pub struct Keeper<T> {
     receipts: Receipts,
     durability: Durability,
     records: Vec<Record>,
+    /// Nothing was kept when the first of the records was.
+    knows_failure: bool,
     /// The number of the batch that is being collected; only a batch with records counts.
     turn: u64,
     /// All batches up to this one have their receipts.
@@ -56,6 +58,7 @@ impl<T> Keeper<T> {
             receipts,
             durability,
             records: Vec::new(),
+            knows_failure: false,
             turn: 1,
             received: 0,
             waiting: VecDeque::new(),
@@ -101,6 +104,9 @@ impl<T> Keeper<T> {
     /// One more step that must survive. A shard that [`keeps`](Keeper::keeps) nothing need not make it.
     pub fn keep(&mut self, record: Record) {
         if self.keeps() {
+            if self.records.is_empty() {
+                self.knows_failure = self.failure.is_some();
+            }
             self.records.push(record);
         }
     }
@@ -148,7 +154,8 @@ impl<T> Keeper<T> {
         if self.records.is_empty() {
             return None;
         }
-        let batch = Batch { shard: self.shard, turn: self.turn, records: std::mem::take(&mut self.records) };
+        let records = std::mem::take(&mut self.records);
+        let batch = Batch { shard: self.shard, turn: self.turn, records, knows_failure: self.knows_failure };
         self.turn += 1;
         match self.receipts {
             Receipts::AtOnce => None,

@@ -57,6 +57,8 @@ pub struct Batch {
     /// Counts the batches of the shard.
     pub turn: u64,
     pub records: Vec<Record>,
+    /// The shard knew before the first of them that nothing was kept, so that none rests on what failed.
+    pub knows_failure: bool,
 }
 
 /// What became of all batches of a shard up to `turn`.

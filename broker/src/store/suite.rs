@@ -51,7 +51,7 @@ impl Desk {
     /// Keeps the records as one batch.
     fn keep(&mut self, records: impl IntoIterator<Item = Record>) {
         self.turn += 1;
-        let batch = Batch { shard: 0, turn: self.turn, records: records.into_iter().collect() };
+        let batch = Batch { shard: 0, turn: self.turn, records: records.into_iter().collect(), ..Batch::default() };
         let reached = self.engine.keep(&[batch]);
         assert_eq!(reached, Ok(self.engine.durability()), "{}", self.name);
     }

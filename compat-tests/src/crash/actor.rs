@@ -7,7 +7,7 @@ use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::write::PublishFrame;
-use candor_protocol::packet::{Connect, Message, PacketId, Qos, SubscribeItem, TopicFilter, Will, property};
+use candor_protocol::packet::{Connect, Durability, Message, PacketId, Profile, Qos, Reason, SubscribeItem, TopicFilter, Will, property};
 use candor_protocol::session::outbound::Stage;
 use candor_protocol::session::{Answer, ClientSettings, Delivered, Delivery, OfferSettings, Outcome, Output, Parked, Session};
 use std::collections::BTreeMap;
@@ -78,8 +78,8 @@ pub struct Actor {
     pub came: Vec<u8>,
     /// Messages that came because they were retained, by topic.
     pub retained: BTreeMap<String, String>,
-    /// Reasons of notices, as they came.
-    pub notices: Vec<String>,
+    /// What the broker promises it now, if it tells such things: in CONNACK, and in a notice when that changes.
+    pub promised: Option<Durability>,
     /// How many messages were settled.
     pub settled: u64,
 }
@@ -107,7 +107,7 @@ impl Actor {
             last: 0,
             came: Vec::new(),
             retained: BTreeMap::new(),
-            notices: Vec::new(),
+            promised: None,
             settled: 0,
         }
     }
@@ -195,9 +195,14 @@ impl Actor {
             Output::Answered { answer: Answer::Subscribed(suback), .. } => {
                 self.has_subscribed |= suback.reasons.iter().all(|reason| !reason.is_error());
             }
-            Output::Notice(notice) => self.notices.push(format!("{:?} {:?}", notice.reason, notice.dictionary)),
+            Output::Notice(notice) if notice.reason == Reason::PROFILE_CHANGED => {
+                let profile = notice.dictionary.value::<Dictionary>(property::PROFILE);
+                self.promised = profile.map(|profile| Profile::of_dictionary(&profile).durability);
+                ledger.note(|| format!("{} is promised {:?}", self.name, self.promised));
+            }
             Output::Opened(opened) => {
                 self.is_open = true;
+                self.promised = (self.speech != Speech::Plain).then_some(opened.terms.profile.durability);
                 ledger.note(|| format!("{} is open, session present: {}", self.name, opened.session_present));
                 if self.is_known && self.is_kept {
                     ledger.session(&self.name, opened.session_present);

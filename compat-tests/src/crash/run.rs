@@ -2,16 +2,15 @@
 
 use super::actor::{Actor, Speech, kind};
 use super::ledger::Ledger;
+use super::plan::{Disk, Plan, roll_back};
 use super::socket::Online;
+use super::volatile::Fault;
 use crate::ensure;
 use crate::outcome::{Checked, Stop};
 use crate::peer::process::Process;
-use crate::peer::recipe::candor_broker;
 use crate::peer::scratch::Scratch;
 use candor_protocol::packet::Qos;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const READERS: usize = 3;
@@ -28,16 +27,6 @@ const BREATH: Duration = Duration::from_micros(200);
 /// The state of the data directory is looked at with every so-manieth kill.
 const LOOK_EVERY: u64 = 5;
 
-/// What a run is to be.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub seed: u64,
-    pub kills: u64,
-    pub threads: u16,
-    /// The broker forgets what the last kill found on its disk: a run that must fail.
-    pub rolls_back: bool,
-}
-
 /// Kills a broker as planned.
 ///
 /// # Errors
@@ -46,24 +35,31 @@ pub fn run(plan: &Plan) -> Checked<Ledger> {
     let mut run = Run::new(plan)?;
     run.settle_in()?;
     for n in 1..=plan.kills {
+        if plan.has_faults {
+            run.fail_and_mend(Fault::ALL[n as usize % Fault::ALL.len()])?;
+        }
         run.aim_and_kill(n)?;
+        if plan.disk.must_fail() && !run.ledger.counts.is_clean() {
+            return Ok(run.ledger);
+        }
     }
     run.come_to_rest()?;
     Ok(run.ledger)
 }
 
-struct Run {
+pub(super) struct Run {
     plan: Plan,
     dice: u64,
     scratch: Scratch,
-    process: Option<Process>,
+    pub(super) process: Option<Process>,
     address: SocketAddr,
     start: Instant,
-    online: Vec<Online>,
+    /// Readers, then publishers, then who ends with the broker.
+    pub(super) online: Vec<Online>,
     /// Clients that stay away until this kill.
     away: Vec<u64>,
     mortals: u64,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
 }
 
 impl Run {
@@ -74,6 +70,12 @@ impl Run {
             Online::new(Actor::new(&name, Speech::ALL[(n + plan.seed as usize) % Speech::ALL.len()], true))
         };
         let online: Vec<Online> = (0..READERS + PUBLISHERS).map(actor).collect();
+        let mut ledger = Ledger::default();
+        ledger.is_disk_failing = plan.has_faults;
+        if plan.has_faults {
+            let refusable = online[READERS..].iter().filter(|online| online.actor.speech != Speech::Plain);
+            refusable.for_each(|online| ledger.may_reorder(&online.actor.name));
+        }
         let away = vec![0; online.len()];
         let mut run = Self {
             plan: plan.clone(),
@@ -85,7 +87,7 @@ impl Run {
             online,
             away,
             mortals: 0,
-            ledger: Ledger::default(),
+            ledger,
         };
         run.start_broker()?;
         Ok(run)
@@ -106,13 +108,12 @@ impl Run {
 
     /// The first time on a port of the system's choice, then on that one.
     fn start_broker(&mut self) -> Checked {
-        let program = candor_broker().map_err(|error| Stop::failed(format!("candor-broker: {error:?}")))?;
-        let mut command = Command::new(program);
+        let mut command = self.plan.disk.command(self.plan.seed + self.ledger.counts.kills)?;
         command.args(["--listen", &format!("mqtt://{}", self.address), "--threads", &self.plan.threads.to_string(), "--data-dir"]);
         command.arg(self.scratch.path().join("data"));
-        // What a full queue drops is declared, and is not what is looked for here.
-        command.args(["--queue-length-max", "10000000", "--queue-bytes-max", "1GiB"]);
-        let process = Process::spawn("candor-broker", &mut command, Box::new(|_| false))?;
+        // What a full queue drops is declared, and is not what is looked for here; nor is who is kept out for refusals that the disk caused.
+        command.args(["--queue-length-max", "10000000", "--queue-bytes-max", "1GiB", "--quarantine-refusals", "0"]);
+        let process = Process::spawn("broker", &mut command, Box::new(|_| false))?;
         let url = process.log().wait_for("the broker listens", PATIENCE, |lines| {
             lines.iter().find_map(|line| line.strip_prefix("listening mqtt://")).map(str::to_owned)
         })?;
@@ -122,7 +123,7 @@ impl Run {
     }
 
     /// One round of everybody; whether anything moved.
-    fn pump(&mut self, kill: u64) -> bool {
+    pub(super) fn pump(&mut self, kill: u64) -> bool {
         let (now_ms, mut moved) = (self.now_ms(), false);
         for n in 0..self.online.len() {
             if !self.online[n].is_connected() && n < self.away.len() && self.away[n] <= kill {
@@ -153,7 +154,7 @@ impl Run {
         Ok(())
     }
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let n = self.below(PUBLISHERS as u64) as usize;
         let (what, pad) = (self.below(10), [1, 1, 1, 300][self.below(4) as usize]);
         let (topic, qos, is_retained) = match what {
@@ -219,7 +220,7 @@ impl Run {
             }
             online.drop_connection(&mut self.ledger);
         }
-        if self.plan.rolls_back {
+        if self.plan.disk == Disk::RolledBack {
             roll_back(&self.scratch.path().join("data"), &self.scratch.path().join("before"))?;
         }
         self.start_broker()?;
@@ -248,8 +249,8 @@ impl Run {
     }
 
     /// A run that must fail does not wait long for what cannot come.
-    fn patience(&self) -> Duration {
-        if self.plan.rolls_back { PATIENCE / 20 } else { PATIENCE }
+    pub(super) fn patience(&self) -> Duration {
+        if self.plan.disk.must_fail() { PATIENCE / 20 } else { PATIENCE }
     }
 
     fn come_to_rest(&mut self) -> Checked {
@@ -274,32 +275,4 @@ impl Run {
         ensure!(open.is_empty() || !self.ledger.counts.is_clean(), "messages of {open:?} were never settled");
         Ok(())
     }
-}
-
-/// Puts the directory back to what it was at the last kill, and remembers what it is now.
-fn roll_back(data: &Path, before: &Path) -> Checked {
-    let now = before.with_extension("now");
-    copy(data, &now)?;
-    if before.exists() {
-        std::fs::remove_dir_all(data)?;
-        copy(before, data)?;
-        std::fs::remove_dir_all(before)?;
-    }
-    std::fs::rename(&now, before)?;
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Checked {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
-/// What a run came to, for people.
-pub fn report(plan: &Plan, ledger: &Ledger) -> String {
-    let complaints: String = ledger.complaints.iter().map(|what| format!("\n  {what}")).collect();
-    format!("seed {}, {} threads\n{}{complaints}\n", plan.seed, plan.threads, ledger.counts)
 }

@@ -188,7 +188,7 @@ fn numbers(desk: &mut Desk) {
 }
 
 fn groups(desk: &mut Desk) {
-    let batch = |shard, turn, records| Batch { shard, turn, records };
+    let batch = |shard, turn, records| Batch { shard, turn, records, ..Batch::default() };
     let reached = desk.engine.keep(&[
         batch(0, 1, vec![begun(1, "c")]),
         batch(1, 1, vec![begun(2, "d")]),

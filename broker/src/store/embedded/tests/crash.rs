@@ -52,7 +52,7 @@ fn goes_on(disk: &SimDisk, mut engine: Embedded<SimFiles>, mut model: Model, his
     // Steps that name nothing new.
     let steps = history.iter().flatten().flat_map(|batch| &batch.records);
     let steps = steps.filter(|record| !matches!(record, Record::Message { .. } | Record::SessionBegun { .. }));
-    let group = [Batch { shard: 0, turn: 1, records: steps.cloned().collect() }];
+    let group = [Batch { shard: 0, turn: 1, records: steps.cloned().collect(), ..Batch::default() }];
     engine.keep(&group).map_err(|error| error.to_string())?;
     model.restart();
     model.keep(&group);

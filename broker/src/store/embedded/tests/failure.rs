@@ -156,7 +156,7 @@ fn what_is_left_of_a_segment_that_could_not_be_begun_does_not_outlive_the_log_ar
             Record::Message { message: MessageNumber(n), envelope, owed: vec![] },
             Record::Retained { message: MessageNumber(n), version: n },
         ];
-        [Batch { shard: 0, turn: n, records }]
+        [Batch { shard: 0, turn: n, records, ..Batch::default() }]
     };
     // Of what begins a segment: its header is written, synced, and its name with it.
     for operation in 1..4 {
@@ -198,7 +198,7 @@ fn a_will_that_is_published_while_the_disk_fails_is_owed_and_retained() {
     let (session, message) = (SessionNumber(1), MessageNumber(1));
     let whose = crate::store::record::Whose { principal: "p".into(), client_id: "c".into() };
     let owed = crate::store::record::Owed { session, qos, retain: false };
-    let batch = |records| [Batch { shard: 0, turn: 0, records }];
+    let batch = |records| [Batch { shard: 0, turn: 0, records, ..Batch::default() }];
     let armed = batch(vec![
         Record::SessionBegun { session, client_id: "d".into(), principal: "p".into(), incarnation: 1 },
         Record::Message { message, envelope, owed: vec![] },

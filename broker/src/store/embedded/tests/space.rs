@@ -43,7 +43,7 @@ fn much_that_comes_and_goes_leaves_no_more_than_what_stays() {
     let session = SessionNumber(1);
     let begun = Record::SessionBegun { session, client_id: "c".into(), principal: "p".into(), incarnation: 1 };
     let keep = |engine: &mut Embedded<SimFiles>, records| {
-        engine.keep(&[Batch { shard: 0, turn: 0, records }]).unwrap();
+        engine.keep(&[Batch { shard: 0, turn: 0, records, ..Batch::default() }]).unwrap();
         tidy(engine).unwrap();
     };
     keep(&mut engine, vec![begun]);
@@ -82,6 +82,7 @@ fn many_restarts_leave_few_files() {
                     shard: 0,
                     turn,
                     records: vec![Record::Verdict { whose, number: turn + 1, replaces: Vec::new(), verdict: [1; 3].into() }],
+                    ..Batch::default()
                 }])
                 .unwrap();
         }
