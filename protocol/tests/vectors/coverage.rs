@@ -26,7 +26,7 @@ fn variants(source: &str, name: &str) -> Vec<String> {
 /// Every cause, under the names that vectors use.
 fn causes() -> Vec<String> {
     let malformed = variants(include_str!("../../src/codec/error.rs"), "Malformed");
-    let bad = variants(include_str!("../../src/codec/dictionary.rs"), "BadDictionary");
+    let bad = variants(include_str!("../../src/codec/dictionary/check.rs"), "BadDictionary");
     let topic = variants(include_str!("../../src/packet/topic.rs"), "InvalidTopic");
     let mut causes: Vec<_> = malformed.into_iter().filter(|name| name != "Topic" && name != "Dictionary").collect();
     causes.extend(bad.iter().map(|name| format!("Dictionary.{name}")));

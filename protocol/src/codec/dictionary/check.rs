@@ -1,0 +1,187 @@
+//! What bytes have to be to be a dictionary: the deterministic form, within the limits of a receiver.
+
+use super::head::{Head, half, shortest_head, to_half};
+use std::cmp::Ordering;
+use std::fmt;
+
+/// What a receiver lets a dictionary be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// The most bytes of one dictionary.
+    pub len_max: u32,
+    /// How many maps and arrays may stand inside each other, the dictionary itself counted.
+    pub depth_max: u8,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { len_max: 16 * 1024, depth_max: 8 }
+    }
+}
+
+/// Why bytes are not a dictionary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BadDictionary {
+    /// The length in front of it has a fifth byte.
+    Length,
+    /// The bytes end inside an item.
+    Truncated,
+    /// Bytes follow the map.
+    TrailingBytes,
+    /// It is not a map.
+    NotAMap,
+    /// An empty map is written as no dictionary.
+    EmptyMap,
+    /// It is longer than the receiver takes.
+    TooLong,
+    /// Maps and arrays stand too deep inside each other.
+    TooDeep,
+    /// A length is indefinite.
+    IndefiniteLength,
+    /// An integer, a length or a float is not written in its shortest form.
+    NotShortest,
+    /// A tag.
+    Tag,
+    /// A simple value other than false, true and null, or a reserved encoding.
+    BadSimple,
+    /// A key is neither an integer nor text.
+    BadKey,
+    /// A key stands twice.
+    DuplicateKey,
+    /// Keys are not in ascending order of their encoded bytes.
+    KeysNotAscending,
+    /// A text string is not UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for BadDictionary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Length => "the length of the dictionary has more than four bytes",
+            Self::Truncated => "the dictionary ends inside an item",
+            Self::TrailingBytes => "bytes follow the dictionary's map",
+            Self::NotAMap => "the dictionary is not a CBOR map",
+            Self::EmptyMap => "an empty dictionary is written as length 0, not as an empty map",
+            Self::TooLong => "the dictionary is longer than the receiver takes",
+            Self::TooDeep => "the dictionary is nested deeper than the receiver takes",
+            Self::IndefiniteLength => "the dictionary holds an item of indefinite length",
+            Self::NotShortest => "the dictionary holds a number or length that is not in its shortest form",
+            Self::Tag => "the dictionary holds a tag",
+            Self::BadSimple => "the dictionary holds a simple value other than false, true and null",
+            Self::BadKey => "the dictionary holds a key that is neither an integer nor text",
+            Self::DuplicateKey => "the dictionary holds a key twice",
+            Self::KeysNotAscending => "the keys of the dictionary are not in ascending order",
+            Self::NotUtf8 => "the dictionary holds text that is not UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for BadDictionary {}
+
+/// Checks one dictionary: `bytes` is empty or one map in deterministic form, within `limits`.
+///
+/// # Errors
+/// The first rule or limit that is broken.
+pub fn check(bytes: &[u8], limits: Limits) -> Result<(), BadDictionary> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    if bytes.len() > limits.len_max as usize {
+        return Err(BadDictionary::TooLong);
+    }
+    match bytes[0] {
+        0xA0 => return Err(BadDictionary::EmptyMap),
+        first if first >> 5 != 5 => return Err(BadDictionary::NotAMap),
+        _ => {}
+    }
+    match check_item(bytes, limits.depth_max)? {
+        len if len == bytes.len() => Ok(()),
+        _ => Err(BadDictionary::TrailingBytes),
+    }
+}
+
+/// Checks the item at the start of `bytes` and tells its length. The recursion is bounded by `depth`.
+fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
+    let head = shortest_head(bytes)?;
+    let rest = &bytes[head.len..];
+    // No item is shorter than one byte, so a count above what is left can never be filled.
+    let count = |per: usize| match usize::try_from(head.argument) {
+        Ok(n) if n <= rest.len() / per => Ok(n),
+        _ => Err(BadDictionary::Truncated),
+    };
+    match head.major {
+        0 | 1 => Ok(head.len),
+        2 => Ok(head.len + count(1)?),
+        3 => {
+            let len = count(1)?;
+            let text = &rest[..len];
+            if !text.is_ascii() {
+                std::str::from_utf8(text).map_err(|_| BadDictionary::NotUtf8)?;
+            }
+            Ok(head.len + len)
+        }
+        4 => {
+            let depth = depth.checked_sub(1).ok_or(BadDictionary::TooDeep)?;
+            let mut at = 0;
+            for _ in 0..count(1)? {
+                at += check_item(&rest[at..], depth)?;
+            }
+            Ok(head.len + at)
+        }
+        5 => {
+            let depth = depth.checked_sub(1).ok_or(BadDictionary::TooDeep)?;
+            let mut at = 0;
+            let mut previous: &[u8] = &[];
+            for _ in 0..count(2)? {
+                let key_len = check_key(&rest[at..])?;
+                let key = &rest[at..at + key_len];
+                match previous.cmp(key) {
+                    Ordering::Less => {}
+                    Ordering::Equal => return Err(BadDictionary::DuplicateKey),
+                    Ordering::Greater => return Err(BadDictionary::KeysNotAscending),
+                }
+                previous = key;
+                at += key_len;
+                at += check_item(&rest[at..], depth)?;
+            }
+            Ok(head.len + at)
+        }
+        6 => Err(BadDictionary::Tag),
+        _ => check_simple(&head),
+    }
+}
+
+/// Checks the key at the start of `bytes` and tells its length. A key is an integer that fits 64 bits with sign, or text; judged by
+/// its head, before what is wrong inside it.
+#[inline]
+fn check_key(bytes: &[u8]) -> Result<usize, BadDictionary> {
+    // Almost every key: an integer that stands in its head.
+    if let Some(0x00..=0x17 | 0x20..=0x37) = bytes.first() {
+        return Ok(1);
+    }
+    let head = shortest_head(bytes)?;
+    match head.major {
+        0 | 1 if i64::try_from(head.argument).is_ok() => Ok(head.len),
+        3 => check_item(bytes, 0),
+        6 => Err(BadDictionary::Tag),
+        _ => Err(BadDictionary::BadKey),
+    }
+}
+
+fn check_simple(head: &Head) -> Result<usize, BadDictionary> {
+    let shortest = match head.info {
+        20..=22 => true,
+        25 => !half(head.argument as u16).is_nan() || head.argument == 0x7E00,
+        26 => {
+            let value = f32::from_bits(head.argument as u32);
+            !value.is_nan() && to_half(value).is_none()
+        }
+        27 => {
+            let value = f64::from_bits(head.argument);
+            !value.is_nan() && f64::from(value as f32) != value
+        }
+        _ => return Err(BadDictionary::BadSimple),
+    };
+    if shortest { Ok(head.len) } else { Err(BadDictionary::NotShortest) }
+}
