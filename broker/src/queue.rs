@@ -1,10 +1,17 @@
 //! The messages that wait for one session: order, expiry, limits, and what happens at a limit. The meaning of a queue is
 //! here and nowhere else.
 
+mod entry;
+mod gap;
+
+pub use entry::{Reference, Stored, Waiting};
+pub use gap::Gap;
+
 use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
 use crate::store::MessageNumber;
 use candor_protocol::packet::{Overflow, Qos, Reason};
+use entry::{Body, Entry};
 use std::collections::VecDeque;
 
 /// How much may wait.
@@ -13,93 +20,6 @@ pub struct QueueLimits {
     pub len_max: usize,
     pub bytes_max: usize,
     pub overflow: Overflow,
-}
-
-/// A message that waits, with the form it will be delivered in.
-#[derive(Debug, Clone)]
-pub struct Waiting {
-    pub envelope: Envelope,
-    pub qos: Qos,
-    pub retain: bool,
-    /// How many times it was handed out before.
-    pub redelivery_count: u32,
-    /// The number under which it is kept for the session.
-    pub message: Option<MessageNumber>,
-    /// Its publisher asked for a place, and may have been told that it was taken: it is not dropped for want of room.
-    pub has_place: bool,
-}
-
-/// What a queue has to know of a message that only the store holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reference {
-    /// As [`Envelope::len`].
-    len: usize,
-    /// Milliseconds since 1970.
-    expires_at_ms: Option<u64>,
-    /// What the experiments in force make of it.
-    rank: u64,
-}
-
-impl Reference {
-    pub fn of(envelope: &Envelope, extensions: &QueueExtensions) -> Self {
-        Self { len: envelope.len(), expires_at_ms: envelope.expires_at_ms, rank: extensions.rank(envelope) }
-    }
-}
-
-/// A message that waits in the store, with the form it will be delivered in.
-#[derive(Debug, Clone, Copy)]
-pub struct Stored {
-    pub reference: Reference,
-    pub qos: Qos,
-    pub retain: bool,
-    /// How many times it was handed out before.
-    pub redelivery_count: u32,
-    pub message: MessageNumber,
-}
-
-/// What was dropped since the subscriber was last told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Gap {
-    pub overflow: u64,
-    pub expired: u64,
-    pub too_large: u64,
-    /// Messages with a key that binds their recipient, which a plain one could not be handed.
-    pub withheld: u64,
-    /// Messages that were given back too often.
-    pub rejected: u64,
-}
-
-impl Gap {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Takes back what [`Gap::parts`] gave. What a store had to give up counts as overflow.
-    pub fn of_parts(parts: impl Iterator<Item = (Reason, u64)>) -> Self {
-        let mut gap = Self::default();
-        for (reason, count) in parts {
-            match reason {
-                Reason::MESSAGE_EXPIRED => gap.expired += count,
-                Reason::PACKET_TOO_LARGE => gap.too_large += count,
-                Reason::CRITICAL_KEY_UNKNOWN => gap.withheld += count,
-                Reason::REJECTED => gap.rejected += count,
-                _ => gap.overflow += count,
-            }
-        }
-        gap
-    }
-
-    /// The counts with the reason of each.
-    pub fn parts(&self) -> impl Iterator<Item = (Reason, u64)> {
-        let parts = [
-            (Reason::QUEUE_OVERFLOW, self.overflow),
-            (Reason::MESSAGE_EXPIRED, self.expired),
-            (Reason::PACKET_TOO_LARGE, self.too_large),
-            (Reason::CRITICAL_KEY_UNKNOWN, self.withheld),
-            (Reason::REJECTED, self.rejected),
-        ];
-        parts.into_iter().filter(|(_, count)| *count > 0)
-    }
 }
 
 /// What became of a message that was put into a queue.
@@ -118,74 +38,6 @@ pub enum Popped {
     Message(Waiting),
     /// The next message is in the store: fetch it, and then ask again.
     Stored,
-}
-
-/// A message in its place. What only the store holds is a reference.
-#[derive(Debug)]
-struct Entry {
-    body: Body,
-    qos: Qos,
-    retain: bool,
-    redelivery_count: u32,
-    message: Option<MessageNumber>,
-}
-
-#[derive(Debug)]
-enum Body {
-    Here(Box<Envelope>),
-    Stored(Reference),
-}
-
-impl Entry {
-    fn new(waiting: Waiting) -> Self {
-        let Waiting { envelope, qos, retain, redelivery_count, message, .. } = waiting;
-        Self { body: Body::Here(Box::new(envelope)), qos, retain, redelivery_count, message }
-    }
-
-    fn len(&self) -> usize {
-        match &self.body {
-            Body::Here(envelope) => envelope.len(),
-            Body::Stored(reference) => reference.len,
-        }
-    }
-
-    /// The bytes of it that are in memory.
-    fn near_bytes(&self) -> usize {
-        match &self.body {
-            Body::Here(envelope) => envelope.len(),
-            Body::Stored(_) => size_of::<Self>(),
-        }
-    }
-
-    fn is_expired(&self, unix_ms: u64) -> bool {
-        match &self.body {
-            Body::Here(envelope) => envelope.is_expired(unix_ms),
-            Body::Stored(reference) => reference.expires_at_ms.is_some_and(|at| unix_ms >= at),
-        }
-    }
-
-    fn rank(&self, extensions: &QueueExtensions) -> u64 {
-        match &self.body {
-            Body::Here(envelope) => extensions.rank(envelope),
-            Body::Stored(reference) => reference.rank,
-        }
-    }
-
-    /// Leaves the message to the store, if the store has it.
-    fn unload(&mut self, extensions: &QueueExtensions) {
-        if let (Body::Here(envelope), Some(_)) = (&self.body, self.message)
-            && envelope.report().is_none()
-        {
-            self.body = Body::Stored(Reference::of(envelope, extensions));
-        }
-    }
-}
-
-impl From<Stored> for Entry {
-    fn from(stored: Stored) -> Self {
-        let Stored { reference, qos, retain, redelivery_count, message } = stored;
-        Self { body: Body::Stored(reference), qos, retain, redelivery_count, message: Some(message) }
-    }
 }
 
 #[derive(Debug)]

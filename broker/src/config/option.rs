@@ -1,88 +1,20 @@
 //! The table of options: each is written here once. Flags, keys of the file, `--help`, the annotated example and the README's
 //! table of defaults are all read from it.
 
+mod info;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use info::{DefaultValue, OptionInfo, Scope};
+
 use super::kind::{Choice, Kind};
 use super::listener::{self, Anonymous, Disclosure, Extended, RefusedPublish, TlsMin};
 use super::{EphemeralSession, LogFormat, machine, size};
 use crate::transport::url;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
-use candor_protocol::packet::TopicFilter;
 use candor_protocol::packet::profile::{Durability, Overflow};
-
-/// One row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct OptionInfo {
-    /// The key in the file; the flag is the same with hyphens: `packet_size_max`, `--packet-size-max`.
-    pub name: &'static str,
-    /// The heading that it stands under in all output.
-    pub group: &'static str,
-    pub kind: Kind,
-    pub default: DefaultValue,
-    /// What it does, one sentence.
-    pub sentence: &'static str,
-    /// Why the default is what it is, one sentence; empty where there is nothing to say.
-    pub why: &'static str,
-    pub scope: Scope,
-    /// A flag of one letter.
-    pub short: Option<char>,
-}
-
-/// What an option is when nobody sets it.
-#[derive(Debug, Clone, Copy)]
-pub enum DefaultValue {
-    /// This text, as it would be written.
-    Text(&'static str),
-    /// What follows from the machine: in words, and the text for this machine.
-    Computed { words: &'static str, text: fn() -> String },
-    /// Nothing; what that means, in words.
-    Unset(&'static str),
-}
-
-/// Where an option may stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Flag or file, for the whole server.
-    Server,
-    /// As `Server`, and in a `[[listener]]` section, where it overrides what holds for the whole server.
-    Listener,
-    /// A flag only.
-    CommandLine,
-}
-
-impl OptionInfo {
-    /// The flag, with its hyphens.
-    pub fn flag(&self) -> String {
-        format!("--{}", self.name.replace('_', "-"))
-    }
-
-    /// The default in words, for people.
-    pub fn default_words(&self) -> &'static str {
-        match self.default {
-            DefaultValue::Text(text) => text,
-            DefaultValue::Computed { words, .. } => words,
-            DefaultValue::Unset(words) => words,
-        }
-    }
-
-    pub fn is_list(&self) -> bool {
-        matches!(self.kind, Kind::List { .. })
-    }
-
-    const fn why(mut self, why: &'static str) -> Self {
-        self.why = why;
-        self
-    }
-
-    const fn scope(mut self, scope: Scope) -> Self {
-        self.scope = scope;
-        self
-    }
-
-    const fn short(mut self, short: char) -> Self {
-        self.short = Some(short);
-        self
-    }
-}
+use value::{check_experiment, check_log, check_node, namespace};
 
 /// The row called `name`.
 pub fn named(name: &str) -> Option<&'static OptionInfo> {
@@ -657,116 +589,4 @@ fn default_pending() -> String {
 /// The default of connections_max: a quarter of it has to be possible beside it.
 fn connections() -> u64 {
     (machine::connections_possible(machine::cores(), 1) * 4 / 5).clamp(1, 10_000)
-}
-
-fn namespace(text: &str) -> Result<TopicFilter, String> {
-    let filter = TopicFilter::new(text).map_err(|error| error.to_string())?;
-    match filter.group() {
-        Some(_) => Err("is shared".into()),
-        None if text.starts_with('$') => Err("begins with `$`, and topics of the server belong to no namespace".into()),
-        None => Ok(filter),
-    }
-}
-
-fn check_node(text: &str) -> Result<(), String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    match text.chars().find(|&c| !good(c)) {
-        Some(bad) => Err(format!("holds the character {bad:?}")),
-        None if text.is_empty() => Err("is empty".into()),
-        None if text.len() > 64 => Err("is longer than 64 characters".into()),
-        None => Ok(()),
-    }
-}
-
-fn check_experiment(text: &str) -> Result<(), String> {
-    let good = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if good { Ok(()) } else { Err("is not the name of an experiment".into()) }
-}
-
-const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
-
-/// `tracing` takes any word for the name of a module, so that `inof` would switch the log off in silence; here a word alone is a level.
-fn check_log(text: &str) -> Result<(), String> {
-    if text.contains(char::is_whitespace) {
-        return Err("holds a space; its parts are separated by `,` alone".into());
-    }
-    for part in text.split(',') {
-        let (target, level) = part.rsplit_once('=').map_or((None, part), |(target, level)| (Some(target), level));
-        if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
-            let hint = super::diagnostic::nearest(level, LEVELS).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            let what = if level == text { "is not a level".to_owned() } else { format!("has `{level}` where a level stands") };
-            return Err(what + &hint);
-        }
-        if target.is_some_and(str::is_empty) {
-            return Err("has a `=` without a module before it".into());
-        }
-    }
-    tracing_subscriber::EnvFilter::builder().parse(text).map(drop).map_err(|error| format!("is not a filter: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Draft;
-    use crate::config::diagnostic::Origin;
-
-    #[test]
-    fn names_are_unique_and_can_be_keys_and_flags() {
-        let mut names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
-        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), OPTIONS.len());
-    }
-
-    #[test]
-    fn every_default_is_within_its_own_range() {
-        let mut draft = Draft::default();
-        for option in OPTIONS {
-            let text = match option.default {
-                Text(text) => text.to_owned(),
-                Computed { text, .. } => text(),
-                Unset(_) => continue,
-            };
-            let set = option.kind.set(&mut draft, &text, std::path::Path::new(""), Origin::Default);
-            assert_eq!(set, Ok(()), "{}", option.name);
-        }
-    }
-
-    #[test]
-    fn every_row_is_one_sentence_and_every_chosen_number_has_a_reason() {
-        for option in OPTIONS {
-            assert!(option.sentence.ends_with('.') && !option.sentence.trim_end_matches('.').contains(". "), "{}", option.name);
-            assert!(option.why.is_empty() || option.why.ends_with('.'), "{}", option.name);
-        }
-    }
-
-    #[test]
-    fn times_name_their_unit_last() {
-        for option in OPTIONS {
-            assert_eq!(matches!(option.kind, Seconds { .. }), option.name.ends_with("_s"), "{}", option.name);
-        }
-    }
-
-    #[test]
-    fn rows_of_a_group_stand_together() {
-        let mut groups: Vec<_> = OPTIONS.iter().map(|option| option.group).collect();
-        groups.dedup();
-        let all = groups.len();
-        groups.sort_unstable();
-        groups.dedup();
-        assert_eq!(groups.len(), all);
-    }
-
-    #[test]
-    fn a_misspelt_level_is_not_taken_for_a_module() {
-        for good in ["info", "INFO", "off", "info,candor_broker::session=debug", "warn,candor_broker=trace"] {
-            assert_eq!(check_log(good), Ok(()), "{good}");
-        }
-        assert_eq!(check_log("inof"), Err("is not a level; did you mean `info`?".into()));
-        assert_eq!(check_log("info,candor_broker=loud"), Err("has `loud` where a level stands".into()));
-        assert_eq!(check_log("=info"), Err("has a `=` without a module before it".into()));
-        assert_eq!(check_log("warn, x=info"), Err("holds a space; its parts are separated by `,` alone".into()));
-        assert_eq!(check_log(""), Err("is not a level".into()));
-    }
 }

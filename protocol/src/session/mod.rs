@@ -25,10 +25,12 @@
 //! | what a server grants | [`policy`] |
 //! | refusals that a session makes by itself | `judged` |
 //! | what both ends hold when an extended session is resumed | [`resume`], [`held`], [`reconcile`] |
+//! | how a connection ends | `ending` |
 //! | what outlives a connection | [`Parked`] |
 
 pub mod clock;
 mod direct;
+mod ending;
 pub mod held;
 pub mod inbound;
 mod judged;
@@ -36,6 +38,7 @@ pub mod open;
 pub mod opening;
 pub mod outbound;
 pub mod output;
+mod parked;
 pub mod policy;
 pub mod reconcile;
 pub mod resume;
@@ -45,6 +48,7 @@ pub use held::{Held, Mark};
 pub use opening::{ClientSettings, OfferSettings};
 pub use outbound::{Delivery, Restored};
 pub use output::{Answer, Cause, Opened, Outcome, Output, Record, Sending, Ticket, Token};
+pub use parked::Parked;
 pub use policy::{Acceptance, Extended, ServerPolicy, SessionState};
 
 use crate::codec::dictionary::{Dictionary, Limits, MapBuilder};
@@ -53,7 +57,6 @@ use crate::codec::frame::Frame;
 use crate::dialect::terms::PACKET_SIZE_MAX;
 use crate::dialect::{Dialect, Lowered, Terms, read, write};
 use crate::extension::{Context, Registry};
-use crate::packet::ack::Disconnect;
 use crate::packet::connect::Will;
 use crate::packet::id::Qos;
 use crate::packet::kind::Kind;
@@ -104,46 +107,6 @@ pub struct Session {
     /// The number of the next trace id; 0: there are none.
     next_trace: u64,
     outputs: VecDeque<Output>,
-}
-
-/// What outlives a connection.
-///
-/// A store that keeps only some of it may restore what it has ([`Outbound::restore`], [`Inbound::restore`]) and leave `mark` empty:
-/// the next extended connection then resumes as MQTT 3.1.1 has it, and begins a new count.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Parked {
-    pub inbound: Inbound,
-    pub outbound: Outbound,
-    /// Whether the last connection was extended: the next plain one may become so, and deliveries wait for that.
-    pub was_extended: bool,
-    /// The count that both ends keep. It stands for exact numbers at both ends: where `inbound` or `outbound` were restored without
-    /// theirs, it must be `None`.
-    pub mark: Option<Mark>,
-}
-
-impl Default for Parked {
-    fn default() -> Self {
-        Self { inbound: Inbound::default(), outbound: Outbound::new(1), was_extended: false, mark: None }
-    }
-}
-
-impl Parked {
-    /// Settles a message that was handed on before the connection ended.
-    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.inbound.settle(ticket, outcome, false, |_, _| {});
-    }
-
-    /// A step of a QoS 2 exchange was kept although the connection is gone.
-    pub fn recorded(&mut self, record: Record) {
-        match record {
-            Record::Released(id) => {
-                self.inbound.released(id);
-            }
-            Record::Received(id) => {
-                self.outbound.recorded(id);
-            }
-        }
-    }
 }
 
 /// What became of a delivery that was offered to a session.
@@ -420,48 +383,6 @@ impl Session {
         }
     }
 
-    /// Ends the connection from this end, for a refusal that the owner has made: says why where the dialect can, then closes.
-    /// Deliveries stay parked.
-    pub fn refuse_connection(&mut self, refusal: Refusal) {
-        self.say_goodbye(&refusal);
-        self.close(Cause::Refused(refusal));
-    }
-
-    /// Client: DISCONNECT, which drops the will, or publishes it when `with_will`.
-    pub fn leave(&mut self, with_will: bool) {
-        let reason = if with_will { Reason::DISCONNECT_WITH_WILL } else { Reason::SUCCESS };
-        let packet = Packet::Disconnect(Disconnect { reason, dictionary: Default::default() });
-        // The plain dialect has the will published by ending without DISCONNECT.
-        if self.is_open() && write::fate(self.terms.dialect, self.role(), &packet) == Lowered::Frame {
-            self.send(packet);
-        }
-        self.close(Cause::Left);
-    }
-
-    /// The transport ended.
-    pub fn lost(&mut self) {
-        self.close(Cause::Lost);
-    }
-
-    fn say_goodbye(&mut self, refusal: &Refusal) {
-        if self.terms.dialect.is_extended() && self.is_open() {
-            let refusal = self.disclosed(refusal);
-            let dictionary = match refusal.problem.is_empty() {
-                true => Default::default(),
-                false => Dictionary::with(property::PROBLEM, &refusal.problem.to_dictionary()),
-            };
-            self.send(Packet::Disconnect(Disconnect { reason: Self::in_disconnect(refusal.reason), dictionary }));
-        }
-    }
-
-    /// What of a refusal the other end is told.
-    fn disclosed(&self, refusal: &Refusal) -> Refusal {
-        match &self.side {
-            Side::Server(policy) => policy.disclosure.of(refusal),
-            Side::Client(_) => refusal.clone(),
-        }
-    }
-
     /// Hands a packet to the driver, or closes where the dialect can say it only so.
     fn send(&mut self, packet: Packet) {
         if self.is_closed() {
@@ -501,39 +422,6 @@ impl Session {
                 return;
             }
             *packet.dictionary_mut() = MapBuilder::new().merge(dictionary).remove(key).finish();
-        }
-    }
-
-    fn close(&mut self, cause: Cause) {
-        if self.is_closed() {
-            return;
-        }
-        let was_open = self.is_open();
-        self.phase = Phase::Closed;
-        self.trial = None;
-        self.held_back = Vec::new();
-        self.inbound.disconnect();
-        for token in self.outbound.disconnect() {
-            self.outputs.push_back(Output::Answered { token, answer: Answer::Lost });
-        }
-        let drops_will = matches!(&cause, Cause::PeerLeft { reason, .. } if *reason == Reason::SUCCESS);
-        let withheld = matches!(&cause, Cause::Refused(_)) && !self.terms.profile.will_on_server_close;
-        let will = self.will.take().filter(|_| was_open && !drops_will && !withheld);
-        self.outputs.push_back(Output::Closed { cause, will });
-    }
-
-    /// What outlives the connection; the session has been closed.
-    pub fn park(mut self) -> Parked {
-        self.take_parked()
-    }
-
-    /// As [`Session::park`], where the session itself has to stay in its place a little longer.
-    pub fn take_parked(&mut self) -> Parked {
-        Parked {
-            inbound: std::mem::take(&mut self.inbound),
-            outbound: std::mem::replace(&mut self.outbound, Outbound::new(1)),
-            was_extended: self.terms.dialect.is_extended(),
-            mark: self.mark.take(),
         }
     }
 }

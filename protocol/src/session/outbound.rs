@@ -9,6 +9,8 @@
 //! ([MQTT-4.4.0-1]), in the order of the first sendings ([MQTT-4.6.0-1]). Where both ends count, each message has a number, and
 //! what the peer says it holds decides what is sent again, and how: see [`reconcile`](super::reconcile).
 
+mod again;
+
 use super::{Outcome, Token};
 use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
@@ -342,31 +344,6 @@ impl Outbound {
         }
     }
 
-    /// The connection is gone: what was sent will be sent again, requests are forgotten and their tokens returned.
-    pub fn disconnect(&mut self) -> Vec<Token> {
-        let mut requests = Vec::new();
-        for slot in &mut self.slots {
-            match slot {
-                Slot::Message(message) => {
-                    message.stage = match message.stage {
-                        Stage::Waiting(again) => Stage::Waiting(again),
-                        Stage::Published | Stage::Recording => Stage::Waiting(Again::Publish),
-                        Stage::Received => Stage::Waiting(Again::Release),
-                    }
-                }
-                Slot::Request(token) => {
-                    requests.push(*token);
-                    *slot = Slot::Free;
-                }
-                Slot::Free => {}
-            }
-        }
-        self.drop_free();
-        self.open = 0;
-        self.waiting = self.len() as u32;
-        requests
-    }
-
     /// Gives up every message; the peer no longer knows this session.
     pub fn clear(&mut self) -> Vec<InFlight> {
         (self.open, self.waiting, self.bytes, self.sent, self.acknowledged) = (0, 0, 0, None, 0);
@@ -374,72 +351,9 @@ impl Outbound {
         messages.filter_map(|slot| if let Slot::Message(message) = slot { Some(message) } else { None }).collect()
     }
 
-    /// The next message that has to be sent again, as far as the window allows, and whether its PUBLISH goes with DUP.
-    pub fn resend(&mut self) -> Option<(PacketId, bool, &InFlight)> {
-        if self.waiting == 0 || self.open >= u32::from(self.window) {
-            return None;
-        }
-        let index = self.slots.iter().position(|slot| matches!(slot, Slot::Message(InFlight { stage: Stage::Waiting(_), .. })))?;
-        let id = self.id_at(index);
-        self.open += 1;
-        self.waiting -= 1;
-        let counted = self.sent.map(|sent| sent + 1);
-        let Some(Slot::Message(message)) = self.slots.get_mut(index) else { return None };
-        let again = message.stage;
-        message.stage = if again == Stage::Waiting(Again::Release) { Stage::Received } else { Stage::Published };
-        // What comes without a number, on the first connection of a count, is counted by both ends as it goes.
-        if message.stage == Stage::Published && message.number.is_none() && counted.is_some() {
-            (message.number, self.sent) = (counted, counted);
-            message.is_older = again == Stage::Waiting(Again::Publish);
-        }
-        Some((id, again != Stage::Waiting(Again::New), message))
-    }
-
-    /// PUBREC was recorded: whether its PUBREL may leave on this connection.
-    pub(super) fn recorded(&mut self, id: PacketId) -> bool {
-        let Some(message) = self.get_mut(id) else { return false };
-        match message.stage {
-            Stage::Recording => message.stage = Stage::Received,
-            // The connection that the PUBREC came on is gone.
-            Stage::Waiting(Again::Publish) if message.delivery.qos == Qos::ExactlyOnce => message.stage = Stage::Waiting(Again::Release),
-            _ => {}
-        }
-        message.stage == Stage::Received
-    }
-
-    /// PUBREC came for a message that has not been sent again yet.
-    pub(super) fn is_received_early(&mut self, id: PacketId) {
-        if let Some(message) = self.get_mut(id) {
-            message.stage = Stage::Recording;
-            self.waiting -= 1;
-            self.open += 1;
-        }
-    }
-
-    /// Puts a message that never arrived behind all others, under an identifier that it did not have before.
-    pub(super) fn renew(&mut self, id: PacketId) {
-        // In a ring that is full there is no other identifier; this one is as good, since the peer never saw it.
-        let is_full = self.slots.len() >= IDS as usize;
-        let Some(message) = self.get_mut(id) else { return };
-        (message.stage, message.number, message.is_older) = (Stage::Waiting(Again::New), None, false);
-        if !is_full && let Some(slot) = self.free(id) {
-            self.push(slot);
-        }
-    }
-
-    /// The count goes on from here: everything behind never arrived.
-    pub(super) fn recount(&mut self, received: u64) {
-        self.sent = self.sent.map(|_| received);
-    }
-
     /// The highest number that the peer has acknowledged.
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged
-    }
-
-    /// Whether messages of an earlier connection have not been sent again yet.
-    pub fn has_waiting(&self) -> bool {
-        self.waiting > 0
     }
 
     /// Every message that is not settled, in the order of the first sendings.
