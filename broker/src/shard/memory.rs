@@ -2,9 +2,9 @@
 //!
 //! | counted | where it grows |
 //! | --- | --- |
-//! | messages that wait in queues, of connected and of absent sessions; of those that only the store holds, the references | [`Shard::queue`] |
+//! | messages that wait in queues, of connected and of absent sessions; of those that only the store holds, the references | `Shard::queue` |
 //! | messages in flight, for each receiver | [`Shard::flushed`], and with the session when it is away |
-//! | sessions: what each takes, its names, its topic filters | [`Shard::count_session`] |
+//! | sessions: what each takes, its names, its topic filters | `Shard::count_session` |
 //! | retained messages | [`super::publish`] |
 //! | bytes of incomplete packets, in the transport too, and packets that wait to be read | [`Shard::receive`] |
 //! | a CONNECT while somebody decides about it, the password that waits to be verified included | [`Shard::receive`] |

@@ -18,34 +18,34 @@
 //! | who a client is | [`door`] |
 //! | from CONNECT to a session | [`attach`] |
 //! | a session that another connection takes | `takeover` |
-//! | that a session is kept | [`begin`] |
-//! | the end of a connection, and of a session | [`park`] |
+//! | that a session is kept | `begin` |
+//! | the end of a connection, and of a session | `park` |
 //! | the end of the server | [`ending`] |
-//! | wills | [`wills`] |
+//! | wills | `wills` |
 //! | a message from a client: whether it is taken | [`publish`] |
-//! | a message to all who get it, and to the store | [`route`], over [`routers`] |
+//! | a message to all who get it, and to the store | `route`, over `routers` |
 //! | a message to one client: now, or in its queue | [`deliver`] |
-//! | a message that waits for its acknowledgement | [`copies`] |
-//! | what a subscriber settles, and what is sent again | [`settle`] |
+//! | a message that waits for its acknowledgement | `copies` |
+//! | what a subscriber settles, and what is sent again | `settle` |
 //! | what a subscriber gives back | [`returned`] |
 //! | what becomes of what it rejects | [`dead_letter`] |
 //! | what a publisher is told of its subscribers | [`report`] |
-//! | PINGREQ, and what a client may do | [`may_i`] |
-//! | what a subscriber does not get | [`losses`] |
-//! | messages that wait in the store | [`fetch`] |
+//! | PINGREQ, and what a client may do | `may_i` |
+//! | what a subscriber does not get | `losses` |
+//! | messages that wait in the store | `fetch` |
 //! | what an earlier process owed | [`restore`] |
 //! | subscriptions, and the retained messages they bring | [`subscribe`] |
-//! | what waits until it is kept | [`keeping`], over [`crate::store::keeper`] |
-//! | places in queues, where publishers learn that one is full | [`room`] |
+//! | what waits until it is kept | `keeping`, over [`crate::store::keeper`] |
+//! | places in queues, where publishers learn that one is full | `room` |
 //! | what all shards know of a session | [`roll`], [`shared`] |
 //! | refusals and losses | [`verdicts`] |
-//! | what becomes of connections, for the ledger | [`story`] |
+//! | what becomes of connections, for the ledger | `story` |
 //! | what operators ask | [`operator`] |
 //! | what a client is shown of a refusal | `answers` |
 //! | who is kept out | [`quarantine`] |
 //! | rules that changed | [`review`] |
 //! | the limit of memory | [`memory`] |
-//! | connections without a session | [`pending`] |
+//! | connections without a session | `pending` |
 //! | what is published below `$SYS/` | [`sys`] |
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
