@@ -7,8 +7,8 @@
 //! | a client without a socket | [`actor`] |
 //! | its socket | [`socket`] |
 //! | what a run is to be, on what disk | [`plan`] |
-//! | a run: kills at moments that follow from a seed | [`run`] |
-//! | a disk that fails under load | [`fault`] |
+//! | a run: kills at moments that follow from a seed | [`mod@run`] |
+//! | a disk that fails under load | `fault` |
 //! | a broker whose disk loses what was not synced when it is killed, and mutants of it | [`volatile`] |
 //!
 //! The broker's own simulation (`broker/tests/simulation`) uses the same ledger and clients on a disk that loses power.

@@ -229,23 +229,7 @@ impl<'a> FileScan<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::{Package, SourceFile};
-
-    fn package() -> Package {
-        Package { dir: "protocol".into(), name: "candor-protocol".into(), has_library: true, targets: vec![], test_mains: vec![] }
-    }
-
-    fn scanned(in_package: &str, text: &str) -> Scan {
-        let mut scan = Scan::default();
-        let file = SourceFile { name: format!("protocol/{in_package}"), in_package: in_package.into(), text: text.into() };
-        scan.file(&package(), &file);
-        scan.refuse_duplicates();
-        scan
-    }
-
-    fn findings(text: &str) -> Vec<String> {
-        scanned("tests/a.rs", text).findings.iter().map(Finding::to_string).collect()
-    }
+    use crate::scan::tests::{findings, scanned};
 
     #[test]
     fn a_clause_is_found_with_the_path_of_its_test() {

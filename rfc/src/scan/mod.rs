@@ -100,7 +100,7 @@ mod tests {
         Package { dir: "protocol".into(), name: "candor-protocol".into(), has_library: true, targets: vec![], test_mains: vec![] }
     }
 
-    fn scanned(in_package: &str, text: &str) -> Scan {
+    pub(super) fn scanned(in_package: &str, text: &str) -> Scan {
         let mut scan = Scan::default();
         let file = SourceFile { name: format!("protocol/{in_package}"), in_package: in_package.into(), text: text.into() };
         scan.file(&package(), &file);
@@ -108,7 +108,7 @@ mod tests {
         scan
     }
 
-    fn findings(text: &str) -> Vec<String> {
+    pub(super) fn findings(text: &str) -> Vec<String> {
         scanned("tests/a.rs", text).findings.iter().map(Finding::to_string).collect()
     }
 
