@@ -142,6 +142,34 @@ fn a_full_disk_is_refused_with_its_reason_told_to_all_and_mended_without_a_resta
 }
 
 #[test]
+fn a_disk_that_is_full_at_the_start_is_named_and_what_it_holds_is_there_when_it_has_room() {
+    let Some(mount) = Mount::new("size=256k") else { return };
+    let data_dir = mount.0.0.join("data");
+    let parked = {
+        let process = Process::start(&data_dir);
+        let mut sleeper = process.resume(Way::Plain, "sleeper", Parked::default());
+        sleeper.subscribe("owed/#", Qos::ExactlyOnce);
+        let parked = sleeper.drop_connection();
+        let mut publisher = process.resume(Way::Plain, "publisher", Parked::default());
+        (0..3).for_each(|n| assert!(publisher.publish("owed/a", &n.to_string(), Qos::ExactlyOnce).unwrap().refusal().is_none()));
+        parked
+    };
+    let hog = mount.0.0.join("hog");
+    let filled = std::fs::write(&hog, vec![0; 512 * 1024]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    for dir in [&data_dir, &mount.0.0.join("new")] {
+        let said = why_not(dir);
+        println!("{said}");
+        assert!(said.contains(&*dir.to_string_lossy()) && said.contains("No space left"), "{said}");
+    }
+    std::fs::remove_file(hog).unwrap();
+    let process = Process::start(&data_dir);
+    let mut sleeper = process.resume(Way::Plain, "sleeper", parked);
+    assert_eq!(sleeper.expect(3), ["owed/a 0", "owed/a 1", "owed/a 2"]);
+    sleeper.expect_nothing();
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let Some(mount) = Mount::new("size=1m") else { return };
     let data_dir = mount.0.0.join("data");
@@ -185,20 +213,24 @@ fn segments(data_dir: &Path) -> Vec<std::path::PathBuf> {
     segments
 }
 
+/// As if it had been written in another format.
+fn of_format(bytes: &mut [u8], format: u8) {
+    bytes[8] = format;
+    let sum = crc32fast::hash(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&sum.to_le_bytes());
+}
+
 #[test]
-fn a_segment_that_was_flipped_cut_or_written_by_a_newer_broker_refuses_the_start_by_name() {
+fn a_segment_that_was_flipped_cut_or_written_by_another_version_refuses_the_start_by_name() {
     type Wrong = fn(&mut Vec<u8>);
-    let wrongs: [(&str, Wrong); 3] = [
+    let wrongs: [(&str, Wrong); 4] = [
         ("damaged at byte", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 0x10;
         }),
         ("damaged at byte", |bytes| bytes.truncate(bytes.len() / 2)),
-        ("newer", |bytes| {
-            bytes[8] = 9;
-            let sum = crc32fast::hash(&bytes[..60]);
-            bytes[60..64].copy_from_slice(&sum.to_le_bytes());
-        }),
+        ("newer", |bytes| of_format(bytes, 9)),
+        ("older", |bytes| of_format(bytes, 0)),
     ];
     for (expected, wrong) in wrongs {
         let folder = Folder::new();
