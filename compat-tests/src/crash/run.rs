@@ -2,7 +2,7 @@
 
 use super::actor::{Actor, Speech, kind};
 use super::ledger::Ledger;
-use super::plan::{Disk, Plan, roll_back};
+use super::plan::{Disk, Plan, copy, roll_back};
 use super::socket::Online;
 use super::volatile::Fault;
 use crate::ensure;
@@ -219,6 +219,9 @@ impl Run {
                 online.pump(0, &mut self.ledger);
             }
             online.drop_connection(&mut self.ledger);
+        }
+        if let Some(leaves) = self.plan.leaves.as_ref().filter(|_| n == self.plan.kills) {
+            copy(&self.scratch.path().join("data"), leaves)?;
         }
         if self.plan.disk == Disk::RolledBack {
             roll_back(&self.scratch.path().join("data"), &self.scratch.path().join("before"))?;
