@@ -4,6 +4,7 @@
 
 mod support;
 
+use candor_broker::store::inspect::inspect;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Durability, Notice, Profile, Qos, Reason, property};
 use candor_protocol::session::Parked;
@@ -11,6 +12,7 @@ use candor_protocol::sim::Way;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use support::{Client, Folder, stored_everywhere};
 
 fn command(data_dir: &Path) -> Command {
@@ -242,5 +244,47 @@ fn a_segment_that_was_flipped_cut_or_written_by_another_version_refuses_the_star
         println!("{said}");
         assert!(said.contains(expected) && said.contains(&*segments[0].to_string_lossy()), "{said}");
         assert_eq!(std::fs::read(&segments[0]).unwrap(), bytes, "nothing was changed");
+    }
+}
+
+/// Bytes of all files.
+fn bytes(data_dir: &Path) -> u64 {
+    std::fs::read_dir(data_dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn a_message_that_is_owed_to_a_thousand_sessions_stands_on_the_disk_once_until_the_last_has_it() {
+    const SESSIONS: usize = 1000;
+    const PAYLOAD: usize = 100_000;
+    let folder = Folder::new();
+    let process = Process::start(&folder.0);
+    let mut parked = Vec::new();
+    for n in 0..SESSIONS {
+        let mut session = process.resume(Way::Plain, &format!("session-{n}"), Parked::default());
+        session.subscribe("owed", Qos::AtLeastOnce);
+        parked.push(session.drop_connection());
+    }
+    let before = bytes(&folder.0);
+    let mut publisher = Client::resume(&process.1, Way::Plain.settings("publisher"), Parked::default());
+    assert!(publisher.publish("owed", &"x".repeat(PAYLOAD), Qos::AtLeastOnce).unwrap().refusal().is_none());
+    let grown = bytes(&folder.0).saturating_sub(before) as usize;
+    println!("a message of {PAYLOAD} bytes for {SESSIONS} sessions: {grown} bytes");
+    assert!(grown < PAYLOAD + 64 * SESSIONS, "{grown} bytes");
+    let report = inspect(&folder.0).unwrap();
+    assert_eq!((report.messages, report.sessions.iter().map(|session| session.owed).sum::<u64>()), (1, SESSIONS as u64));
+    for (n, parked) in parked.into_iter().enumerate() {
+        if n % 100 == 0 {
+            assert_eq!(inspect(&folder.0).unwrap().messages, 1, "{n} of {SESSIONS} have it");
+        }
+        let mut session = process.resume(Way::Plain, &format!("session-{n}"), parked);
+        assert_eq!(session.expect(1)[0].len(), "owed ".len() + PAYLOAD);
+        session.settle_down();
+        session.drop_connection();
+    }
+    // It is settled when its acknowledgement is kept.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while inspect(&folder.0).unwrap().messages > 0 {
+        assert!(Instant::now() < deadline, "nobody is owed it");
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
