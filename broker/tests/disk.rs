@@ -252,18 +252,30 @@ fn bytes(data_dir: &Path) -> u64 {
     std::fs::read_dir(data_dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
 
+/// Many at a time, since each waits for the disk.
+fn for_each_session(parked: Vec<Parked>, act: impl Fn(usize, Parked) -> Parked + Sync) -> Vec<Parked> {
+    const THREADS: usize = 32;
+    let (act, share) = (&act, parked.len().div_ceil(THREADS));
+    std::thread::scope(|scope| {
+        let shares = parked.chunks(share).enumerate();
+        let threads = shares
+            .map(|(at, mine)| scope.spawn(move || (at * share..).zip(mine).map(|(n, parked)| act(n, parked.clone())).collect::<Vec<_>>()));
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
 #[test]
 fn a_message_that_is_owed_to_a_thousand_sessions_stands_on_the_disk_once_until_the_last_has_it() {
     const SESSIONS: usize = 1000;
     const PAYLOAD: usize = 100_000;
     let folder = Folder::new();
     let process = Process::start(&folder.0);
-    let mut parked = Vec::new();
-    for n in 0..SESSIONS {
-        let mut session = process.resume(Way::Plain, &format!("session-{n}"), Parked::default());
+    let parked = for_each_session(vec![Parked::default(); SESSIONS], |n, parked| {
+        let mut session = process.resume(Way::Plain, &format!("session-{n}"), parked);
         session.subscribe("owed", Qos::AtLeastOnce);
-        parked.push(session.drop_connection());
-    }
+        session.drop_connection()
+    });
     let before = bytes(&folder.0);
     let mut publisher = Client::resume(&process.1, Way::Plain.settings("publisher"), Parked::default());
     assert!(publisher.publish("owed", &"x".repeat(PAYLOAD), Qos::AtLeastOnce).unwrap().refusal().is_none());
@@ -272,15 +284,17 @@ fn a_message_that_is_owed_to_a_thousand_sessions_stands_on_the_disk_once_until_t
     assert!(grown < PAYLOAD + 64 * SESSIONS, "{grown} bytes");
     let report = inspect(&folder.0).unwrap();
     assert_eq!((report.messages, report.sessions.iter().map(|session| session.owed).sum::<u64>()), (1, SESSIONS as u64));
-    for (n, parked) in parked.into_iter().enumerate() {
-        if n % 100 == 0 {
-            assert_eq!(inspect(&folder.0).unwrap().messages, 1, "{n} of {SESSIONS} have it");
-        }
+    let take = |n: usize, parked: Parked| {
         let mut session = process.resume(Way::Plain, &format!("session-{n}"), parked);
         assert_eq!(session.expect(1)[0].len(), "owed ".len() + PAYLOAD);
         session.settle_down();
-        session.drop_connection();
-    }
+        session.drop_connection()
+    };
+    let mut parked = parked.into_iter();
+    let last = parked.next_back().unwrap();
+    for_each_session(parked.collect(), take);
+    assert_eq!(inspect(&folder.0).unwrap().messages, 1, "one session is owed it");
+    take(SESSIONS - 1, last);
     // It is settled when its acknowledgement is kept.
     let deadline = Instant::now() + Duration::from_secs(30);
     while inspect(&folder.0).unwrap().messages > 0 {
