@@ -161,12 +161,13 @@ fn a_will_and_a_gap_of_time_survive_a_kill() {
 #[test]
 fn two_brokers_do_not_share_a_folder() {
     let folder = Folder::new();
-    let _process = Process::start(&folder, 1);
+    let process = Process::start(&folder, 1);
     let mut command = Command::new(env!("CARGO_BIN_EXE_candor-broker"));
     command.args(["--listen", "mqtt://127.0.0.1:0", "--durability", "disk", "--data-dir"]).arg(&folder.0);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains(&*folder.0.to_string_lossy()), "{said}");
+    assert!(said.contains(&format!("in use by process {};", process.child.id())), "it says who holds it: {said}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod support;
 
+use candor_broker::store::inspect::inspect;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Durability, Notice, Profile, Qos, Reason, property};
 use candor_protocol::session::Parked;
@@ -11,6 +12,7 @@ use candor_protocol::sim::Way;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use support::{Client, Folder, stored_everywhere};
 
 fn command(data_dir: &Path) -> Command {
@@ -142,6 +144,34 @@ fn a_full_disk_is_refused_with_its_reason_told_to_all_and_mended_without_a_resta
 }
 
 #[test]
+fn a_disk_that_is_full_at_the_start_is_named_and_what_it_holds_is_there_when_it_has_room() {
+    let Some(mount) = Mount::new("size=256k") else { return };
+    let data_dir = mount.0.0.join("data");
+    let parked = {
+        let process = Process::start(&data_dir);
+        let mut sleeper = process.resume(Way::Plain, "sleeper", Parked::default());
+        sleeper.subscribe("owed/#", Qos::ExactlyOnce);
+        let parked = sleeper.drop_connection();
+        let mut publisher = process.resume(Way::Plain, "publisher", Parked::default());
+        (0..3).for_each(|n| assert!(publisher.publish("owed/a", &n.to_string(), Qos::ExactlyOnce).unwrap().refusal().is_none()));
+        parked
+    };
+    let hog = mount.0.0.join("hog");
+    let filled = std::fs::write(&hog, vec![0; 512 * 1024]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    for dir in [&data_dir, &mount.0.0.join("new")] {
+        let said = why_not(dir);
+        println!("{said}");
+        assert!(said.contains(&*dir.to_string_lossy()) && said.contains("No space left"), "{said}");
+    }
+    std::fs::remove_file(hog).unwrap();
+    let process = Process::start(&data_dir);
+    let mut sleeper = process.resume(Way::Plain, "sleeper", parked);
+    assert_eq!(sleeper.expect(3), ["owed/a 0", "owed/a 1", "owed/a 2"]);
+    sleeper.expect_nothing();
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let Some(mount) = Mount::new("size=1m") else { return };
     let data_dir = mount.0.0.join("data");
@@ -185,20 +215,24 @@ fn segments(data_dir: &Path) -> Vec<std::path::PathBuf> {
     segments
 }
 
+/// As if it had been written in another format.
+fn of_format(bytes: &mut [u8], format: u8) {
+    bytes[8] = format;
+    let sum = crc32fast::hash(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&sum.to_le_bytes());
+}
+
 #[test]
-fn a_segment_that_was_flipped_cut_or_written_by_a_newer_broker_refuses_the_start_by_name() {
+fn a_segment_that_was_flipped_cut_or_written_by_another_version_refuses_the_start_by_name() {
     type Wrong = fn(&mut Vec<u8>);
-    let wrongs: [(&str, Wrong); 3] = [
+    let wrongs: [(&str, Wrong); 4] = [
         ("damaged at byte", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 0x10;
         }),
         ("damaged at byte", |bytes| bytes.truncate(bytes.len() / 2)),
-        ("newer", |bytes| {
-            bytes[8] = 9;
-            let sum = crc32fast::hash(&bytes[..60]);
-            bytes[60..64].copy_from_slice(&sum.to_le_bytes());
-        }),
+        ("newer", |bytes| of_format(bytes, 9)),
+        ("older", |bytes| of_format(bytes, 0)),
     ];
     for (expected, wrong) in wrongs {
         let folder = Folder::new();
@@ -210,5 +244,61 @@ fn a_segment_that_was_flipped_cut_or_written_by_a_newer_broker_refuses_the_start
         println!("{said}");
         assert!(said.contains(expected) && said.contains(&*segments[0].to_string_lossy()), "{said}");
         assert_eq!(std::fs::read(&segments[0]).unwrap(), bytes, "nothing was changed");
+    }
+}
+
+/// Bytes of all files.
+fn bytes(data_dir: &Path) -> u64 {
+    std::fs::read_dir(data_dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// Many at a time, since each waits for the disk.
+fn for_each_session(parked: Vec<Parked>, act: impl Fn(usize, Parked) -> Parked + Sync) -> Vec<Parked> {
+    const THREADS: usize = 32;
+    let (act, share) = (&act, parked.len().div_ceil(THREADS));
+    std::thread::scope(|scope| {
+        let shares = parked.chunks(share).enumerate();
+        let threads = shares
+            .map(|(at, mine)| scope.spawn(move || (at * share..).zip(mine).map(|(n, parked)| act(n, parked.clone())).collect::<Vec<_>>()));
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_message_that_is_owed_to_a_thousand_sessions_stands_on_the_disk_once_until_the_last_has_it() {
+    const SESSIONS: usize = 1000;
+    const PAYLOAD: usize = 100_000;
+    let folder = Folder::new();
+    let process = Process::start(&folder.0);
+    let parked = for_each_session(vec![Parked::default(); SESSIONS], |n, parked| {
+        let mut session = process.resume(Way::Plain, &format!("session-{n}"), parked);
+        session.subscribe("owed", Qos::AtLeastOnce);
+        session.drop_connection()
+    });
+    let before = bytes(&folder.0);
+    let mut publisher = Client::resume(&process.1, Way::Plain.settings("publisher"), Parked::default());
+    assert!(publisher.publish("owed", &"x".repeat(PAYLOAD), Qos::AtLeastOnce).unwrap().refusal().is_none());
+    let grown = bytes(&folder.0).saturating_sub(before) as usize;
+    println!("a message of {PAYLOAD} bytes for {SESSIONS} sessions: {grown} bytes");
+    assert!(grown < PAYLOAD + 64 * SESSIONS, "{grown} bytes");
+    let report = inspect(&folder.0).unwrap();
+    assert_eq!((report.messages, report.sessions.iter().map(|session| session.owed).sum::<u64>()), (1, SESSIONS as u64));
+    let take = |n: usize, parked: Parked| {
+        let mut session = process.resume(Way::Plain, &format!("session-{n}"), parked);
+        assert_eq!(session.expect(1)[0].len(), "owed ".len() + PAYLOAD);
+        session.settle_down();
+        session.drop_connection()
+    };
+    let mut parked = parked.into_iter();
+    let last = parked.next_back().unwrap();
+    for_each_session(parked.collect(), take);
+    assert_eq!(inspect(&folder.0).unwrap().messages, 1, "one session is owed it");
+    take(SESSIONS - 1, last);
+    // It is settled when its acknowledgement is kept.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while inspect(&folder.0).unwrap().messages > 0 {
+        assert!(Instant::now() < deadline, "nobody is owed it");
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }

@@ -86,6 +86,9 @@ enum Command {
         /// Before each kill the disk fails, and is repaired; a kill is a loss of power.
         #[arg(long)]
         faults: bool,
+        /// A directory that gets what the last kill leaves, for `candor-broker inspect`.
+        #[arg(long, value_name = "DIR")]
+        leave: Option<PathBuf>,
     },
     /// What `crash --power-loss` kills: the broker's library on a disk that loses what was not synced. Standard input says what fails.
     #[command(hide = true)]
@@ -111,8 +114,8 @@ fn main() -> ExitCode {
             let scale = if quick { Scale::Quick } else { Scale::Full };
             measure(&Request { scale, only, out: out.unwrap_or_else(performance::docs), profile, render })
         }
-        Command::Crash { kills, seed, threads, power_loss, faults } => {
-            plan(kills, seed, threads, power_loss, faults).and_then(|plan| crash(&plan))
+        Command::Crash { kills, seed, threads, power_loss, faults, leave } => {
+            plan(kills, seed, threads, power_loss, faults).and_then(|plan| crash(&Plan { leaves: leave, ..plan }))
         }
         Command::VolatileBroker { difference, flags } => process::serve(&difference, &flags).map(|()| true),
     };
@@ -220,7 +223,7 @@ fn plan(kills: u64, seed: Option<u64>, threads: u16, power_loss: bool, has_fault
         true => Disk::Volatile { program: std::env::current_exe()?, mutant: Mutant::None },
         false => Disk::Real,
     };
-    Ok(Plan { seed: seed.unwrap_or_else(of_time), kills, threads, disk, has_faults })
+    Ok(Plan { seed: seed.unwrap_or_else(of_time), kills, threads, disk, has_faults, leaves: None })
 }
 
 /// Whether nothing was lost, and enough kills came where it is hard.

@@ -1,9 +1,11 @@
 //! Our broker, killed while it works. `candor-compat crash --kills 200` is the long form, with `--power-loss` or `--faults`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use candor_broker::store::inspect::inspect;
 use candor_compat::crash::ledger::Counts;
 use candor_compat::crash::volatile::{Fault, Mutant};
 use candor_compat::crash::{Disk, Plan, report, run};
+use candor_compat::peer::scratch::Scratch;
 
 /// What must be clean.
 fn survives(plan: &Plan) -> Counts {
@@ -20,8 +22,18 @@ fn volatile(mutant: Mutant) -> Disk {
 #[test]
 fn a_broker_that_is_killed_loses_nothing_doubles_nothing_and_forgets_nobody() {
     let mut sum = Counts::default();
+    let left = Scratch::new("left").unwrap();
     for (seed, threads) in [(1, 1), (2, 3)] {
-        sum.add(&survives(&Plan { seed, kills: 8, threads, disk: Disk::Real, has_faults: false }));
+        let leaves = left.path().join(seed.to_string());
+        sum.add(&survives(&Plan { seed, kills: 8, threads, disk: Disk::Real, has_faults: false, leaves: Some(leaves.clone()) }));
+        let report = inspect(&leaves).unwrap();
+        println!("{report}");
+        let sessions: Vec<&str> = report.sessions.iter().map(|session| &*session.client_id).collect();
+        assert_eq!(
+            sessions,
+            ["publisher-0", "publisher-1", "publisher-2", "reader-0", "reader-1", "reader-2"],
+            "what a kill left can be read"
+        );
     }
     assert!(sum.kills >= 10 && sum.kills_in_exchange > 0 && sum.wills > 0 && sum.acknowledged > 100, "{sum}");
 }
@@ -29,7 +41,7 @@ fn a_broker_that_is_killed_loses_nothing_doubles_nothing_and_forgets_nobody() {
 /// The harness itself: a broker whose disk gives back an older state is found out.
 #[test]
 fn a_broker_that_comes_back_with_an_older_disk_is_caught() {
-    let plan = Plan { seed: 3, kills: 4, threads: 1, disk: Disk::RolledBack, has_faults: false };
+    let plan = Plan { seed: 3, kills: 4, threads: 1, disk: Disk::RolledBack, has_faults: false, leaves: None };
     assert!(gives_itself_away(&plan).is_some());
 }
 
@@ -37,7 +49,7 @@ fn a_broker_that_comes_back_with_an_older_disk_is_caught() {
 fn a_broker_that_loses_power_loses_nothing_that_it_acknowledged() {
     let mut sum = Counts::default();
     for (seed, threads) in [(4, 1), (5, 3)] {
-        sum.add(&survives(&Plan { seed, kills: 6, threads, disk: volatile(Mutant::None), has_faults: false }));
+        sum.add(&survives(&Plan { seed, kills: 6, threads, disk: volatile(Mutant::None), has_faults: false, leaves: None }));
     }
     assert!(sum.kills_in_exchange > 0 && sum.wills > 0 && sum.acknowledged > 100, "{sum}");
 }
@@ -45,7 +57,7 @@ fn a_broker_that_loses_power_loses_nothing_that_it_acknowledged() {
 #[test]
 fn a_disk_that_fails_is_told_to_clients_and_loses_nothing_that_was_acknowledged() {
     let rounds = Fault::ALL.len() as u64;
-    let counts = survives(&Plan { seed: 6, kills: rounds, threads: 3, disk: volatile(Mutant::None), has_faults: true });
+    let counts = survives(&Plan { seed: 6, kills: rounds, threads: 3, disk: volatile(Mutant::None), has_faults: true, leaves: None });
     assert!(counts.faults_mended == rounds && counts.refused > 0, "{counts}");
 }
 
@@ -64,7 +76,7 @@ fn gives_itself_away(plan: &Plan) -> Option<String> {
 }
 
 fn caught(mutant: Mutant) -> String {
-    let plan = |seed| Plan { seed, kills: HUNT_KILLS, threads: 3, disk: volatile(mutant), has_faults: false };
+    let plan = |seed| Plan { seed, kills: HUNT_KILLS, threads: 3, disk: volatile(mutant), has_faults: false, leaves: None };
     let how = HUNT.into_iter().find_map(|seed| gives_itself_away(&plan(seed)));
     let how = how.unwrap_or_else(|| panic!("{mutant:?} was not caught within {} runs of {HUNT_KILLS} kills", HUNT.count()));
     println!("{mutant:?} {how}");

@@ -147,10 +147,12 @@ impl Shard {
     }
 
     fn restore_session(&mut self, number: SessionNumber, session: KeptSession, messages: &HashMap<MessageNumber, Found>) {
+        let from_here = (session.expiry_s != u32::MAX).then(|| self.now.unix_ms.saturating_add(1000 * u64::from(session.expiry_s)));
         let expires_at_ms = match session.is_attached {
             // Its connection ended with the process, and nobody knows when that was: the time counts from here.
-            true => (session.expiry_s != u32::MAX).then(|| self.now.unix_ms.saturating_add(1000 * u64::from(session.expiry_s))),
-            false => session.expires_at_ms,
+            true => from_here,
+            // A clock that was set back makes no time longer than what was agreed.
+            false => session.expires_at_ms.map(|at_ms| at_ms.min(from_here.unwrap_or(u64::MAX))),
         };
         if expires_at_ms.is_some_and(|at_ms| at_ms <= self.now.unix_ms) {
             return self.restore_end(number, &session);

@@ -13,6 +13,9 @@ const EVENTS: usize = 2500;
 /// How many rounds it is given to come to rest.
 const ROUNDS_MAX: usize = 20_000;
 
+/// The clock on the wall when the one that never runs back stood at 0.
+const UNIX_MS: u64 = 1_700_000_000_000;
+
 const READERS: usize = 3;
 const PUBLISHERS: usize = 3;
 const FILTERS: [&str; 3] = ["owed/#", "kept/#", "will/#"];
@@ -75,7 +78,7 @@ impl World {
             let extended = actors[READERS..].iter().filter(|actor| actor.speech != Speech::Plain);
             extended.for_each(|actor| ledger.may_reorder(&actor.name));
         }
-        let now = Now { ms: 1_000_000, unix_ms: 1_700_000_000_000 };
+        let now = Now { ms: 1_000_000, unix_ms: UNIX_MS + 1_000_000 };
         Self { seed, dice, now, disk, house: None, actors, links, ledger, mutant, loss: None, wills: 0, is_calm: false }
     }
 
@@ -130,7 +133,8 @@ impl World {
             930..960 if self.ledger.is_disk_failing => self.fault(),
             960..964 => self.plan_loss(),
             964..966 => return self.power_loss(),
-            966..975 => self.add_will(),
+            966..974 => self.add_will(),
+            974 => self.set_clock(),
             _ => self.pass(),
         }
         Ok(())
@@ -153,6 +157,12 @@ impl World {
     fn pass(&mut self) {
         let ms = 1 + self.dice.below(3) as u64;
         self.now = Now { ms: self.now.ms + ms, unix_ms: self.now.unix_ms + ms };
+    }
+
+    /// The clock on the wall jumps: it is right, or ten minutes behind or ahead.
+    fn set_clock(&mut self) {
+        let right_ms = UNIX_MS + self.now.ms;
+        self.now.unix_ms = [right_ms - 600_000, right_ms, right_ms + 600_000][self.dice.below(3)];
     }
 
     fn shard(&mut self) {
@@ -296,11 +306,9 @@ impl World {
         self.actors.truncate(READERS + PUBLISHERS);
         self.links.truncate(READERS + PUBLISHERS);
         self.pass();
-        // Whoever mends a machine may set its clock: ten minutes back, or on.
-        match self.dice.below(8) {
-            0 => self.now.unix_ms -= 600_000,
-            1 => self.now.unix_ms += 600_000,
-            _ => {}
+        // Whoever mends a machine may set its clock.
+        if self.dice.one_in(4) {
+            self.set_clock();
         }
         loop {
             // It may go again while what was left is read.

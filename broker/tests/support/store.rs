@@ -4,7 +4,7 @@ use candor_broker::message::Envelope;
 use candor_broker::shard::Storage;
 use candor_broker::store::memory::Memory;
 use candor_broker::store::state::State;
-use candor_broker::store::{Batch, Engine, MessageNumber, OpenEngine, StoreError, Usage};
+use candor_broker::store::{Batch, Engine, MessageNumber, OpenEngine, Record, StoreError, Usage};
 use candor_protocol::packet::Durability;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -63,6 +63,21 @@ impl TestStore {
     pub fn snapshot(&self) -> Self {
         let other = Disk::default();
         other.keep(&self.0.log.lock().unwrap());
+        Self(Arc::new(other))
+    }
+
+    /// As [`TestStore::snapshot`], kept by a clock that was ahead: whoever opens it finds the clock set back by `ms`.
+    pub fn ahead_by(&self, ms: u64) -> Self {
+        let mut log = self.0.log.lock().unwrap().clone();
+        for record in log.iter_mut().flat_map(|batch| &mut batch.records) {
+            match record {
+                Record::SessionParked { expires_at_ms: Some(at_ms), .. } | Record::SessionEnded { unix_ms: at_ms, .. } => *at_ms += ms,
+                Record::Message { envelope: Envelope { expires_at_ms: Some(at_ms), .. }, .. } => *at_ms += ms,
+                _ => {}
+            }
+        }
+        let other = Disk::default();
+        other.keep(&log);
         Self(Arc::new(other))
     }
 

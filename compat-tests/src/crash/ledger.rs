@@ -256,6 +256,12 @@ impl Ledger {
         retained.map(|sent| sent.topic.clone()).collect()
     }
 
+    /// How many messages a reader is still owed, at least.
+    pub fn backlog(&self, reader: &str) -> u64 {
+        let arrived = self.readers.get(reader).map_or(0, |book| book.arrived.len() as u64);
+        self.counts.acknowledged.saturating_sub(arrived)
+    }
+
     /// What was acknowledged and has not arrived.
     pub fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();

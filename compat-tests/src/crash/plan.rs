@@ -16,6 +16,8 @@ pub struct Plan {
     pub disk: Disk,
     /// Before each kill the disk fails, and is repaired; only a volatile one can.
     pub has_faults: bool,
+    /// Gets a copy of the data directory as the last kill leaves it.
+    pub leaves: Option<PathBuf>,
 }
 
 /// What the broker writes on, and so what a kill takes with it.
@@ -66,7 +68,7 @@ pub(super) fn roll_back(data: &Path, before: &Path) -> Checked {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Checked {
+pub(super) fn copy(from: &Path, to: &Path) -> Checked {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

@@ -2,7 +2,7 @@
 
 use super::actor::{Actor, Speech, kind};
 use super::ledger::Ledger;
-use super::plan::{Disk, Plan, roll_back};
+use super::plan::{Disk, Plan, copy, roll_back};
 use super::socket::Online;
 use super::volatile::Fault;
 use crate::ensure;
@@ -18,6 +18,8 @@ const PUBLISHERS: usize = 3;
 const FILTERS: [&str; 3] = ["owed/#", "kept/#", "will/#"];
 /// How many messages of a publisher may be unsettled.
 const IN_FLIGHT: usize = 20;
+/// With so many messages that a reader is owed, nothing is published until it has some of them.
+const BACKLOG_MAX: u64 = 100;
 /// How long anything that is promised may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A kill whose moment does not come falls then.
@@ -169,6 +171,12 @@ impl Run {
         }
     }
 
+    /// Readers are to be killed in the middle of what is new, too, and not only of what is old.
+    fn is_reader_behind(&self) -> bool {
+        let mut there = self.online[..READERS].iter().filter(|reader| reader.is_connected());
+        there.any(|reader| self.ledger.backlog(&reader.actor.name) > BACKLOG_MAX)
+    }
+
     /// Runs until the moment that this kill is aimed at, and kills.
     fn aim_and_kill(&mut self, n: u64) -> Checked {
         let aims = [kind::PUBREC, kind::PUBREC, kind::PUBREL, kind::PUBLISH, kind::PUBACK, kind::PUBCOMP];
@@ -185,7 +193,9 @@ impl Run {
         self.online.push(mortal);
         let until = Instant::now() + AIM_PATIENCE;
         while count > 0 && Instant::now() < until {
-            (0..3).for_each(|_| self.publish());
+            if !self.is_reader_behind() {
+                (0..3).for_each(|_| self.publish());
+            }
             self.pump(n);
             for online in &mut self.online {
                 let came = std::mem::take(&mut online.actor.came);
@@ -219,6 +229,9 @@ impl Run {
                 online.pump(0, &mut self.ledger);
             }
             online.drop_connection(&mut self.ledger);
+        }
+        if let Some(leaves) = self.plan.leaves.as_ref().filter(|_| n == self.plan.kills) {
+            copy(&self.scratch.path().join("data"), leaves)?;
         }
         if self.plan.disk == Disk::RolledBack {
             roll_back(&self.scratch.path().join("data"), &self.scratch.path().join("before"))?;

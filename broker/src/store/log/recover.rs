@@ -1,6 +1,6 @@
 //! Reading a log back: which segments belong to it, which of their bytes are good, and what they hold. Changes nothing.
 
-use super::segment::BadHeader;
+use super::segment::{BadHeader, FORMAT};
 use super::{FRAME_HEAD_LEN, HEADER_LEN, Header, Segment, damaged, failure, name_of, number_of, open_frame};
 use crate::store::StoreError;
 use crate::store::files::Files;
@@ -99,9 +99,13 @@ fn read_header(files: &mut impl Files, number: u64, len: u64) -> Result<Result<H
     match Header::decode(&bytes) {
         Ok(header) if header.number == number => Ok(Ok(header)),
         Ok(header) => refused(format!("it says that it is {}; rename it, or move it away", name_of(header.number))),
-        Err(BadHeader::Newer(format)) => refused(format!(
-            "it is of format {format}, which a newer broker wrote; start that one, or move the directory away to begin with an empty one"
-        )),
+        Err(BadHeader::OtherFormat(format)) => {
+            let whose = if format > FORMAT { "a newer" } else { "an older" };
+            refused(format!(
+                "it is of format {format}, which {whose} broker wrote, and this one reads format {FORMAT}; start that one, or move the \
+                 directory away to begin with an empty one"
+            ))
+        }
         Err(BadHeader::NotOurs) if bytes.iter().any(|byte| *byte != 0) && len > HEADER_LEN => {
             refused("it is not a segment of this broker's log; move it away, or name another directory".to_owned())
         }

@@ -3,8 +3,8 @@
 /// Bytes of a header.
 pub(in crate::store) const HEADER_LEN: u64 = 64;
 
-/// The format that is written, and the newest that is read.
-const FORMAT: u32 = 1;
+/// The format that is written, and the only one that is read: there was none before it.
+pub(in crate::store) const FORMAT: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"CANDOR\0L";
 const CHECKED_LEN: usize = HEADER_LEN as usize - 4;
@@ -23,8 +23,8 @@ pub(in crate::store) struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum BadHeader {
     NotOurs,
-    /// A later broker wrote it, in this format.
-    Newer(u32),
+    /// Another broker wrote it, in this format.
+    OtherFormat(u32),
     Damaged,
 }
 
@@ -53,7 +53,7 @@ impl Header {
             return Err(BadHeader::Damaged);
         }
         if u32_at(8) != FORMAT {
-            return Err(BadHeader::Newer(u32_at(8)));
+            return Err(BadHeader::OtherFormat(u32_at(8)));
         }
         let number = |n: usize| u64::from(u32_at(12 + 8 * n)) | u64::from(u32_at(16 + 8 * n)) << 32;
         let previous = (number(1) != 0).then(|| (number(1), number(2)));
