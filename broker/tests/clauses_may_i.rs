@@ -5,13 +5,14 @@
 
 mod support;
 
-use candor_broker::feedback::quarantine::QuarantineLimits;
+use candor_broker::feedback::{QuarantineLimits, RateLimits};
+use candor_broker::queue::QueueLimits;
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::question::{Answer, answers_of_dictionary, questions_to_dictionary};
+use candor_protocol::packet::question::{Answer, Answers, questions_to_dictionary};
 use candor_protocol::packet::subscribe::SubAck;
 use candor_protocol::packet::{
-    Durability, Message, Problem, Profile, Qos, Question, Reason, Refusal, SubscribeItem, TopicFilter, TopicName, property,
+    Durability, Message, Overflow, Problem, Profile, Qos, Question, Reason, Refusal, Retry, SubscribeItem, TopicFilter, TopicName, property,
 };
 use candor_protocol::session::{Answer as Answered, Parked};
 use candor_protocol::sim::Way;
@@ -31,7 +32,7 @@ fn subscribe(filter: &str, qos: Qos) -> Question {
 
 fn may_i(client: &mut Client, questions: &[Question]) -> Vec<Answer> {
     let pong = client.ping(Dictionary::with(property::QUESTIONS, &questions_to_dictionary(questions)));
-    answers_of_dictionary(&pong.value(property::ANSWERS).unwrap(), questions.len()).unwrap()
+    Answers::of_pong(&pong, questions.len()).unwrap()
 }
 
 /// What becomes of it when it is done, but for what names the refusal in the log: a question leaves no line there.
@@ -115,7 +116,7 @@ fn an_answer_is_what_happens_then() {
             let dice = &mut Dice(seed);
             let rules = random_rules(dice);
             let shards = if seed % 2 == 0 { 1 } else { 3 };
-            // One that goes on asking for what it was refused meets the breaker, which no question foresees.
+            // All is asked before anything is done, so what was refused meanwhile is not foreseen.
             let quarantine = QuarantineLimits { refusals: 0, ..QuarantineLimits::default() };
             let broker = TestBroker::with_rules(Settings { shards, quarantine, ..Settings::default() }, policy(), &rules);
             let mut client = broker.connect_with(named(way.settings("asker"), "a"));
@@ -177,54 +178,175 @@ fn what_is_no_question_does_not_spoil_the_others() {
         let good = questions_to_dictionary(&[publish("a", Qos::AtMostOnce, false)]);
         questions.merge(&good).put(1, |out| out.push(0xA0)).put(2, |out| out.push(7));
         let pong = client.ping(Dictionary::with(property::QUESTIONS, &questions.finish()));
-        let answers = answers_of_dictionary(&pong.value(property::ANSWERS).unwrap(), 3).unwrap();
+        let answers = Answers::of_pong(&pong, 3).unwrap();
         let reasons: Vec<_> = answers.into_iter().map(|answer| answer.map_err(|refusal| refusal.reason)).collect();
         let bad = Err(Reason::IMPLEMENTATION_SPECIFIC_ERROR);
         assert_eq!(reasons, [Ok(Qos::AtMostOnce), bad, bad], "{way:?}");
     }
 }
 
+/// What a question says before each of these publishes is what its acknowledgement says.
+fn is_foreseen(client: &mut Client, topic: &str, count: usize) -> Vec<Answer> {
+    let question = publish(topic, Qos::AtLeastOnce, false);
+    let foreseen = |client: &mut Client| {
+        let answer = may_i(client, std::slice::from_ref(&question)).remove(0);
+        assert_eq!(bare(answer.clone()), bare(act(client, &question)), "{topic}");
+        answer
+    };
+    (0..count).map(|_| foreseen(client)).collect()
+}
+
+/// An answer without how much time is left, which goes on between the question and the act.
+fn bare(answer: Answer) -> Answer {
+    answer.map_err(|mut refusal| {
+        if matches!(refusal.problem.retry, Some(Retry::After { .. })) {
+            refusal.problem.retry = Some(Retry::After { after_ms: 0, jitter_ms: 0 });
+        }
+        refusal
+    })
+}
+
+/// clause may-i.conduct MUST
+/// An answer MUST foresee a limit of the client's own rate, and that what was refused again and again is not looked at for a time, as
+/// the acknowledgement would say it; a question takes no part of such a limit and counts as no offence.
+#[test]
+fn an_answer_foresees_what_comes_of_what_was_refused_before() {
+    for way in EXTENDED {
+        let quarantine = QuarantineLimits { refusals: 3, window_ms: 600_000, first_ms: 600_000, max_ms: 600_000 };
+        let broker = TestBroker::with(Settings { quarantine, ..Settings::default() }, policy(), false);
+        let mut client = broker.connect(way, "asker");
+        for _ in 0..20 {
+            assert_eq!(may_i(&mut client, &[publish("deny/a", Qos::AtLeastOnce, false)]), [Err(support::denied())], "{way:?}");
+        }
+        let answers = is_foreseen(&mut client, "deny/a", 4).into_iter().map(|answer| answer.unwrap_err().reason);
+        let (denied, broken) = (Reason::NOT_AUTHORIZED, Reason::DO_NOT_RETRY);
+        assert_eq!(answers.collect::<Vec<_>>(), [denied, denied, broken, broken], "{way:?}");
+        assert_eq!(is_foreseen(&mut client, "a", 1), [Ok(Qos::AtLeastOnce)], "{way:?}: it is of one topic");
+    }
+}
+
+#[test]
+fn an_answer_foresees_that_the_rate_is_used_up() {
+    for way in EXTENDED {
+        let rate = RateLimits { messages: 6, bytes: 0 };
+        let broker = TestBroker::with(Settings { rate, ..Settings::default() }, policy(), false);
+        let mut client = broker.connect(way, "asker");
+        let question = publish("a", Qos::AtLeastOnce, false);
+        // A second may begin between a question and the act, but none ends there that was not used up.
+        let used_up = (0..100).find_map(|n| {
+            let (answer, done) = (may_i(&mut client, std::slice::from_ref(&question)).remove(0), act(&mut client, &question));
+            assert!(answer.is_err() || done.is_ok(), "{way:?}: {done:?}");
+            assert!(n > 5 || answer.is_ok(), "{way:?}: asking took a part of it");
+            Some((answer.err()?, done.err()?))
+        });
+        let (foreseen, refused) = used_up.expect("100 messages were taken");
+        assert!(matches!(foreseen.problem.retry, Some(Retry::After { after_ms: 1..=1000, .. })), "{way:?}: {foreseen:?}");
+        assert_eq!((foreseen.reason, foreseen.problem.limit), (Reason::MESSAGE_RATE_TOO_HIGH, Some(6)), "{way:?}");
+        assert_eq!(bare(Err(foreseen)), bare(Err(refused)), "{way:?}");
+    }
+}
+
+/// clause may-i.room MUST
+/// Where publishers are refused when a queue is full, or when the store fails, an answer MUST foresee that as the acknowledgement would
+/// say it, of all subscribers but those whose turn in a group it would be.
+#[test]
+fn an_answer_foresees_a_queue_that_is_full() {
+    for (way, shards) in EXTENDED.into_iter().flat_map(|way| [(way, 1), (way, 3)]) {
+        let queue = QueueLimits { len_max: 2, bytes_max: 1 << 20, overflow: Overflow::RefusePublisher };
+        let broker = TestBroker::with(Settings { shards, queue, ..Settings::default() }, policy(), false);
+        for filter in ["a/+", "$envelope/b", "$share/g/c"] {
+            let mut away = broker.connect_stored(way, filter, Parked::default());
+            away.subscribe(filter, Qos::AtLeastOnce);
+            away.lose_connection();
+        }
+        let mut client = broker.connect(way, "asker");
+        let twice = [Ok(Qos::AtLeastOnce), Ok(Qos::AtLeastOnce)];
+        for topic in ["a/b", "b"] {
+            assert_eq!(is_foreseen(&mut client, topic, 2), twice, "{way:?} {topic}");
+            let full = is_foreseen(&mut client, topic, 1).remove(0).unwrap_err();
+            assert_eq!((full.reason, full.problem.rule.as_deref()), (Reason::QUEUE_OVERFLOW, Some("overflow refuse-publisher")), "{topic}");
+        }
+        assert_eq!(is_foreseen(&mut client, "d", 1), [Ok(Qos::AtLeastOnce)], "{way:?}: nobody wants it");
+        // Whose turn it would be in the group is not asked, and asking gives nobody a turn.
+        for _ in 0..3 {
+            assert_eq!(may_i(&mut client, &[publish("c", Qos::AtLeastOnce, false)]), [Ok(Qos::AtLeastOnce)], "{way:?}");
+        }
+        assert_eq!(may_i(&mut client, &[publish("a/b", Qos::AtMostOnce, false)]), [Ok(Qos::AtMostOnce)], "of QoS 0 nobody is told");
+    }
+}
+
+#[test]
+fn an_answer_foresees_that_the_store_fails() {
+    for way in EXTENDED {
+        let store = TestStore::default();
+        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, policy(), false);
+        let mut subscriber = broker.connect_stored(way, "subscriber", Parked::default());
+        subscriber.subscribe("kept", Qos::AtLeastOnce);
+        let mut client = broker.connect(way, "asker");
+        assert_eq!(is_foreseen(&mut client, "kept", 1), [Ok(Qos::AtLeastOnce)]);
+        store.fail(true);
+        // The first that cannot be kept shows it.
+        assert!(act(&mut client, &publish("kept", Qos::AtLeastOnce, false)).is_err());
+        assert!(is_foreseen(&mut client, "kept", 1).remove(0).is_err(), "{way:?}");
+        assert_eq!(is_foreseen(&mut client, "for nobody", 1), [Ok(Qos::AtLeastOnce)], "{way:?}");
+    }
+}
+
+fn ask(client: &mut Client, count: i64, question: &[u8]) -> Dictionary {
+    let mut questions = MapBuilder::new();
+    for index in 0..count {
+        questions.put(index, |out| out.extend(question));
+    }
+    client.ping(Dictionary::with(property::QUESTIONS, &questions.finish()))
+}
+
+/// `{0: "a"}`: a publish to `a`; and what is no question, but costs as much.
+const GOOD: &[u8] = &[0xA1, 0, 0x61, b'a'];
+const NOTHING: &[u8] = &[0xA0];
+
 /// clause may-i.rate MUST
-/// A server MUST limit how many questions it answers to one connection, and answer those beyond it with reason 0x96 and a problem that
-/// says when to ask again.
+/// A server MUST limit how many questions it answers.  It answers the first ones of a packet, in ascending order of their indices, and
+/// MUST say in the PINGRESP under `count` how many behind them have no answer, under `reason` why (0x96: the connection has asked too
+/// much; 0x89: the server has no time), and in `problem` when to ask again.
 #[test]
 fn nobody_asks_without_end() {
-    for way in EXTENDED {
+    for (way, question) in EXTENDED.into_iter().flat_map(|way| [(way, GOOD), (way, NOTHING)]) {
         let broker = TestBroker::start(1);
         let mut client = broker.connect(way, "asker");
-        let questions = vec![publish("a", Qos::AtMostOnce, false); 500];
-        let mut refused = None;
-        for _ in 0..10 {
-            let answers = may_i(&mut client, &questions);
-            refused = answers.into_iter().find_map(Result::err);
-            if refused.is_some() {
-                break;
-            }
-        }
-        let refused = refused.expect("5,000 questions were answered");
-        assert_eq!(refused.reason, Reason::MESSAGE_RATE_TOO_HIGH, "{way:?}");
-        assert!(matches!(refused.problem.retry, Some(candor_protocol::packet::Retry::After { .. })));
+        let pong = ask(&mut client, 700, question);
+        let (answers, count) = (pong.value(property::ANSWERS).unwrap(), pong.value(property::COUNT));
+        assert_eq!((answers.entries().count(), count), (500, Some(200)), "{way:?}");
+        assert_eq!(pong.value(property::REASON), Some(u64::from(Reason::MESSAGE_RATE_TOO_HIGH.0)), "{way:?}");
+        let problem = Problem::of_dictionary(&pong.value(property::PROBLEM).unwrap());
+        assert!(matches!(problem.retry, Some(Retry::After { after_ms: 2000, .. })), "{:?}", problem.retry);
+        let read = Answers::of_pong(&pong, 700).unwrap();
+        let last = read.last().unwrap().as_ref().unwrap_err();
+        assert_eq!((last.reason, &*last.problem), (Reason::MESSAGE_RATE_TOO_HIGH, &problem), "the client hands it to each that asked");
+        assert_eq!(read[499].is_ok(), question == GOOD);
+        // Who goes on asking is answered what the time gives.
+        let answered: usize = (0..20).map(|_| ask(&mut client, 500, question).value(property::ANSWERS).unwrap().entries().count()).sum();
+        assert!(answered < 500, "{way:?}: {answered} more were answered at once");
         assert_eq!(client.publish("a", "x", Qos::AtLeastOnce).unwrap().refusal(), None, "what is not asked goes on");
     }
 }
 
-/// What is no question costs as much to answer, so it counts as one.
+/// Many connections that each ask as much as one may share the time of their shard.
 #[test]
-fn nobody_asks_nothing_without_end() {
+fn all_together_ask_no_more_than_a_turn_has_time_for() {
     for way in EXTENDED {
         let broker = TestBroker::start(1);
-        let mut client = broker.connect(way, "asker");
-        let mut nothing = MapBuilder::new();
-        for index in 0..500 {
-            nothing.put(index, |out| out.push(0xA0));
+        let mut askers: Vec<Client> = (0..8).map(|n| broker.connect(way, &format!("asker {n}"))).collect();
+        let questions = vec![publish("a", Qos::AtMostOnce, false); 500];
+        let asked = Dictionary::with(property::QUESTIONS, &questions_to_dictionary(&questions));
+        // However the packets fall into turns, each is answered as far as its answer says.
+        askers.iter_mut().for_each(|client| client.start_ping(asked.clone()));
+        for client in &mut askers {
+            client.until(|client| !client.pongs.is_empty());
+            let answers = Answers::of_pong(&client.pongs.remove(0), 500).unwrap();
+            let refused: Vec<Reason> = answers.into_iter().filter_map(Result::err).map(|refusal| refusal.reason).collect();
+            assert!(refused.iter().all(|reason| *reason == Reason::SERVER_BUSY), "{way:?}: {refused:?}");
         }
-        let nothing = Dictionary::with(property::QUESTIONS, &nothing.finish());
-        let limited = (0..10).any(|_| {
-            let pong = client.ping(nothing.clone());
-            let answers = answers_of_dictionary(&pong.value(property::ANSWERS).unwrap(), 500).unwrap();
-            answers.into_iter().filter_map(Result::err).any(|refusal| refusal.reason == Reason::MESSAGE_RATE_TOO_HIGH)
-        });
-        assert!(limited, "{way:?}: 5,000 were answered as if they were free");
+        askers.into_iter().for_each(Client::leave);
     }
 }
 

@@ -5,8 +5,8 @@
 mod support;
 
 use candor_broker::shard::Settings;
-use candor_protocol::packet::{Durability, Qos, Reason};
-use candor_protocol::session::{Answer, Outcome, Parked, ServerPolicy};
+use candor_protocol::packet::{Durability, Problem, Qos, Reason, Retry, property};
+use candor_protocol::session::{Answer, Cause, Outcome, Parked, ServerPolicy};
 use candor_protocol::sim::Way;
 use std::collections::BTreeSet;
 use support::store::TestStore;
@@ -119,6 +119,43 @@ fn a_will_that_a_new_process_cannot_keep_is_owed_by_the_next() {
             broker.stop();
         }
         assert!(third.look(|state| state.wills.is_empty()) && second.look(|state| state.wills.is_empty()), "{way:?}");
+    });
+}
+
+/// clause custody.will-kept MUST
+/// A server that keeps nothing for the time MUST refuse a CONNECT with a will, also of a session that it has, with reason 0xC6 and a
+/// problem whose field is the will.
+#[test]
+fn a_will_that_cannot_be_kept_is_refused_and_without_it_the_session_comes_back() {
+    on_a_store(|store, way, shards| {
+        let broker = start(store, shards);
+        let parked = asleep(&broker, way, "device", "kept");
+        asleep(&broker, way, "prober's", "probe");
+        broker.connect(Way::Extended, "publisher").publish("kept", "before", Qos::AtLeastOnce);
+        fail(&broker, store);
+        let refused = Client::resume(&broker.address, with_will(stored_everywhere(way, "device"), "will/device", false), parked.clone());
+        let Some(Cause::ConnectRefused { connack }) = &refused.closed else { panic!("{way:?}: {:?}", refused.closed) };
+        if way == Way::Extended {
+            let problem = Problem::of_dictionary(&connack.dictionary.value(property::PROBLEM).unwrap());
+            assert_eq!((connack.reason, problem.field.as_deref()), (Reason::STORAGE_FAILED, Some("will")));
+            assert!(matches!(problem.retry, Some(Retry::After { .. })), "{problem:?}");
+        }
+        let mut device = awake(&broker, way, "device", parked);
+        assert_eq!(device.expect(1), ["kept before"], "{way:?}");
+        let parked = device.lose_connection();
+        mend(&broker, store);
+        // Nothing is left of the will that was refused; the next one is kept.
+        let mut watcher = broker.connect(way, "watcher");
+        watcher.subscribe("will/#", Qos::AtLeastOnce);
+        watcher.expect_nothing();
+        let device = Client::resume(&broker.address, with_will(stored_everywhere(way, "device"), "will/device", false), parked);
+        assert!(device.opened.is_some(), "{way:?}: {:?}", device.closed);
+        device.lose_connection();
+        assert_eq!(watcher.expect(1), ["will/device gone"], "{way:?}");
+        watcher.expect_nothing();
+        watcher.leave();
+        broker.stop();
+        assert!(store.look(|state| state.wills.is_empty()), "{way:?}");
     });
 }
 

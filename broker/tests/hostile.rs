@@ -313,3 +313,25 @@ fn a_client_that_falls_silent_is_closed_after_one_and_a_half_intervals() {
         assert_eq!(watcher.expect(1), ["silent/will gone"]);
     }
 }
+
+/// Who sends without end takes its turn with the others: it is not read to its end before anybody looks at them.
+#[test]
+fn a_flood_leaves_others_their_turn() {
+    const PINGS: usize = 150_000;
+    let broker = TestBroker::start(1);
+    let mut honest = broker.connect(Way::Extended, "honest");
+    let mut flood = broker.raw();
+    flood.write_all(CONNECT).unwrap();
+    flood.read_exact(&mut [0; 4]).unwrap();
+    let mut writer = flood.try_clone().unwrap();
+    let sending = std::thread::spawn(move || writer.write_all(&[0xC0, 0].repeat(PINGS)));
+    flood.read_exact(&mut [0; 2]).unwrap();
+    honest.ping(Dictionary::EMPTY);
+    flood.set_nonblocking(true).unwrap();
+    let (mut answered, mut buffer) = (2, [0; 65_536]);
+    while let Ok(len @ 1..) = flood.read(&mut buffer) {
+        answered += len;
+    }
+    assert!(answered < 2 * PINGS, "all of the flood was answered first");
+    sending.join().unwrap().unwrap();
+}

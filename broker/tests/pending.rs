@@ -146,6 +146,30 @@ fn who_has_a_session_is_no_part_of_the_bound_and_a_flood_keeps_nobody_out() {
     }
 }
 
+/// What says nothing makes room for the next of its own address, and sooner the more there are.
+#[test]
+fn a_hundred_and_fifty_connections_that_say_nothing_keep_nobody_waiting() {
+    for shards in [1, 3] {
+        let grace = Duration::from_secs(2);
+        let broker = TestBroker::with(Settings { shards, ..bounded(20, grace.as_millis() as u64) }, policy(), false);
+        // It takes its time, and is alone on its address.
+        let mut slow = from("127.0.0.3", &broker);
+        let began = Instant::now();
+        let flood: Vec<TcpStream> = (0..150).map(|_| broker.raw()).collect();
+        for (address, way) in [("127.0.0.2", Way::Extended), ("127.0.0.1", Way::Plain)] {
+            let mut honest = from(address, &broker);
+            honest.write_all(&connect(way, address, "right")).unwrap();
+            assert_eq!(code(&mut honest), Some(ACCEPTED), "{address}");
+        }
+        let waited = began.elapsed();
+        assert!(waited < grace, "{shards} shards: an honest client waited for {waited:?}");
+        slow.write_all(&connect(Way::Plain, "slow", "right")).unwrap();
+        assert_eq!(code(&mut slow), Some(ACCEPTED), "{shards} shards: it had its time");
+        drop(flood);
+        broker.stop();
+    }
+}
+
 #[test]
 fn a_connection_has_its_time_before_it_goes_and_others_wait_meanwhile() {
     let grace = Duration::from_millis(300);

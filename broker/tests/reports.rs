@@ -13,7 +13,8 @@ use candor_protocol::packet::{Message, Qos, Reason, TopicFilter, property};
 use candor_protocol::session::{Outcome, Parked};
 use candor_protocol::sim::Way;
 use serde_json::{Value, json};
-use support::{Client, TestBroker, denied, in_every_storage, policy, stored_everywhere};
+use std::time::Instant;
+use support::{Client, DEADLINE, TestBroker, denied, in_every_storage, policy, stored_everywhere};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -268,4 +269,76 @@ fn reports_that_wait_are_bounded() {
     subscriber.until(|client| client.tickets.len() == 4);
     subscriber.settle(subscriber.tickets[3], Outcome::accepted());
     assert_eq!(report(&mut publisher)["accepted"], json!(1), "there is room again");
+}
+
+/// Reports of one client leave room for those of others.
+#[test]
+fn one_client_cannot_take_the_reports_of_all() {
+    for way in EXTENDED {
+        let reports = ReportSettings { open_max: 10, open_of_client_max: 2, ..reporting(60_000) };
+        let broker = TestBroker::with(Settings { reports, ..Settings::default() }, policy(), false);
+        let mut subscriber = broker.connect(way, "silent");
+        subscriber.subscribe("orders/#", Qos::AtLeastOnce);
+        subscriber.settles = None;
+        let [mut greedy, mut other] = ["greedy", "other"].map(|id| broker.connect(way, id));
+        (0..3).for_each(|_| drop(ask(&mut greedy, "orders/7", Qos::AtLeastOnce)));
+        let told = report(&mut greedy);
+        assert_eq!((&told["reports"], &told["limit"]), (&json!("busy"), &json!(2)), "{way:?}");
+        ask(&mut other, "orders/7", Qos::AtLeastOnce);
+        subscriber.until(|client| client.tickets.len() == 4);
+        for at in 0..4 {
+            subscriber.settle(subscriber.tickets[at], Outcome::accepted());
+        }
+        let told = [report(&mut greedy), report(&mut greedy), report(&mut other)].map(|told| told["accepted"].clone());
+        assert_eq!(told, [json!(1), json!(1), json!(1)], "{way:?}");
+    }
+}
+
+/// clause reports.bounded MUST
+/// A server whose bound the reports that wait have reached MUST take a message all the same, and tell its publisher that there will be no
+/// report (`busy`).
+#[test]
+fn reports_count_as_memory_and_at_its_limit_none_is_kept() {
+    const LIMIT: usize = 1_000_000;
+    for (way, shards) in EXTENDED.into_iter().flat_map(|way| [(way, 1), (way, 3)]) {
+        let settings = Settings { shards, reports: reporting(60_000), memory_limit: LIMIT, ..Settings::default() };
+        let broker = TestBroker::with(settings, policy(), false);
+        let mut subscriber = broker.connect(way, "silent");
+        subscriber.subscribe("orders/#", Qos::AtLeastOnce);
+        subscriber.settles = None;
+        let mut publisher = broker.connect(way, "publisher");
+        let topic = format!("orders/{}", "x".repeat(60_000));
+        // In per cent; a shard tells what it keeps at the end of a turn.
+        let until_load = |client: &mut Client, is: &dyn Fn(u64) -> bool| {
+            let until = Instant::now() + DEADLINE;
+            loop {
+                let load = client.ping(Dictionary::EMPTY).value(property::LOAD).unwrap();
+                if is(load) {
+                    return;
+                }
+                assert!(Instant::now() < until, "{way:?} {shards}: {load} %");
+            }
+        };
+        publisher.publish_with(Message::publish(&topic, "x").unwrap(), Qos::AtLeastOnce, false, asking("job 7"));
+        subscriber.until(|client| client.tickets.len() == 1);
+        // The message to one receiver is half of it.
+        until_load(&mut publisher, &|load| load >= 12);
+        // Until memory is full, by what others are to get.
+        let filler = "y".repeat(50_000);
+        let is_full = |publisher: &mut Client| publisher.publish("orders/full", &filler, Qos::AtLeastOnce).unwrap().refusal().is_some();
+        assert!((0..100).any(|_| is_full(&mut publisher)), "it is never full");
+        publisher.settle_down();
+        assert_eq!(reports(&publisher).len(), 0);
+        ask(&mut publisher, "orders/7", Qos::AtMostOnce);
+        let told = report(&mut publisher);
+        assert_eq!((&told["reports"], &told["limit"]), (&json!("busy"), &json!(LIMIT)), "{way:?} {shards}");
+        subscriber.until(|client| client.messages.iter().any(|publish| publish.message.topic_str() == "orders/7"));
+        while let Some(ticket) = subscriber.tickets.pop() {
+            subscriber.settle(ticket, Outcome::accepted());
+        }
+        assert_eq!(report(&mut publisher)["accepted"], json!(1), "{way:?} {shards}");
+        publisher.settle_down();
+        until_load(&mut publisher, &|load| load <= 1);
+        broker.stop();
+    }
 }

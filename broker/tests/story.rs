@@ -5,12 +5,14 @@ mod support;
 
 use candor_broker::feedback::ledger::LedgerLimits;
 use candor_broker::shard::Settings;
-use candor_protocol::packet::{Qos, Reason};
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::{Problem, Qos, Reason, Retry, SubAck, TopicFilter, property};
+use candor_protocol::session::Answer as Answered;
 use candor_protocol::sim::Way;
 use serde_json::Value;
 use support::operator::ask;
 use support::store::TestStore;
-use support::{TestBroker, everywhere, named, policy};
+use support::{Client, TestBroker, everywhere, named, policy};
 
 /// Event, reason or topic, and how often.
 fn told(lines: &[Value]) -> Vec<String> {
@@ -19,6 +21,68 @@ fn told(lines: &[Value]) -> Vec<String> {
         format!("{} {what} {}", line["event"].as_str().unwrap(), line["count"])
     };
     lines.iter().map(text).collect()
+}
+
+/// The reasons of a SUBACK, where each filter is granted or refused.
+fn suback(client: &mut Client, filters: &[&str]) -> SubAck {
+    let filters: Vec<TopicFilter> = filters.iter().map(|filter| TopicFilter::new(*filter).unwrap()).collect();
+    match client.subscribe_all(&filters, Qos::AtMostOnce, Dictionary::EMPTY) {
+        Answered::Subscribed(suback) => suback,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn granted(suback: &SubAck) -> usize {
+    suback.reasons.iter().filter(|reason| !reason.is_error()).count()
+}
+
+/// To ask takes a few bytes, and to answer a look at all that the ledger has.
+#[test]
+fn who_asks_for_too_much_at_once_is_answered_some_of_it_and_told_when_to_ask_for_more() {
+    for (question, most) in [("$operator/story", 4), ("$operator/clients", 4), ("$operator/story/device", 32), ("$feedback/#", 32)] {
+        everywhere(|broker, way| {
+            // MQTT 3.1 refuses no filter but by a close.
+            if way == Way::V31 {
+                return;
+            }
+            let mut asker = broker.connect_with(named(way.settings("asker"), "operator"));
+            let told = suback(&mut asker, &vec![question; 2000]);
+            assert_eq!((granted(&told), told.reasons.len()), (most, 2000), "{way:?} {question}");
+            if way.is_extended() {
+                assert_eq!(told.reasons[most], Reason::QUOTA_EXCEEDED, "{way:?} {question}");
+                let problem = Problem::of_dictionary(&told.dictionary.item(most).value(property::PROBLEM).unwrap());
+                assert!(matches!(problem.retry, Some(Retry::After { after_ms: 1..=800, .. })), "{way:?} {problem:?}");
+            }
+            // Nor in many packets; what is no such question goes on.
+            let more: usize = (0..50).map(|_| granted(&suback(&mut asker, &[question; 40]))).sum();
+            assert!(more <= most, "{way:?} {question}: {more} more were answered at once");
+            assert_eq!(asker.subscribe("a", Qos::AtLeastOnce), Reason(1), "{way:?}");
+            asker.leave();
+        });
+    }
+}
+
+/// Who does not read what it is told is told no more.
+#[test]
+fn answers_that_nobody_reads_are_bounded() {
+    for way in [Way::Plain, Way::Extended, Way::Offer] {
+        let broker = TestBroker::start(1);
+        let mut asker = broker.connect(way, "asker");
+        asker.settles = None;
+        asker.subscribe("big", Qos::AtLeastOnce);
+        let mut publisher = broker.connect(way, "publisher");
+        let payload = "x".repeat(40_000);
+        for _ in 0..130 {
+            publisher.publish("big", &payload, Qos::AtLeastOnce);
+        }
+        let told = suback(&mut asker, &["$operator/story", "b"]);
+        assert_eq!(told.reasons.iter().map(|reason| reason.is_error()).collect::<Vec<_>>(), [true, false], "{way:?}");
+        if way.is_extended() {
+            let problem = Problem::of_dictionary(&told.dictionary.item(0).value(property::PROBLEM).unwrap());
+            assert_eq!(problem.title.as_deref(), Some("this connection has not read what it was told"), "{way:?}");
+        }
+        broker.stop();
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// Asks what would become of publishes and subscriptions of this client, without doing anything: for each question the QoS that
-    /// would be granted, or the refusal. The server answers at most 500 at once, and limits their rate.
+    /// would be granted, or the refusal. A server limits how many it answers: those behind have a refusal that says when to ask again.
     ///
     /// # Errors
     /// There is no answer: the connection is plain, or the server gives none.

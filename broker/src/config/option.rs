@@ -258,7 +258,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         Number { min: 1, max: 10_000_000, set: |d, n| d.config.limits.connections_pending_max = narrow(n) },
         Computed { words: "a quarter of the default of connections_max", text: default_pending },
         "Connections that have no session at once, because their CONNECT was not answered yet or they are being closed; at the limit the \
-         oldest is closed for a new one, once it has had a second.",
+         oldest is closed for a new one, once it has had a second; where an address has many of them, one of its own, and sooner.",
     )
     .why("A connection that says nothing costs a descriptor, and the store and everybody else need some."),
     row(

@@ -6,10 +6,10 @@ use crate::shard::{Connection, ConnectionKey, ListenerSettings, Peer};
 use crate::transport::{Progress, Transport};
 use bytes::{Buf, BytesMut};
 use candor_protocol::shown::Shown;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::io::IoSlice;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -89,6 +89,13 @@ async fn serve(core: SharedCore, key: ConnectionKey, mut read: OwnedReadHalf) {
     core.wake_turn();
 }
 
+/// Lets others go first, those as well whose sockets have become ready meanwhile: the task is woken when they have been looked at. A
+/// task that wakes itself would go on many times before anybody looks.
+fn yield_to_others(cx: &mut Context<'_>) {
+    let yielding = pin!(tokio::task::yield_now());
+    let _ = yielding.poll(cx);
+}
+
 /// Writes what is owed, ends this side, and reads on for a bounded time and amount.
 async fn linger(core: &SharedCore, key: ConnectionKey, read: &mut OwnedReadHalf) {
     poll_fn(|cx| core.borrow_mut().poll_flush_to_end(key, cx)).await;
@@ -132,6 +139,7 @@ impl Core {
             self.was_held_back = true;
             return Poll::Pending;
         }
+        let mut taken = 0;
         loop {
             let wants = self.shard.connection(key).is_some_and(|connection| connection.wants_bytes());
             if let Some(socket) = self.socket(key) {
@@ -148,6 +156,7 @@ impl Core {
             let room = buffer.capacity();
             let outcome = poll_read_buf(Pin::new(&mut *read), cx, &mut buffer);
             if let Poll::Ready(Ok(len @ 1..)) = outcome {
+                taken += len;
                 self.received(key, &mut buffer);
                 self.unwritten += len;
                 if self.unwritten >= WRITE_AFTER {
@@ -159,9 +168,9 @@ impl Core {
             match outcome {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(End::Gone),
-                Poll::Ready(Ok(len)) if len == room => {
+                Poll::Ready(Ok(len)) if len == room || taken >= READ_BYTES => {
                     // There may be more, but others get their turn first.
-                    cx.waker().wake_by_ref();
+                    yield_to_others(cx);
                     break;
                 }
                 // The socket is empty, and the next attempt only registers for more, without a syscall.

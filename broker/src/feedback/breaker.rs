@@ -19,7 +19,7 @@ struct Circuit {
 }
 
 /// What one connection was refused lately.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Breaker {
     circuits: Vec<Circuit>,
 }

@@ -3,7 +3,6 @@
 
 use super::keeping::Life;
 use super::timers::Timer;
-use super::verdicts::hash_of;
 use super::{ConnectionKey, Shard};
 use crate::feedback::{Swallowed, Verdict};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
@@ -30,18 +29,6 @@ impl Shard {
         }
         if let (Some(ticket), Some(connection)) = (ticket, self.connections.get_mut(key)) {
             connection.session.settle(ticket, outcome);
-        }
-    }
-
-    /// What an extended client is told that was refused the same publish again and again.
-    fn refused_again(&mut self, key: ConnectionKey, topic: &str, refusal: Refusal) -> Refusal {
-        let (limits, now_ms) = (self.settings.quarantine, self.now.ms);
-        match self.connections.get_mut(key) {
-            Some(connection) if connection.session.terms().dialect.is_extended() => {
-                let conduct = connection.conduct.get_or_insert_default();
-                conduct.breaker.refused(hash_of(topic.as_bytes()), refusal, limits, now_ms)
-            }
-            _ => refusal,
         }
     }
 
@@ -127,6 +114,16 @@ impl Shard {
     /// A topic filter is refused: its place in SUBACK.
     pub(super) fn refuse_filter(&mut self, key: ConnectionKey, filter: &str, refusal: Refusal) -> (Reason, Dictionary) {
         let refusal = self.refused(key, Kind::Subscribe, refusal, Some(filter));
+        self.item_of(key, refusal)
+    }
+
+    /// So many filters behind the first ones of a packet are not looked at: their reason in SUBACK, and the place of the first of them.
+    pub(super) fn refuse_filters(&mut self, key: ConnectionKey, count: usize, refusal: Refusal) -> (Reason, Dictionary) {
+        let refusal = self.refused_together(key, Kind::Subscribe, refusal, None, count as u64);
+        self.item_of(key, refusal)
+    }
+
+    fn item_of(&self, key: ConnectionKey, refusal: Refusal) -> (Reason, Dictionary) {
         let disclosed = self.connections.get(key).map_or(refusal.clone(), |connection| connection.listener.disclosed(&refusal));
         let item = match disclosed.problem.is_empty() {
             true => Dictionary::EMPTY,

@@ -257,7 +257,10 @@ impl Shard {
         // session is kept when anything is.
         let can_wait = acceptance.state == SessionState::Resumed && client.is_begun && !is_armed;
         if !is_kept && !can_wait {
-            self.refuse_connect(key, not_kept(), true);
+            let mut refusal = not_kept();
+            // Without it, who comes back to a session that is kept would be let in.
+            refusal.problem.field = is_armed.then(|| "will".to_owned());
+            self.refuse_connect(key, refusal, true);
             return self.drain(key);
         }
         client.is_begun = client.number.is_some();

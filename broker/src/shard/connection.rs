@@ -1,7 +1,8 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
 use super::keeping::Then;
-use super::may_i::Allowance;
+use super::may_i::Questions;
+use super::operator::Tellings;
 use super::pending::Standing;
 use super::{Authenticate, ConnectionKey, Shard};
 use crate::feedback::Conduct;
@@ -69,8 +70,10 @@ pub struct Connection {
     pub(super) principal: Arc<str>,
     /// Whom a quarantine would be about; plain clients only.
     pub(super) subject: Option<Subject>,
-    /// How many questions it may still ask.
-    pub(super) questions: Allowance,
+    /// How many questions on its own rights it may still ask.
+    pub(super) questions: Questions,
+    /// How much of ledgers it may still be told.
+    pub(super) tellings: Tellings,
     /// How its client behaves, once there is something to say about it.
     pub(super) conduct: Option<Box<Conduct>>,
     /// In the list of connections that a turn has touched.
@@ -140,7 +143,8 @@ impl Shard {
             connect: None,
             principal: Arc::default(),
             subject: None,
-            questions: Allowance::default(),
+            questions: Questions::default(),
+            tellings: Tellings::default(),
             conduct: None,
             is_touched: false,
             is_closing: false,

@@ -13,7 +13,7 @@ use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Qos
 use candor_protocol::session::{Acceptance, Outcome, Record as Step, Ticket, Token};
 
 /// A session, whatever connection it has by the time that something is due to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Life {
     pub slot: u32,
     /// Its incarnation.

@@ -1,45 +1,22 @@
 //! PINGREQ: what its client is told of the server, and what it may do. The questions are put to the same judges as the packets that
 //! they are about, so an answer is what would happen now.
 
+use super::allowance::Allowance;
 use super::{ConnectionKey, Shard};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::question::{Answer, Question, answers_to_dictionary, questions_of_dictionary};
+use candor_protocol::packet::question::{Answer, Answers, Question, questions_len, questions_of_dictionary};
 use candor_protocol::packet::{Message, Packet, Ping, Problem, Publish, Reason, Refusal, Retry, property};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// How many questions a connection may ask at once, and how many more in each second.
-const BURST: u32 = 1000;
-const PER_SECOND: u32 = 100;
+/// How many questions a connection may ask at once, and in how many milliseconds it may ask one more.
+const BURST: u32 = 500;
+const STEP_MS: u64 = 10;
+/// How many questions of all connections one turn of a shard answers: some milliseconds' worth.
+pub(super) const TURN_MAX: usize = 1000;
 
 /// How many questions a connection may still ask.
-#[derive(Debug)]
-pub(super) struct Allowance {
-    left: u32,
-    at_ms: u64,
-}
-
-impl Default for Allowance {
-    fn default() -> Self {
-        Self { left: BURST, at_ms: 0 }
-    }
-}
-
-impl Allowance {
-    /// Takes one, if there is one; else tells in how many milliseconds there is.
-    fn take(&mut self, now_ms: u64) -> Result<(), u64> {
-        let step_ms = u64::from(1000 / PER_SECOND);
-        let more = now_ms.saturating_sub(self.at_ms) / step_ms;
-        if more > 0 {
-            self.left = self.left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(BURST);
-            self.at_ms += more * step_ms;
-        }
-        if self.left == 0 {
-            return Err(step_ms.saturating_sub(now_ms.saturating_sub(self.at_ms)).max(1));
-        }
-        self.left -= 1;
-        Ok(())
-    }
-}
+pub(super) type Questions = Allowance<BURST, STEP_MS>;
 
 impl Shard {
     pub(super) fn pong(&mut self, key: ConnectionKey, asked: &Dictionary) {
@@ -53,9 +30,7 @@ impl Shard {
             map.set(property::PROFILE, &profile.to_dictionary());
         }
         if let Some(questions) = asked.value(property::QUESTIONS) {
-            let answers: Vec<(i64, Answer)> =
-                questions_of_dictionary(&questions).into_iter().map(|(index, question)| (index, self.may(key, question))).collect();
-            map.set(property::ANSWERS, &answers_to_dictionary(&answers));
+            self.answers(key, &questions).put_into(&mut map);
         }
         if let Some(connection) = self.connections.get_mut(key) {
             connection.session.answer(Packet::PingResp(Ping { dictionary: map.finish() }));
@@ -69,46 +44,52 @@ impl Shard {
         memory.max(part(self.shared.connections.load(Ordering::Relaxed), self.settings.connections_max))
     }
 
-    /// What would become of this packet of the client's now. What is no question counts as one: its answer costs as much.
-    fn may(&mut self, key: ConnectionKey, question: Result<Question, Refusal>) -> Answer {
-        let now_ms = self.now.ms;
-        let (slot, listener) = match self.connections.get_mut(key) {
-            Some(connection) => {
-                connection.questions.take(now_ms).map_err(too_many)?;
-                (connection.client, connection.listener.clone())
-            }
-            None => return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR)),
-        };
-        let slot = slot.ok_or_else(|| Refusal::bare(Reason::UNSPECIFIED_ERROR))?;
-        let judged = match &question? {
+    /// Answers as many questions as this turn and the connection's allowance have room for, and refuses the rest together.
+    fn answers(&mut self, key: ConnectionKey, questions: &Dictionary) -> Answers {
+        let (mut answers, count, now_ms) = (Answers::default(), questions_len(questions), self.now.ms);
+        let Some(connection) = self.connections.get_mut(key) else { return answers };
+        let allowed = connection.questions.left(now_ms) as usize;
+        let answered = count.min(allowed).min(self.questions_left);
+        connection.questions.take(answered as u32, now_ms);
+        let after_ms = connection.questions.wait_ms(u32::try_from(count - answered).unwrap_or(u32::MAX), now_ms);
+        self.questions_left -= answered;
+        let Some((slot, listener)) = connection.client.map(|slot| (slot, Arc::clone(&connection.listener))) else { return answers };
+        for (index, question) in questions_of_dictionary(questions).take(answered) {
+            let answer = question.and_then(|question| self.may(key, slot, &question));
+            answers.add(index, &answer.map_err(|refusal| listener.disclosed(&refusal)));
+        }
+        if answered < count {
+            let refusal = if answered == allowed { too_many(answered, count, after_ms) } else { busy(answered, count) };
+            answers.refuse_rest(count - answered, listener.disclosed(&refusal));
+        }
+        answers
+    }
+
+    /// What would become of this packet of the client's now: the judges of the packet itself say so, in their order.
+    fn may(&self, key: ConnectionKey, slot: u32, question: &Question) -> Answer {
+        match question {
             Question::Publish { topic, qos, retain } => {
                 // A retained message without a payload would take one away.
                 let message = Message::new(topic, &Dictionary::EMPTY, b"?");
                 let publish = Publish { dup: false, qos: *qos, retain: *retain, id: None, message, dictionary: Dictionary::EMPTY };
-                self.check_publish(key, slot, &publish).map(|()| *qos)
+                let conduct = self.foresee_conduct(key, &publish.message);
+                let judged =
+                    conduct.and_then(|()| self.check_publish(key, slot, &publish)).and_then(|()| self.foresee_room(slot, &publish));
+                judged.map(|()| *qos).map_err(|refusal| self.foresee_breaker(key, topic.as_str(), refusal))
             }
             Question::Subscribe { filter, qos } => self.check_subscribe(key, slot, filter, *qos, &Dictionary::EMPTY),
-        };
-        judged.map_err(|refusal| listener.disclosed(&refusal))
+        }
     }
 }
 
-fn too_many(after_ms: u64) -> Refusal {
-    let problem = Problem::titled("so many questions are not answered at once").limit(u64::from(BURST), u64::from(BURST) + 1);
-    Refusal::new(Reason::MESSAGE_RATE_TOO_HIGH, problem.retry(Retry::After { after_ms, jitter_ms: after_ms }))
+/// The connection has asked as much as it may. In `after_ms` it may ask the rest, or the most that it ever may.
+fn too_many(answered: usize, asked: usize, after_ms: u64) -> Refusal {
+    let problem = Problem::titled("this connection may not ask so much at once").limit(answered as u64, asked as u64);
+    Refusal::new(Reason::MESSAGE_RATE_TOO_HIGH, problem.retry(Retry::After { after_ms, jitter_ms: after_ms / 2 }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn questions_are_limited_in_number_and_in_rate() {
-        let mut allowance = Allowance::default();
-        let ask = |allowance: &mut Allowance, now_ms| (0..2 * BURST).filter(|_| allowance.take(now_ms).is_ok()).count() as u32;
-        assert_eq!(ask(&mut allowance, 5), BURST);
-        assert_eq!(allowance.take(5), Err(5));
-        assert_eq!(ask(&mut allowance, 1005), PER_SECOND);
-        assert_eq!(ask(&mut allowance, 10_000_000), BURST);
-    }
+/// Others have asked as much as one turn has time for.
+fn busy(answered: usize, asked: usize) -> Refusal {
+    let problem = Problem::titled("the server is asked so much that it answers some of it later").limit(answered as u64, asked as u64);
+    Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 100, jitter_ms: 1000 }))
 }

@@ -6,6 +6,7 @@
 //! | messages in flight, for each receiver | [`Shard::flushed`], and with the session when it is away |
 //! | sessions: what each takes, its names, its topic filters | `Shard::count_session` |
 //! | retained messages | [`super::publish`] |
+//! | delivery reports that wait for outcomes | [`super::report`] |
 //! | bytes of incomplete packets, in the transport too, and packets that wait to be read | [`Shard::receive`] |
 //! | a CONNECT while somebody decides about it, the password that waits to be verified included | [`Shard::receive`] |
 //! | bytes that the kernel did not take | [`Shard::flushed`] |
@@ -103,6 +104,12 @@ impl Shard {
             let bytes = SESSION_BYTES + names + client.filter_bytes() + client.queue.near_bytes() + in_flight;
             self.account.change(&mut client.counted_bytes, bytes);
         }
+    }
+
+    /// Counts the reports of this shard's publishers as they are now.
+    pub(super) fn count_reports(&mut self) {
+        let bytes = self.reports.bytes();
+        self.account.change(&mut self.reports.counted_bytes, bytes);
     }
 
     /// Counts a connection's buffers as they are now.

@@ -31,6 +31,8 @@
 //! | what becomes of what it rejects | [`dead_letter`] |
 //! | what a publisher is told of its subscribers | [`report`] |
 //! | PINGREQ, and what a client may do | `may_i` |
+//! | how much may be asked | `allowance` |
+//! | how its client publishes, and what would come of that | `conduct` |
 //! | what a subscriber does not get | `losses` |
 //! | messages that wait in the store | `fetch` |
 //! | what an earlier process owed | [`restore`] |
@@ -50,10 +52,12 @@
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
+mod allowance;
 mod answers;
 pub mod attach;
 mod begin;
 pub mod client;
+mod conduct;
 pub mod connection;
 mod copies;
 pub mod dead_letter;
@@ -216,6 +220,8 @@ pub struct Shard {
     /// A queue that was full is not any more.
     has_room: bool,
     reports: report::Reports,
+    /// How many questions this turn still answers.
+    questions_left: usize,
     /// What is asked of the engine.
     fetching: VecDeque<Fetching>,
     /// When this server ends at the latest, once that is known.
@@ -285,6 +291,7 @@ impl Shard {
             held: Vec::new(),
             has_room: false,
             reports: report::Reports::default(),
+            questions_left: may_i::TURN_MAX,
             fetching: VecDeque::new(),
             ends_ms: None,
         };
@@ -299,6 +306,7 @@ impl Shard {
     /// Begins a turn: the time that all of it happens at.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.questions_left = may_i::TURN_MAX;
         self.balance();
     }
 

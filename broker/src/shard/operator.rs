@@ -9,7 +9,8 @@
 //! | `$operator/black-holes` | topics that swallow messages, those that swallowed most first |
 //! | `$operator/clients` | the sessions, with what they are subscribed to |
 
-use super::{Client, Crossing, CrossingTarget, Shard};
+use super::allowance::Allowance;
+use super::{Client, ConnectionKey, Crossing, CrossingTarget, Shard};
 use crate::feedback::holes::Hole;
 use crate::message::Envelope;
 use crate::router::Subscriber;
@@ -24,6 +25,16 @@ const CLIENTS: &str = "$operator/clients";
 
 /// The most bytes of one answer; what is more goes in further ones.
 const ANSWER_BYTES_MAX: usize = 32 * 1024;
+
+/// What one connection may be told at once, and how soon it may be told more.
+const TELLINGS: u32 = 32;
+const TELLING_MS: u64 = 100;
+
+/// How much of ledgers a connection may still be told: to ask takes a few bytes, to answer a look at all that is there.
+pub(super) type Tellings = Allowance<TELLINGS, TELLING_MS>;
+
+/// With so many bytes unread, nobody is told more.
+const UNREAD_BYTES_MAX: usize = 1024 * 1024;
 
 /// A question, on its way to a shard.
 #[derive(Debug, Clone)]
@@ -70,6 +81,14 @@ fn unescaped(text: &str) -> Option<String> {
     (!text.contains(['+', '#'])).then_some(out)
 }
 
+/// What a question comes to: about everybody, or about one.
+pub(super) fn cost_of(filter: &TopicFilter) -> u32 {
+    match Subject::of(filter) {
+        Some(Subject::Story(None) | Subject::Clients) => TELLINGS / 4,
+        _ => 1,
+    }
+}
+
 /// Whether a filter asks an operator's question.
 pub(super) fn is_question(filter: &TopicFilter) -> bool {
     is_of(filter.pattern().as_bytes(), OPERATOR)
@@ -94,7 +113,35 @@ impl Shard {
             return unknown("this is not a question that operators can ask");
         }
         let Some(client) = self.clients.get(slot) else { return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR)) };
-        client.rights.subscribe(filter).map(drop)
+        client.rights.subscribe(filter)?;
+        self.check_telling(slot, cost_of(filter))
+    }
+
+    /// Whether a client may be told so much more of what the ledger has.
+    ///
+    /// # Errors
+    /// It has asked for too much lately, or has not read what it was told.
+    pub(super) fn check_telling(&self, slot: u32, cost: u32) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get(slot) else { return Ok(()) };
+        let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return Ok(()) };
+        let (left, after_ms) = (connection.tellings.left(self.now.ms), connection.tellings.wait_ms(cost, self.now.ms));
+        if left < cost {
+            let problem = Problem::titled("this connection may not ask for so much at once").limit(u64::from(left), u64::from(cost));
+            return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.retry(Retry::After { after_ms, jitter_ms: after_ms / 2 })));
+        }
+        let unread = connection.out.len() + client.queue.bytes();
+        if unread > UNREAD_BYTES_MAX {
+            let problem = Problem::titled("this connection has not read what it was told").limit(UNREAD_BYTES_MAX as u64, unread as u64);
+            return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.retry(Retry::After { after_ms: 1000, jitter_ms: 1000 })));
+        }
+        Ok(())
+    }
+
+    /// A client is told something that was granted.
+    pub(super) fn take_telling(&mut self, key: ConnectionKey, cost: u32) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.tellings.take(cost, self.now.ms);
+        }
     }
 
     /// Asks all shards.

@@ -1,9 +1,12 @@
 //! Connections without a session: their CONNECT was not answered yet, or they are being closed. Each holds a descriptor and anybody can
 //! make them, so there is a bound: for a newer one the oldest is closed, once it has had its time, and one that has sent its CONNECT last.
+//! It is one of the address that has most of them, and the time is the shorter the more of all that has: so who opens connections and says
+//! nothing makes room by it, and does not keep others waiting.
 
 use super::{ConnectionKey, Shard};
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 
 /// What a connection is to the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +17,29 @@ pub(super) enum Standing {
     Evicted,
     /// It has a session.
     Admitted,
+}
+
+/// How many times shorter the time is of those from an address that has all of them than that of one alone: what a CONNECT takes that is
+/// on its way.
+const GRACE_PARTS_MAX: u64 = 50;
+/// Fewer than that beside one are no crowd.
+const CROWD: u64 = 4;
+
+/// The connection that goes for a newer one, from when on.
+#[derive(Debug, Clone, Copy)]
+struct Next {
+    /// Its place in the order.
+    at: usize,
+    key: ConnectionKey,
+    due_ms: u64,
+}
+
+/// Whom an address belongs to, as far as can be told: the network of an IPv6 host, which has as many addresses as it likes.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+        address => address,
+    }
 }
 
 /// The connections of one shard that have no session.
@@ -49,8 +75,7 @@ impl Shard {
     pub fn make_room(&mut self) -> Result<(), u64> {
         let max = self.settings.pending.max.div_ceil(usize::from(self.settings.shards.max(1))).max(1);
         while self.pending.waiting > max {
-            let Some((at, key, since_ms)) = self.oldest_pending() else { break };
-            let due_ms = since_ms.saturating_add(self.settings.pending.grace_ms);
+            let Some(Next { at, key, due_ms }) = self.next_to_go(max) else { break };
             if due_ms > self.now.ms {
                 return Err(due_ms);
             }
@@ -60,20 +85,31 @@ impl Shard {
         if self.pending.waiting + self.pending.going > max { Err(u64::MAX) } else { Ok(()) }
     }
 
-    /// The one to go: the oldest that has not sent its CONNECT, or, where all that are left wait for an answer to theirs, the oldest.
-    fn oldest_pending(&self) -> Option<(usize, ConnectionKey, u64)> {
+    /// The one to go: of those that have not sent their CONNECT the oldest of the address that has most, or, where all that are left wait
+    /// for an answer to theirs, the oldest.
+    fn next_to_go(&self, max: usize) -> Option<Next> {
+        let grace_ms = self.settings.pending.grace_ms;
+        let mut silent: HashMap<IpAddr, (u64, usize, ConnectionKey, u64), foldhash::fast::RandomState> = HashMap::default();
         let mut oldest = None;
         for (at, (key, generation, since_ms)) in self.pending.order.iter().copied().enumerate() {
             let Some(connection) = self.connections.get(key).filter(|connection| connection.generation == generation) else { continue };
             if connection.standing != Standing::Pending {
                 continue;
             }
-            if connection.connect.is_none() {
-                return Some((at, key, since_ms));
+            match connection.connect {
+                None => silent.entry(network(connection.peer.address.ip())).or_insert((0, at, key, since_ms)).0 += 1,
+                Some(_) => oldest = oldest.or(Some(Next { at, key, due_ms: since_ms.saturating_add(grace_ms) })),
             }
-            oldest = oldest.or(Some((at, key, since_ms)));
         }
-        oldest
+        // Of two that have as many, the one that began first.
+        let crowd = silent.into_values().max_by_key(|(count, at, ..)| (*count, std::cmp::Reverse(*at)));
+        let next = crowd.map(|(count, at, key, since_ms)| {
+            let others = count.saturating_sub(1);
+            let parts = if others < CROWD { 1 } else { (GRACE_PARTS_MAX * others / max as u64).clamp(1, GRACE_PARTS_MAX) };
+            let patience_ms = grace_ms / parts;
+            Next { at, key, due_ms: since_ms.saturating_add(patience_ms) }
+        });
+        next.or(oldest)
     }
 
     /// Closes a connection without a session: told why where its dialect is known, and not waited for.

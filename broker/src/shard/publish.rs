@@ -4,7 +4,6 @@ use super::keeping::{Life, Then, not_kept};
 use super::report::stamped;
 use super::room::Held;
 use super::route::{Routed, Source};
-use super::verdicts::hash_of;
 use super::{ConnectionKey, Shard};
 use crate::feedback::Swallowed;
 use crate::message::{Envelope, Stamps};
@@ -61,20 +60,6 @@ impl Shard {
             false => Then::Hold(Box::new(Held { full, of, ticket })),
         };
         if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
-    }
-
-    /// Whether the client publishes as it may, before anybody looks at what.
-    fn check_conduct(&mut self, key: ConnectionKey, message: &Message) -> Result<(), Refusal> {
-        let limits = self.settings.rate;
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        if limits.is_on() {
-            let len = message.topic().len() + message.map().len() + message.payload().len();
-            connection.conduct.get_or_insert_default().rate.take(limits, len, self.now.ms)?;
-        }
-        match &connection.conduct {
-            Some(conduct) => conduct.breaker.check(hash_of(message.topic()), self.now.ms),
-            None => Ok(()),
-        }
     }
 
     pub(super) fn check_publish(&self, key: ConnectionKey, slot: u32, publish: &Publish) -> Result<(), Refusal> {

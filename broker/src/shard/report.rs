@@ -21,9 +21,11 @@ use candor_protocol::packet::{DeliveryReport, Message, Qos, Reason, TopicFilter,
 use candor_protocol::session::Token;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+/// What a report takes for itself, beside the texts that it repeats.
+const REPORT_BYTES: usize = 512;
 /// How often the desk is looked at, where nobody calls.
 const LOOK_MS: u64 = 250;
 
@@ -36,11 +38,13 @@ pub struct ReportSettings {
     pub wait_ms: u64,
     /// The most reports of one shard that wait.
     pub open_max: usize,
+    /// The most reports of one client that wait. Their bytes may be as many as those of its queue.
+    pub open_of_client_max: usize,
 }
 
 impl Default for ReportSettings {
     fn default() -> Self {
-        Self { namespaces: Vec::new(), wait_ms: 60_000, open_max: 10_000 }
+        Self { namespaces: Vec::new(), wait_ms: 60_000, open_max: 10_000, open_of_client_max: 1000 }
     }
 }
 
@@ -51,6 +55,12 @@ struct Asked {
     id: [u8; 16],
     tag: Option<Bytes>,
     topic: String,
+}
+
+impl Asked {
+    fn bytes(&self) -> usize {
+        REPORT_BYTES + self.topic.len() + self.tag.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// What is heard of one message.
@@ -101,13 +111,12 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        if self.is_told.load(Ordering::Relaxed) {
-            self.desk.open.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
         let mut tally = std::mem::take(self.tally.get_mut().unwrap_or_else(PoisonError::into_inner));
         tally.dropped += tally.rest();
-        self.desk.done.lock().unwrap_or_else(PoisonError::into_inner).push((self.asked.clone(), tally));
+        let tally = Some(tally).filter(|_| !self.is_told.load(Ordering::Relaxed));
+        let Asked { of, id, ref mut tag, ref mut topic } = self.asked;
+        let asked = Asked { of, id, tag: tag.take(), topic: std::mem::take(topic) };
+        self.desk.done.lock().unwrap_or_else(PoisonError::into_inner).push((asked, tally));
         self.desk.has_new.store(true, Ordering::Release);
     }
 }
@@ -115,10 +124,9 @@ impl Drop for Report {
 /// Where the reports of a shard's publishers are put, by whichever thread.
 #[derive(Debug, Default)]
 pub struct Desk {
-    /// At most as many as are open.
-    done: Mutex<Vec<(Asked, DeliveryReport)>>,
+    /// At most as many as are open; without a tally, what was told before.
+    done: Mutex<Vec<(Asked, Option<DeliveryReport>)>>,
     has_new: AtomicBool,
-    open: AtomicUsize,
 }
 
 /// The reports that one shard has to do with.
@@ -127,11 +135,54 @@ pub(super) struct Reports {
     /// Of its publishers: each with the time when it is told at the latest.
     open: VecDeque<(u64, Weak<Report>)>,
     is_timed: bool,
+    /// How many reports there are of each of its publishers' sessions, and what they come to.
+    clients: HashMap<Life, Held, foldhash::fast::RandomState>,
+    all: Held,
+    /// What the limit of memory counts for them.
+    pub(super) counted_bytes: usize,
     /// Deliveries under way to its subscribers, by session and token.
     under_way: HashMap<(u32, Token), Arc<Report>, foldhash::fast::RandomState>,
 }
 
+/// Reports that are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Held {
+    count: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn add(&mut self, asked: &Asked) {
+        *self = Self { count: self.count + 1, bytes: self.bytes + asked.bytes() };
+    }
+
+    fn remove(&mut self, asked: &Asked) {
+        *self = Self { count: self.count.saturating_sub(1), bytes: self.bytes.saturating_sub(asked.bytes()) };
+    }
+}
+
 impl Reports {
+    /// What all of them come to, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.all.bytes
+    }
+
+    fn begin(&mut self, asked: &Asked) {
+        self.all.add(asked);
+        self.clients.entry(asked.of).or_default().add(asked);
+    }
+
+    /// Nothing holds a report any more.
+    fn end_one(&mut self, asked: &Asked) {
+        self.all.remove(asked);
+        if let Some(held) = self.clients.get_mut(&asked.of) {
+            held.remove(asked);
+            if held.count == 0 {
+                self.clients.remove(&asked.of);
+            }
+        }
+    }
+
     /// A message that is reported on was handed to a subscriber's connection; without a name, at QoS 0.
     pub(super) fn sent(&mut self, slot: u32, name: Option<MessageNumber>, report: &Arc<Report>) {
         match name {
@@ -172,19 +223,35 @@ impl Shard {
             self.send_report(&asked, &json!({ "title": "no reports are made for this topic", "reports": "off" }));
             return None;
         }
-        if desk.open.load(Ordering::Relaxed) >= settings.open_max {
-            let title = "as many reports wait as may; this message is not reported on";
-            self.send_report(&asked, &json!({ "title": title, "reports": "busy", "limit": settings.open_max }));
+        let (wait_ms, open_max) = (settings.wait_ms, settings.open_max);
+        if let Some((title, limit)) = self.why_no_report(&asked) {
+            self.send_report(&asked, &json!({ "title": title, "reports": "busy", "limit": limit }));
             return None;
         }
-        desk.open.fetch_add(1, Ordering::Relaxed);
+        self.reports.begin(&asked);
+        self.count_reports();
         let report = Arc::new(Report { asked, tally: Mutex::default(), is_told: AtomicBool::new(false), desk });
-        if self.reports.open.len() > 2 * settings.open_max {
+        if self.reports.open.len() > 2 * open_max {
             self.reports.open.retain(|(_, report)| report.strong_count() > 0);
         }
-        self.reports.open.push_back((self.now.ms + settings.wait_ms, Arc::downgrade(&report)));
+        self.reports.open.push_back((self.now.ms + wait_ms, Arc::downgrade(&report)));
         self.time_reports();
         Some(report)
+    }
+
+    /// Why one more report cannot be kept, and the limit.
+    fn why_no_report(&self, asked: &Asked) -> Option<(&'static str, usize)> {
+        let Reports { clients, all, .. } = &self.reports;
+        let own = clients.get(&asked.of).copied().unwrap_or_default();
+        let (settings, bytes_max) = (&self.settings.reports, self.settings.queue.bytes_max);
+        let limits = [
+            ("as many reports wait as may; this message is not reported on", all.count + 1, settings.open_max),
+            ("as many reports of this client wait as may; this message is not reported on", own.count + 1, settings.open_of_client_max),
+            ("the reports of this client that wait are as large as they may be", own.bytes + asked.bytes(), bytes_max),
+        ];
+        let full = limits.into_iter().find(|(_, seen, limit)| seen > limit).map(|(title, _, limit)| (title, limit));
+        let memory = || ("the server keeps as much for its clients as it may; this message is not reported on", self.settings.memory_limit);
+        full.or_else(|| self.check_memory().is_err().then(memory))
     }
 
     /// How many sessions a message went to, once it is known whether it was taken.
@@ -212,8 +279,13 @@ impl Shard {
             if shard == self.index {
                 desk.has_new.store(false, Ordering::Release);
                 let done = std::mem::take(&mut *desk.done.lock().unwrap_or_else(PoisonError::into_inner));
-                desk.open.fetch_sub(done.len(), Ordering::Relaxed);
-                done.into_iter().for_each(|(asked, tally)| self.send_report(&asked, &tally.to_json()));
+                for (asked, tally) in done {
+                    self.reports.end_one(&asked);
+                    if let Some(tally) = tally {
+                        self.send_report(&asked, &tally.to_json());
+                    }
+                }
+                self.count_reports();
             } else if let Some(crossings) = self.effects.crossings.get_mut(usize::from(shard))
                 && crossings.is_empty()
             {
@@ -302,7 +374,6 @@ mod tests {
     use super::*;
 
     fn report(desk: &Arc<Desk>) -> Arc<Report> {
-        desk.open.fetch_add(1, Ordering::Relaxed);
         let asked = Asked { of: Life { slot: 0, life: 1 }, id: [0; 16], tag: None, topic: "t".into() };
         Arc::new(Report { asked, tally: Mutex::default(), is_told: AtomicBool::new(false), desk: Arc::clone(desk) })
     }
@@ -320,6 +391,7 @@ mod tests {
         assert!(desk.done.lock().unwrap().is_empty(), "one is still under way");
         drop(other);
         let (_, tally) = desk.done.lock().unwrap().pop().unwrap();
+        let tally = tally.unwrap();
         assert_eq!((tally.matched, tally.accepted, tally.expired, tally.dropped, tally.pending), (5, 1, 1, 2, 0));
         assert_eq!(tally.rejected, [(Reason::REJECTED, 1)]);
     }
@@ -330,7 +402,7 @@ mod tests {
         let held = report(&desk);
         held.forget();
         drop(held);
-        assert!(desk.done.lock().unwrap().is_empty());
-        assert_eq!(desk.open.load(Ordering::Relaxed), 0);
+        let (asked, tally) = desk.done.lock().unwrap().pop().unwrap();
+        assert_eq!((asked.topic.as_str(), tally), ("t", None), "it is gone, and nobody is told");
     }
 }

@@ -78,6 +78,19 @@ pub enum Claim {
     Refused,
 }
 
+/// What a claim of so many bytes comes to, where so many messages and bytes are there with it.
+fn judge(len: u64, all_bytes: u64, bytes: u64, limits: &QueueLimits) -> Claim {
+    let (len_max, bytes_max) = (limits.len_max as u64, limits.bytes_max as u64);
+    // Where acknowledgements wait, they do so for half as much again.
+    let half = if limits.overflow == Overflow::HoldBack { 2 } else { u64::MAX };
+    let fits = len <= len_max.saturating_add(len_max / half) && all_bytes <= bytes_max.saturating_add(bytes_max / half);
+    match fits && bytes <= bytes_max {
+        true if len > len_max || all_bytes > bytes_max => Claim::TakenBeyond,
+        true => Claim::Taken,
+        false => Claim::Refused,
+    }
+}
+
 impl Places {
     /// Claims a place for a message of so many bytes.
     pub fn claim(&self, bytes: u64, limits: &QueueLimits) -> Claim {
@@ -86,19 +99,21 @@ impl Places {
         }
         let len = self.len.fetch_add(1, Ordering::SeqCst) + 1;
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
-        let (len_max, bytes_max) = (limits.len_max as u64, limits.bytes_max as u64);
-        // Where acknowledgements wait, they do so for half as much again.
-        let half = if limits.overflow == Overflow::HoldBack { 2 } else { u64::MAX };
-        let fits = len <= len_max.saturating_add(len_max / half) && all_bytes <= bytes_max.saturating_add(bytes_max / half);
-        match fits && bytes <= bytes_max {
-            true if len > len_max || all_bytes > bytes_max => Claim::TakenBeyond,
-            true => Claim::Taken,
-            false => {
-                self.len.fetch_sub(1, Ordering::SeqCst);
-                self.bytes.fetch_sub(bytes, Ordering::SeqCst);
-                Claim::Refused
-            }
+        let claim = judge(len, all_bytes, bytes, limits);
+        if claim == Claim::Refused {
+            self.len.fetch_sub(1, Ordering::SeqCst);
+            self.bytes.fetch_sub(bytes, Ordering::SeqCst);
         }
+        claim
+    }
+
+    /// What would become of a claim, without making it.
+    pub fn foresee(&self, bytes: u64, limits: &QueueLimits) -> Claim {
+        if !self.is_open.load(Ordering::Acquire) {
+            return Claim::NotAsked;
+        }
+        let (len, all_bytes) = (self.len.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        judge(len.saturating_add(1), all_bytes.saturating_add(bytes), bytes, limits)
     }
 
     /// What was counted as `before` (messages and bytes) is `now`. Tells whether somebody waited for that.
@@ -200,7 +215,9 @@ mod tests {
             let (limits, places) = (limits(overflow), Places::default());
             assert_eq!(places.claim(40, &limits), Claim::NotAsked);
             places.set_open(true);
-            assert_eq!([(); 4].map(|()| places.claim(50, &limits)), expected, "{overflow:?}");
+            for claim in expected {
+                assert_eq!([places.foresee(50, &limits), places.claim(50, &limits)], [claim; 2], "{overflow:?}");
+            }
             assert_eq!(places.claim(101, &limits), Claim::Refused, "it would never find a place");
             // One arrives and goes on at once; who waits for it is told, once.
             let is_beyond = expected[2] == Claim::TakenBeyond;

@@ -3,14 +3,16 @@
 //! and what is acknowledged finds its place. Or its acknowledgement waits here, behind its receipt, until there is room. Reading
 //! goes on: what holds a publisher back is its own window.
 
-use super::keeping::{Life, Then};
+use super::keeping::{Life, Then, not_kept};
 use super::roll::{Claim, Places};
 use super::route::Matched;
 use super::{CrossingTarget, Shard};
 use crate::message::Envelope;
-use crate::router::Subscriber;
+use crate::router::{Subscriber, Target};
 use crate::store::Reached;
-use candor_protocol::packet::{Overflow, Problem, Qos, Reason, Refusal, Retry};
+use crate::wrapped;
+use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::{Overflow, Problem, Publish, Qos, Reason, Refusal, Retry};
 use candor_protocol::session::Ticket;
 
 /// The places that were claimed for a message.
@@ -53,13 +55,64 @@ impl Shard {
         self.settings.queue.overflow.tells_publishers()
     }
 
+    /// Whether a publisher could be refused for what becomes of its message: of QoS 0 nobody is told.
+    pub(super) fn is_room_asked(&self, qos: Qos) -> bool {
+        qos != Qos::AtMostOnce && (self.keeper.failure().is_some() || self.tells_publishers())
+    }
+
+    /// Whether a message can be kept where it has to be.
+    ///
+    /// # Errors
+    /// It has to, and cannot.
+    pub(super) fn check_kept(&self, matched: &Matched<'_>, is_taken: bool) -> Result<(), Refusal> {
+        if self.keeper.failure().is_none() {
+            return Ok(());
+        }
+        let mut all = matched.targets.iter().chain(matched.picks.as_slice().iter().map(|pick| pick.target));
+        let is_kept = |target| is_owed(matched, &target) && self.shared.session(target.subscriber).is_some();
+        if matched.envelope.retain || is_taken || all.any(is_kept) { Err(not_kept()) } else { Ok(()) }
+    }
+
+    /// What those that would get a message say to it, and the store, as in [`Shard::route`]: but for shared groups, since nobody has a
+    /// turn for a message that does not come.
+    ///
+    /// # Errors
+    /// It would not be taken.
+    pub(super) fn foresee_room(&self, slot: u32, publish: &Publish) -> Result<(), Refusal> {
+        if !self.is_room_asked(publish.qos) {
+            return Ok(());
+        }
+        let Publish { qos, retain, .. } = *publish;
+        let (message, hop) = (publish.message.clone(), Dictionary::EMPTY);
+        let envelope = Envelope { message, qos, retain, expires_at_ms: None, stamps: None, hop };
+        let matches = self.shared.targets(envelope.message.topic());
+        let carrier = matches.has_wrapped().then(|| wrapped::wrap(&envelope));
+        let from = Some(self.subscriber(slot));
+        let has_number = self.clients.get(slot).is_some_and(|client| client.number.is_some());
+        let plain = Matched::new(&envelope, from, &matches.targets, &matches.picks);
+        let wrapped = carrier.as_ref().map(|carrier| Matched::new(carrier, from, &matches.wrapped_targets, &matches.wrapped_picks));
+        for matched in std::iter::once(&plain).chain(&wrapped) {
+            self.check_kept(matched, qos == Qos::ExactlyOnce && has_number)?;
+            let bytes = matched.envelope.len() as u64;
+            let is_full = |target: &Target| {
+                let places = self.places(target.subscriber).filter(|_| is_owed(matched, target));
+                places.is_some_and(|places| places.foresee(bytes, &self.settings.queue) == Claim::Refused)
+            };
+            let refused = if self.tells_publishers() { matched.targets.iter().filter(is_full).count() } else { 0 };
+            if refused > 0 {
+                return Err(queue_full(self.settings.queue.overflow, refused));
+            }
+        }
+        Ok(())
+    }
+
     /// Claims the places of a message with all sessions that are kept over their connections.
     ///
     /// # Errors
     /// One of them has no room: then no place is claimed.
     pub(super) fn claim_places(&mut self, matched: &Matched<'_>) -> Result<Claims, Refusal> {
         let mut claims = Claims::default();
-        let owed = |target: &crate::router::Target| matched.wants(target) && target.subscription.qos != Qos::AtMostOnce;
+        let owed = |target: &Target| is_owed(matched, target);
         let bytes = matched.envelope.len() as u64;
         let mut refused = 0;
         for target in matched.targets.iter().filter(owed) {
@@ -188,6 +241,11 @@ impl Shard {
             false => self.held.push((held, reached)),
         }
     }
+}
+
+/// Whether a session is owed a message above QoS 0.
+fn is_owed(matched: &Matched<'_>, target: &Target) -> bool {
+    matched.wants(target) && target.subscription.qos != Qos::AtMostOnce
 }
 
 /// The refusal of a message for which there is no room.

@@ -1,6 +1,6 @@
 //! A message that was taken: to the store, to the retained messages, and to all who get it.
 
-use super::keeping::{HeldBack, Then, not_kept};
+use super::keeping::{HeldBack, Then};
 use super::room::Claims;
 use super::shared::Matches;
 use super::wills::Armed;
@@ -64,7 +64,7 @@ pub(super) struct Matched<'a> {
 }
 
 impl<'a> Matched<'a> {
-    fn new(envelope: &'a Envelope, from: Option<Subscriber>, targets: &'a Targets, picks: &'a Picks) -> Self {
+    pub(super) fn new(envelope: &'a Envelope, from: Option<Subscriber>, targets: &'a Targets, picks: &'a Picks) -> Self {
         Self { envelope, from, targets, picks, claims: Claims::default() }
     }
     pub(super) fn wants(&self, target: &Target) -> bool {
@@ -173,22 +173,12 @@ impl Shard {
 
     /// Whether a message can be taken where it has to be kept, and finds a place where it has to: all or nothing.
     fn check_room(&mut self, matched: &Matched<'_>, has_publisher: bool, is_taken: bool) -> Result<Claims, Refusal> {
-        let (fails, asks) = (self.keeper.failure().is_some(), self.tells_publishers());
-        // A will has nobody to be refused, and of QoS 0 nobody is told.
-        if !has_publisher || matched.envelope.qos == Qos::AtMostOnce || !(fails || asks) {
+        // A will has nobody to be refused.
+        if !has_publisher || !self.is_room_asked(matched.envelope.qos) {
             return Ok(Claims::default());
         }
-        if fails {
-            let mut all = matched.targets.iter().chain(matched.picks.as_slice().iter().map(|pick| pick.target));
-            let is_kept = |target: Target| {
-                let is_owed = matched.wants(&target) && target.subscription.qos != Qos::AtMostOnce;
-                is_owed && self.shared.session(target.subscriber).is_some()
-            };
-            if matched.envelope.retain || is_taken || all.any(is_kept) {
-                return Err(not_kept());
-            }
-        }
-        if asks { self.claim_places(matched) } else { Ok(Claims::default()) }
+        self.check_kept(matched, is_taken)?;
+        if self.tells_publishers() { self.claim_places(matched) } else { Ok(Claims::default()) }
     }
 
     /// Keeps a message, what it does to its topic, and the identifier that it came under.

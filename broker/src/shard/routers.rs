@@ -64,6 +64,14 @@ impl Routers {
         }
     }
 
+    /// As [`Routers::matching`], but for shared groups.
+    pub(super) fn targets(&self, topic: &[u8], matches: &mut Matches) {
+        self.plain.tree.matching(topic, &mut matches.targets);
+        if !self.wrapped.tree.is_empty() {
+            self.wrapped.tree.matching(topic, &mut matches.wrapped_targets);
+        }
+    }
+
     /// As [`Routers::matching`], where nothing but whose turn it is has changed since.
     pub(super) fn pick_again(&self, topic: &[u8], matches: &mut Matches) {
         self.plain.shared.matching(topic, &mut matches.picks);

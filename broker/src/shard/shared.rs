@@ -164,6 +164,13 @@ impl Shared {
         routers.matching(topic, matches);
     }
 
+    /// Those to whom a message on this topic goes whoever's turn it is: no picks of shared groups, of which nobody has a turn by this.
+    pub(super) fn targets(&self, topic: &[u8]) -> Matches {
+        let mut matches = Matches::default();
+        self.routers().targets(topic, &mut matches);
+        matches
+    }
+
     pub fn retained(&self) -> RwLockReadGuard<'_, Retained<RetainedMessage>> {
         self.retained.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record};
 use crate::wrapped;
 use candor_protocol::codec::dictionary::Dictionary;
+use candor_protocol::packet::problem::PROBLEMS_LEN_MAX;
 use candor_protocol::packet::reserved::{FEEDBACK, is_of};
 use candor_protocol::packet::subscribe::options::{NO_LOCAL, NO_RETAINED, RETAIN_AS_PUBLISHED, RETAINED_IF_NEW, UNORDERED};
 use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
@@ -21,6 +22,9 @@ use std::ops::ControlFlow;
 /// How many retained messages one subscription gets in one turn.
 const SLICE: usize = 256;
 
+/// So many filters of one packet are looked at, however few subscriptions a session may have.
+const FILTERS_MIN: usize = 100;
+
 /// The most filters on feedback of one session.
 const FEEDBACK_MAX: usize = 16;
 
@@ -31,8 +35,10 @@ impl Shard {
         let mut items = Vec::with_capacity(packet.items.len());
         let (mut is_kept, mut changed) = (false, Vec::new());
         let mut behind = Behind::default();
-        for (index, item) in packet.items.iter().enumerate() {
-            let options = packet.dictionary.item(index);
+        // No session can have more, and a packet is one piece of work.
+        let most = self.settings.subscriptions_max.max(FILTERS_MIN);
+        let mut problems_len = 0;
+        for (item, options) in packet.items.iter().take(most).zip(packet.dictionary.items()) {
             match self.subscribe_one(key, slot, &item.filter, item.qos, &options) {
                 Ok(Granted { qos, what }) => {
                     let has_number = self.clients.get(slot).is_some_and(|client| client.number.is_some());
@@ -51,11 +57,18 @@ impl Shard {
                 Err(refusal) => {
                     let (reason, item) = self.refuse_filter(key, filter_text(&item.filter), refusal);
                     reasons.push(reason);
-                    items.push(item);
+                    problems_len += item.as_bytes().len();
+                    items.push(if problems_len > PROBLEMS_LEN_MAX { Dictionary::EMPTY } else { item });
                 }
             }
         }
         self.count_session(slot);
+        if let Some(rest) = packet.items.len().checked_sub(most).filter(|rest| *rest > 0) {
+            // The first of them has the problem of all.
+            let (reason, item) = self.refuse_filters(key, rest, too_many_filters(most, packet.items.len()));
+            reasons.resize(packet.items.len(), reason);
+            items.push(item);
+        }
         let packet = Packet::SubAck(Box::new(SubAck { id: packet.id, reasons, dictionary: items_of(items) }));
         self.answer_when_kept(key, slot, packet, is_kept, behind, changed);
     }
@@ -105,7 +118,9 @@ impl Shard {
             return self.check_question(slot, filter).map(|()| own_max.min(Qos::AtLeastOnce));
         }
         if is_feedback(filter) {
-            return check_feedback(client, filter).map(|()| own_max.min(Qos::AtLeastOnce));
+            // It brings what the ledger has on the client.
+            check_feedback(client, filter).and_then(|()| self.check_telling(slot, 1))?;
+            return Ok(own_max.min(Qos::AtLeastOnce));
         }
         let is_new = !client.subscriptions.contains_key(filter);
         if is_new {
@@ -133,9 +148,11 @@ impl Shard {
         })?;
         let qos = self.check_subscribe(key, slot, filter, qos, options)?;
         if operator::is_question(filter) {
+            self.take_telling(key, operator::cost_of(filter));
             return Ok(Granted { qos, what: What::Question });
         }
         if is_feedback(filter) {
+            self.take_telling(key, 1);
             return Ok(self.subscribe_feedback(slot, filter, qos));
         }
         let bits = options.value(property::SUBSCRIPTION_OPTIONS).unwrap_or(0);
@@ -360,6 +377,11 @@ enum What {
     Feedback,
     /// An operator's question, which is answered once.
     Question,
+}
+
+fn too_many_filters(most: usize, seen: usize) -> Refusal {
+    let problem = Problem::titled("a packet with so many topic filters is answered for the first of them").rule("subscriptions_max");
+    Refusal::new(Reason::QUOTA_EXCEEDED, problem.limit(most as u64, seen as u64).retry(Retry::Changed))
 }
 
 /// What is told behind SUBACK.

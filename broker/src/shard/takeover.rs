@@ -3,6 +3,8 @@
 use super::{ConnectionKey, Shard};
 use candor_protocol::codec::dictionary::MapBuilder;
 use candor_protocol::packet::{Notice, Packet, Problem, Reason, Refusal, Retry, property};
+use candor_protocol::shown::Shown;
+use std::sync::Arc;
 
 /// How long the first one that lost its session is to stay away; each time in a row it is twice as long.
 const FIRST_MS: u64 = 5000;
@@ -26,13 +28,18 @@ impl Shard {
         let old = client.connection?;
         let (count, last_ms) = client.takeovers;
         let count = if now_ms.saturating_sub(last_ms) < UNDISPUTED_MS { count.saturating_add(1) } else { 1 };
-        let address = |key| self.connections.get(key).map(|connection| connection.peer.address.to_string()).unwrap_or_default();
-        let (winner, loser) = (address(by), address(old));
-        let told = |title: &str, other: &str| Problem::titled(title).detail(format!("the other: {other}; {count} in a row"));
-        let lost = told("another connection with this client identifier took the session", &winner).retry(back_off(count));
+        let told = |title: &str| Problem::titled(title).detail(format!("{count} in a row"));
+        let lost = told("another connection with this client identifier took the session").retry(back_off(count));
+        let address = |key| self.connections.get(key).map(|connection| connection.peer.address);
+        let (id, addresses) = (Arc::clone(&client.id), address(by).zip(address(old)));
         let trace_id = self.end_connection(old, Refusal::new(Reason::SESSION_TAKEN_OVER, lost));
+        // Where the other one is, is an operator's to know: this line has it, and the story of the client, which is not the client's to read.
+        if let Some((winner, loser)) = addresses {
+            let trace = trace_id.as_deref().unwrap_or_default();
+            tracing::info!(client = %Shown::new(&id), %winner, %loser, count, trace, "session taken over");
+        }
         self.act(old);
-        let mut took = told("this connection took the session from another with the same client identifier", &loser);
+        let mut took = told("this connection took the session from another with the same client identifier");
         if let Some(connection) = self.connections.get_mut(by) {
             took.trace_id = trace_id;
             connection.conduct.get_or_insert_default().took_over = Some((took, count));

@@ -31,7 +31,19 @@ pub(super) fn hash_of(topic: &[u8]) -> u64 {
 
 impl Shard {
     /// A refusal of something that came on a connection. The result, with its trace id, is what its answer is made of.
-    pub(super) fn refused(&mut self, key: ConnectionKey, packet: Kind, mut refusal: Refusal, topic: Option<&str>) -> Refusal {
+    pub(super) fn refused(&mut self, key: ConnectionKey, packet: Kind, refusal: Refusal, topic: Option<&str>) -> Refusal {
+        self.refused_together(key, packet, refusal, topic, 1)
+    }
+
+    /// As [`Shard::refused`], of so many things that came in one packet and are refused for the same reason.
+    pub(super) fn refused_together(
+        &mut self,
+        key: ConnectionKey,
+        packet: Kind,
+        mut refusal: Refusal,
+        topic: Option<&str>,
+        count: u64,
+    ) -> Refusal {
         let Some(connection) = self.connections.get_mut(key) else { return refusal };
         let mut line = Line::New { before: 0 };
         // What a session has refused by itself was told already, under a trace id of its own.
@@ -46,12 +58,13 @@ impl Shard {
                 conduct.wrote(refusal.problem.trace_id.clone());
             }
         }
-        let verdict = Verdict::new(self.now.unix_ms, packet, refusal.clone(), topic);
+        let mut verdict = Verdict::new(self.now.unix_ms, packet, refusal.clone(), topic);
+        verdict.count = count;
         if let Line::New { before } = line {
             tracing::info!(
                 client = %Shown::new(&connection.client_id), principal = %Shown::new(&connection.principal), peer = %connection.peer.address, packet = %packet,
                 topic = %Shown::new(verdict.topic.as_deref().unwrap_or_default()), cause = verdict.cause().name(), refusal = %verdict.refusal,
-                trace = verdict.refusal.problem.trace_id.as_deref().unwrap_or_default(), before, "refused"
+                trace = verdict.refusal.problem.trace_id.as_deref().unwrap_or_default(), before, count, "refused"
             );
         }
         let (slot, page) = (connection.client, Page::of(&connection.principal, &connection.client_id));

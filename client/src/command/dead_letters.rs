@@ -8,7 +8,7 @@ use crate::incoming::{Incoming, Messages};
 use crate::reconnect::Reconnect;
 use candor_protocol::packet::dead_letter::{Place, Rejection};
 use candor_protocol::packet::reserved::DEAD_LETTERS;
-use candor_protocol::packet::{DeadLetter, Qos, TopicName, property};
+use candor_protocol::packet::{DeadLetter, Qos, Reason, TopicName, property};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -35,7 +35,8 @@ pub(super) fn command() -> Command {
         .subcommand(many("discard", "Take them away"))
         .after_help(
             "The broker keeps them where it is started so, as in --dead-letters 'jobs/#'. To see them one needs the right to subscribe to the \
-             topics that they came from; to take them away, the right to publish there.",
+             topics that they came from; to take them away, the right to publish there. A message that nobody is subscribed to is not \
+             redriven: it is shown as unwanted, and stays.",
         )
 }
 
@@ -138,17 +139,23 @@ async fn act(name: &str, client: &Client, messages: &mut Messages, matches: &Arg
         report::line(&format!("candor: there are no dead letters of topics {filter}"));
     }
     for letter in &letters {
-        match name {
-            "redrive" | "discard" => take_away(client, letter, name == "discard").await?,
-            _ => {}
-        }
-        let shown = match name {
-            _ if is_json => {
-                letter.to_json().print();
+        let done = match name {
+            "redrive" | "discard" => Some(take_away(client, letter, name == "discard").await?),
+            _ => None,
+        };
+        let mut out = io::stdout().lock();
+        let shown = match (name, done) {
+            (_, done) if is_json => {
+                let mut object = letter.to_json();
+                if let Some(done) = done {
+                    object.set("done", done.word());
+                }
+                object.print();
                 Ok(())
             }
-            "show" => letter.show(&mut io::stdout()),
-            _ => letter.line(&mut io::stdout()),
+            ("show", _) => letter.show(&mut out),
+            (_, None) => letter.line(&mut out),
+            (_, Some(done)) => write!(out, "{:<9}  ", done.word()).and_then(|()| letter.line(&mut out)),
         };
         // Whoever read this has gone; what is left is done.
         let _ = shown;
@@ -193,7 +200,31 @@ async fn browse(client: &Client, messages: &mut Messages, ids: &[String], filter
     Ok(letters)
 }
 
-async fn take_away(client: &Client, letter: &Letter, discard: bool) -> Result<(), Failure> {
+/// What was done with a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Redriven,
+    Discarded,
+    /// It was to be redriven, and nobody is subscribed to its topic: it stays where it is.
+    Unwanted,
+}
+
+impl Done {
+    fn word(self) -> &'static str {
+        match self {
+            Done::Redriven => "redriven",
+            Done::Discarded => "discarded",
+            Done::Unwanted => "unwanted",
+        }
+    }
+}
+
+async fn take_away(client: &Client, letter: &Letter, discard: bool) -> Result<Done, Failure> {
     let topic = Place { id: &letter.id, topic: &letter.topic }.to_topic();
-    client.publish(topic, "").qos(Qos::AtLeastOnce).retain(discard).await.map(drop).map_err(Failure::Publish)
+    let receipt = client.publish(topic, "").qos(Qos::AtLeastOnce).retain(discard).await.map_err(Failure::Publish)?;
+    Ok(match discard {
+        true => Done::Discarded,
+        false if receipt.reason == Reason::NO_MATCHING_SUBSCRIBERS => Done::Unwanted,
+        false => Done::Redriven,
+    })
 }

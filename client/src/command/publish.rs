@@ -4,6 +4,8 @@ use super::exit::{Exit, Failure};
 use super::state::{self, Position, Resume};
 use super::{flags, json, report, values};
 use crate::client::Client;
+use crate::error::PublishError;
+use crate::event::Event;
 use crate::properties::Properties;
 use crate::publish::{Pending, Receipt, Restored};
 use crate::reconnect::Reconnect;
@@ -87,9 +89,14 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         let (client, messages, mut events) = Client::connect_observed(options).await.map_err(Failure::Connect)?;
         drop(messages);
         let telling = async {
+            let mut ended = None;
             while let Some(event) = events.next().await {
-                report::event(&event, all_events, shape.json);
+                match event {
+                    Event::Disconnected { .. } if !all_events => ended = Some(event),
+                    event => report::event(&event, all_events, shape.json),
+                }
             }
+            ended
         };
         let sending = async {
             let result = match payload {
@@ -99,7 +106,14 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
             client.leave().await;
             result
         };
-        let first_refusal = tokio::join!(sending, telling).0?;
+        let (sent, ended) = tokio::join!(sending, telling);
+        // What is the end of this run is told as that, once.
+        if !matches!(sent, Err(Failure::Publish(PublishError::Ended(_))))
+            && let Some(ended) = ended
+        {
+            report::event(&ended, all_events, shape.json);
+        }
+        let first_refusal = sent?;
         // All is settled, and the next run begins anew. It is the last step: who is killed behind it has done everything.
         shape.store.as_deref().map_or(Ok(()), |store| state::mark(store, Bytes::new()))?;
         first_refusal.map_or(Ok(()), Err)

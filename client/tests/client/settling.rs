@@ -115,7 +115,7 @@ async fn sub_rejects_nothing_where_nobody_would_hear_it() {
 async fn dead_letters_are_listed_shown_sent_again_and_discarded() {
     let served = served();
     let url = format!("mqtt://{}", served.address);
-    let (_client, mut messages) = subscriber(&served).await;
+    let (client, mut messages) = subscriber(&served).await;
     let (publisher, _messages) = Client::connect(Options::new(&url).unwrap()).await.unwrap();
     for payload in ["first", "second"] {
         publisher.publish("orders/7", payload).qos(Qos::AtLeastOnce).await.unwrap();
@@ -142,7 +142,7 @@ async fn dead_letters_are_listed_shown_sent_again_and_discarded() {
     }
 
     let ran = candor(&["dead-letters", "redrive", "-L", &url, "-t", "orders/+", id]).await;
-    assert_eq!(ran.exit, 0, "{}", ran.error);
+    assert_eq!((ran.exit, ran.out.split(' ').next()), (0, Some("redriven")), "{}", ran.error);
     let again = soon(messages.next()).await.unwrap();
     assert_eq!((again.topic(), again.payload()), ("orders/7", &b"first"[..]));
     again.accept();
@@ -151,8 +151,14 @@ async fn dead_letters_are_listed_shown_sent_again_and_discarded() {
     assert_eq!(ran.exit, 1);
     assert!(ran.error.contains("there is no dead letter"), "{}", ran.error);
 
+    client.leave().await;
+    let ran = candor(&["dead-letters", "redrive", "-L", &url, "--all", "--json"]).await;
+    let printed: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.exit, &printed["done"]), (0, &json!("unwanted")), "{}: nobody is subscribed, so it stays", ran.error);
+
     let ran = candor(&["dead-letters", "discard", "-L", &url, "--all"]).await;
     assert_eq!((ran.exit, ran.out.lines().count()), (0, 1), "{}", ran.error);
+    assert!(ran.out.starts_with("discarded  "), "{}", ran.out);
     let ran = candor(&["dead-letters", "list", "-L", &url]).await;
     assert_eq!((ran.exit, ran.out.as_str()), (0, ""), "{}", ran.error);
 }

@@ -17,6 +17,9 @@ pub enum Retry {
     Changed,
 }
 
+/// The most bytes of problems in a packet that answers many things: what does not fit is answered with its reason alone.
+pub const PROBLEMS_LEN_MAX: usize = 8 * 1024;
+
 /// Why something was refused. Every part may be missing: how much is disclosed is the listener's policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Problem {

@@ -301,7 +301,7 @@ keys! { PACKET_KEYS:
         "A map from the index of a topic filter in this packet (from 0) to a map of packet keys that concern that filter alone."
     WILL: Dictionary = 3 "will" Client [Connect];
         "The dictionary of the PUBLISH that the will becomes."
-    PROBLEM: Dictionary = 4 "problem" Both [ConnAck PubAck PubRec SubAck UnsubAck Disconnect Notice];
+    PROBLEM: Dictionary = 4 "problem" Both [ConnAck PubAck PubRec SubAck UnsubAck Disconnect Notice PingResp];
         "Why it was refused: a map in the shape of RFC 9290 with this draft's keys."
     REQUIRE: Dictionary = 5 "require" Client [Connect Subscribe];
         "The least profile the client accepts, for the session or, within items, for a subscription; it is granted or refused, never lowered."
@@ -343,8 +343,8 @@ keys! { PACKET_KEYS:
         "16 bytes minted by the first server that name the message; it does not deduplicate."
     TOPIC: String = 40 "topic" Both [Notice];
         "The topic that a notice is about."
-    COUNT: u64 = 42 "count" Both [Notice];
-        "How many messages or packets a notice is about; 1 when absent."
+    COUNT: u64 = 42 "count" Both [Notice PingResp];
+        "How many messages or packets a notice is about; 1 when absent. In PINGRESP how many questions have no answer; 0 when absent."
     DELAY: u64 = 44 "delay" Both [PubAck PubRec];
         "With reason modified: milliseconds after which the message may come again."
     REDELIVERY_COUNT: u64 = 46 "redelivery-count" Server [Publish];
@@ -357,8 +357,8 @@ keys! { PACKET_KEYS:
         "The hash of the accept that the client read, 16 bytes, as in the section on negotiation."
     SUBSCRIPTION_OPTIONS: u64 = 54 "options" Client [Subscribe] in Range::Number(0, 31);
         "Within items, bits, 0 to 31: 1 no local, 2 retain as published, 4 no retained messages on subscribing, 8 retained messages only if the subscription is new, 16 a message that was put off lets others pass."
-    REASON: u64 = 56 "reason" Server [Notice] in Range::Number(0, 255);
-        "The reason, 0 to 255, when a notice is about something that another packet would have been the place for."
+    REASON: u64 = 56 "reason" Server [Notice PingResp] in Range::Number(0, 255);
+        "The reason, 0 to 255, when a notice is about something that another packet would have been the place for; in PINGRESP that of the questions that have no answer."
     RETRY_AFTER: u64 = 58 "retry-after" Server [ConnAck Disconnect];
         "Milliseconds before the client connects again; the client adds a random part of up to half of it."
     COUNT_MARK: Bytes = 60 "count-mark" Server [ConnAck] in Range::Length(8, 8);

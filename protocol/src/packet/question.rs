@@ -1,18 +1,12 @@
 //! "May I?": what a client asks about its own rights in PINGREQ, under `questions`, and what PINGRESP says to it, under `answers`.
 
 use super::id::Qos;
-use super::problem::{Problem, Refusal, Retry};
-use super::property::{Key, ValueType};
+use super::problem::{PROBLEMS_LEN_MAX, Problem, Refusal, Retry};
+use super::property::{self, Key, ValueType};
 use super::reason::Reason;
 use super::topic::{TopicFilter, TopicName};
 use crate::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 use crate::packet::property::KeyValue;
-
-/// The most questions of one packet that are answered.
-pub const QUESTIONS_MAX: usize = 500;
-
-/// The most bytes of problems in the answers of one packet: what does not fit is answered with its reason alone.
-pub const PROBLEMS_LEN_MAX: usize = 8 * 1024;
 
 /// One row of the map of a question or of an answer.
 #[derive(Debug, Clone, Copy)]
@@ -108,57 +102,107 @@ pub fn questions_to_dictionary(questions: &[Question]) -> Dictionary {
     map.finish()
 }
 
-/// The questions under `questions` with their indices, at most [`QUESTIONS_MAX`]. What is no question is its own answer.
-pub fn questions_of_dictionary(map: &Dictionary) -> Vec<(i64, Result<Question, Refusal>)> {
+/// The questions under `questions` with their indices, ascending. What is no question is its own answer. Each is read when it is asked
+/// for, so those that nobody answers cost next to nothing.
+pub fn questions_of_dictionary(map: &Dictionary) -> impl Iterator<Item = (i64, Result<Question, Refusal>)> + '_ {
     // In one pass: to look each up by its index would take the square of their number.
-    let numbered = map.entries().filter_map(|(key, item)| if let KeyRef::Number(index @ 0..) = key { Some((index, item)) } else { None });
     let question = |(index, item)| (index, Question::of_dictionary(&Dictionary::read(item).unwrap_or_default()));
-    numbered.take(QUESTIONS_MAX).map(question).collect()
+    map.entries().filter_map(|(key, item)| if let KeyRef::Number(index @ 0..) = key { Some((index, item)) } else { None }).map(question)
 }
 
-/// What stands under `answers`.
-pub fn answers_to_dictionary(answers: &[(i64, Answer)]) -> Dictionary {
-    let (mut map, mut left) = (MapBuilder::new(), PROBLEMS_LEN_MAX);
-    for (index, answer) in answers {
+/// How many questions stand under `questions`.
+pub fn questions_len(map: &Dictionary) -> usize {
+    map.entries().filter(|(key, _)| matches!(key, KeyRef::Number(0..))).count()
+}
+
+/// What a PINGRESP says to questions: answers to the first of them, and one refusal for those that have none.
+#[derive(Debug, Default)]
+pub struct Answers {
+    map: MapBuilder,
+    problems_len: usize,
+    rest: Option<(usize, Refusal)>,
+}
+
+impl Answers {
+    /// Adds the answer to the question at `index`. Its problem stands there as long as all of them fit; no more are encoded then.
+    pub fn add(&mut self, index: i64, answer: &Answer) {
         let mut said = MapBuilder::new();
         match answer {
             Ok(qos) => drop(said.set(REASON, &(*qos as u64))),
             Err(refusal) => {
                 said.set(REASON, &u64::from(refusal.reason.0));
-                let problem = refusal.problem.to_dictionary();
-                if !problem.is_empty() && problem.as_bytes().len() <= left {
-                    left -= problem.as_bytes().len();
-                    said.set(PROBLEM, &problem);
+                if !refusal.problem.is_empty() && self.problems_len < PROBLEMS_LEN_MAX {
+                    let problem = refusal.problem.to_dictionary();
+                    self.problems_len += problem.as_bytes().len();
+                    if self.problems_len <= PROBLEMS_LEN_MAX {
+                        said.set(PROBLEM, &problem);
+                    }
                 }
             }
         }
-        map.put(*index, |out| said.write(out));
+        self.map.put(index, |out| said.write(out));
     }
-    map.finish()
-}
 
-/// The answers to `count` questions; `None`: not every one was answered.
-pub fn answers_of_dictionary(map: &Dictionary, count: usize) -> Option<Vec<Answer>> {
-    let answer = |index| {
-        let said = map.value(Key::<Dictionary>::new("index", index))?;
-        let reason = Reason(u8::try_from(said.value(REASON)?).ok()?).known_or_class();
-        if !reason.is_error() {
-            return Some(Ok(Qos::new(reason.0).unwrap_or_default()));
+    /// So many questions behind those that were added have no answer, and why.
+    pub fn refuse_rest(&mut self, count: usize, refusal: Refusal) {
+        self.rest = Some((count, refusal));
+    }
+
+    /// Puts it into the dictionary of a PINGRESP.
+    pub fn put_into(&self, pong: &mut MapBuilder) {
+        pong.set(property::ANSWERS, &self.map.finish());
+        if let Some((count, refusal)) = &self.rest {
+            pong.set(property::COUNT, &(*count as u64)).set(property::REASON, &u64::from(refusal.reason.0));
+            if !refusal.problem.is_empty() {
+                pong.set(property::PROBLEM, &refusal.problem.to_dictionary());
+            }
         }
-        let problem = said.value(PROBLEM).map(|problem| Problem::of_dictionary(&problem)).unwrap_or_default();
-        Some(Err(Refusal::new(reason, problem)))
-    };
-    (0..count as i64).map(answer).collect()
+    }
+
+    /// Reads the dictionary of a PINGRESP: the answers to `count` questions under the indices from 0 on, where those that were refused
+    /// together have the same one. `None`: not every one was answered.
+    pub fn of_pong(pong: &Dictionary, count: usize) -> Option<Vec<Answer>> {
+        let map = pong.value(property::ANSWERS)?;
+        let refusal = |reason: u64, problem: Option<Dictionary>| {
+            let reason = Reason(u8::try_from(reason).ok()?).known_or_class();
+            Some(Refusal::new(reason, problem.map(|problem| Problem::of_dictionary(&problem)).unwrap_or_default()))
+        };
+        let answer = |index| {
+            let said = map.value(Key::<Dictionary>::new("index", index))?;
+            let refusal = refusal(said.value(REASON)?, said.value(PROBLEM))?;
+            Some(if refusal.reason.is_error() { Err(refusal) } else { Ok(Qos::new(refusal.reason.0).unwrap_or_default()) })
+        };
+        let refused = usize::try_from(pong.value(property::COUNT).unwrap_or(0)).ok()?;
+        let answered = count.checked_sub(refused)?;
+        let mut answers = (0..answered as i64).map(answer).collect::<Option<Vec<Answer>>>()?;
+        if refused > 0 {
+            let rest = refusal(pong.value(property::REASON)?, pong.value(property::PROBLEM)).filter(|rest| rest.reason.is_error())?;
+            answers.resize(count, Err(rest));
+        }
+        Some(answers)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn said(answers: &[Answer]) -> Answers {
+        let mut said = Answers::default();
+        answers.iter().enumerate().for_each(|(index, answer)| said.add(index as i64, answer));
+        said
+    }
+
+    fn pong(answers: &Answers) -> Dictionary {
+        let mut map = MapBuilder::new();
+        answers.put_into(&mut map);
+        map.finish()
+    }
+
     fn read(map: &MapBuilder) -> Result<Question, Reason> {
         let mut all = MapBuilder::new();
         all.put(0, |out| map.write(out));
-        questions_of_dictionary(&all.finish()).remove(0).1.map_err(|refusal| refusal.reason)
+        questions_of_dictionary(&all.finish()).next().unwrap().1.map_err(|refusal| refusal.reason)
     }
 
     #[test]
@@ -168,14 +212,23 @@ mod tests {
             Question::Publish { topic: TopicName::new("b/c").unwrap(), qos: Qos::AtMostOnce, retain: false },
             Question::Subscribe { filter: TopicFilter::new("$share/g/#").unwrap(), qos: Qos::AtLeastOnce },
         ];
-        let asked = questions_of_dictionary(&questions_to_dictionary(&questions));
-        assert_eq!(asked, questions.into_iter().enumerate().map(|(index, one)| (index as i64, Ok(one))).collect::<Vec<_>>());
+        let asked = questions_to_dictionary(&questions);
+        assert_eq!(questions_len(&asked), 3);
+        let read: Vec<_> = questions_of_dictionary(&asked).collect();
+        assert_eq!(read, questions.into_iter().enumerate().map(|(index, one)| (index as i64, Ok(one))).collect::<Vec<_>>());
         let refusal = Refusal::new(Reason::NOT_AUTHORIZED, Problem::titled("no").rule("rules:1"));
-        let answers = vec![Ok(Qos::AtLeastOnce), Err(refusal), Err(Refusal::bare(Reason::SERVER_BUSY))];
-        let numbered: Vec<(i64, Answer)> = answers.iter().cloned().enumerate().map(|(index, one)| (index as i64, one)).collect();
-        let said = answers_to_dictionary(&numbered);
-        assert_eq!(answers_of_dictionary(&said, 3), Some(answers));
-        assert_eq!(answers_of_dictionary(&said, 4), None);
+        let mut answers = vec![Ok(Qos::AtLeastOnce), Err(refusal), Err(Refusal::bare(Reason::SERVER_BUSY))];
+        let mut said = said(&answers);
+        assert_eq!(Answers::of_pong(&pong(&said), 3), Some(answers.clone()));
+        assert_eq!(Answers::of_pong(&pong(&said), 4), None);
+        let busy = Refusal::new(Reason::MESSAGE_RATE_TOO_HIGH, Problem::titled("too many"));
+        said.refuse_rest(2, busy.clone());
+        answers.extend([Err(busy.clone()), Err(busy.clone())]);
+        assert_eq!(Answers::of_pong(&pong(&said), 5), Some(answers));
+        assert_eq!(Answers::of_pong(&pong(&said), 1), None, "more are refused than were asked");
+        let mut none = Answers::default();
+        none.refuse_rest(7, busy.clone());
+        assert_eq!(Answers::of_pong(&pong(&none), 7), Some(vec![Err(busy); 7]), "not one was answered");
     }
 
     #[test]
@@ -191,11 +244,9 @@ mod tests {
     #[test]
     fn many_answers_fit_one_packet() {
         let problem = Problem::titled("no").detail("x".repeat(500));
-        let answers: Vec<(i64, Answer)> =
-            (0..QUESTIONS_MAX as i64).map(|index| (index, Err(Refusal::new(Reason::NOT_AUTHORIZED, problem.clone())))).collect();
-        let said = answers_to_dictionary(&answers);
+        let said = pong(&said(&vec![Err(Refusal::new(Reason::NOT_AUTHORIZED, problem)); 500]));
         assert!(said.as_bytes().len() < 14 * 1024, "{} bytes", said.as_bytes().len());
-        let read = answers_of_dictionary(&said, QUESTIONS_MAX).unwrap();
+        let read = Answers::of_pong(&said, 500).unwrap();
         assert!(read.iter().all(|answer| answer.as_ref().is_err_and(|refusal| refusal.reason == Reason::NOT_AUTHORIZED)));
     }
 }

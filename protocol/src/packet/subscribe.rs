@@ -4,7 +4,7 @@ use super::id::{PacketId, Qos};
 use super::property::{ITEMS, Key, KeyValue};
 use super::reason::Reason;
 use super::topic::{InvalidTopic, TopicFilter};
-use crate::codec::dictionary::{Dictionary, MapBuilder};
+use crate::codec::dictionary::{Dictionary, KeyRef, MapBuilder};
 
 /// A topic filter as a peer sent it. In the plain dialect a bad one closes the connection; in the extended dialect
 /// it is refused for itself, so it is carried on with what is wrong with it.
@@ -69,6 +69,20 @@ impl Dictionary {
     /// What `items` says about the filter at `index`.
     pub fn item(&self, index: usize) -> Dictionary {
         self.value(ITEMS).and_then(|items| items.value(Key::new("index", index as i64))).unwrap_or_default()
+    }
+
+    /// What `items` says about each of the filters from 0 on, without end: in one pass over all of them.
+    pub fn items(&self) -> impl Iterator<Item = Dictionary> {
+        let items = self.value(ITEMS).unwrap_or_default();
+        let mut said: Vec<(i64, Dictionary)> = Vec::new();
+        for (key, item) in items.entries() {
+            if let (KeyRef::Number(index @ 0..), Some(item)) = (key, Dictionary::read(item)) {
+                said.push((index, item));
+            }
+        }
+        // Keys of a map ascend.
+        let mut said = said.into_iter().peekable();
+        (0..).map(move |index| said.next_if(|(next, _)| *next == index).map(|(_, item)| item).unwrap_or_default())
     }
 }
 

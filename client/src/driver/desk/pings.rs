@@ -6,7 +6,7 @@ use crate::error::{Misbehaved, RequestError};
 use crate::link::Link;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::property::{ANSWERS, QUESTIONS};
-use candor_protocol::packet::question::{Answer, Question, answers_of_dictionary, questions_to_dictionary};
+use candor_protocol::packet::question::{Answer, Answers, Question, questions_to_dictionary};
 use candor_protocol::packet::{Problem, Reason, Refusal};
 
 /// Somebody who waits for a PINGRESP.
@@ -33,10 +33,10 @@ impl Desk {
 
     /// PINGRESP came. One without answers may be that of the keep alive, of which one is under way at most.
     pub(super) fn ponged(&mut self, dictionary: Dictionary, keep_alive_s: u16) {
-        if let Some(answers) = dictionary.value(ANSWERS) {
+        if dictionary.value(ANSWERS).is_some() {
             let at = self.pings.iter().position(|pinged| matches!(pinged, Pinged::MayI { .. }));
             if let Some(Pinged::MayI { count, reply, .. }) = at.and_then(|at| self.pings.remove(at)) {
-                let _ = reply.send(answers_of_dictionary(&answers, count).ok_or_else(unanswered));
+                let _ = reply.send(Answers::of_pong(&dictionary, count).ok_or_else(unanswered));
             }
             return;
         }
