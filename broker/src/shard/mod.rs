@@ -67,6 +67,7 @@ mod may_i;
 pub mod memory;
 pub mod operator;
 mod park;
+mod patience;
 mod pending;
 pub mod publish;
 pub mod quarantine;
@@ -204,6 +205,7 @@ pub struct Shard {
     spare: Spare,
     /// Clients that have more retained messages to get than one turn hands out.
     more: Vec<u32>,
+    patience: patience::Patience,
     keeper: Keeper<Then>,
     is_releasing: bool,
     /// Connections that were accepted: what they have sent meanwhile is to be read.
@@ -278,6 +280,7 @@ impl Shard {
             frames: FrameCache::default(),
             spare: Spare::default(),
             more: Vec::new(),
+            patience: patience::Patience::default(),
             keeper,
             is_releasing: false,
             ready: Vec::new(),
@@ -301,6 +304,7 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
         self.balance();
+        self.take_up_put_off();
     }
 
     /// Ends a turn: hands out what waits for nothing but its turn, and meets the deadlines that fell due.
@@ -344,7 +348,7 @@ impl Shard {
 
     /// Whether the next turn should follow at once.
     pub fn has_more(&self) -> bool {
-        !self.more.is_empty() || self.keeper.is_late()
+        !self.more.is_empty() || self.patience.is_lost() || self.keeper.is_late()
     }
 
     /// Whether so much waits for receipts that nothing more should be read.

@@ -32,6 +32,7 @@ pub(super) fn hash_of(topic: &[u8]) -> u64 {
 impl Shard {
     /// A refusal of something that came on a connection. The result, with its trace id, is what its answer is made of.
     pub(super) fn refused(&mut self, key: ConnectionKey, packet: Kind, mut refusal: Refusal, topic: Option<&str>) -> Refusal {
+        self.try_patience(key);
         let Some(connection) = self.connections.get_mut(key) else { return refusal };
         let mut line = Line::New { before: 0 };
         // What a session has refused by itself was told already, under a trace id of its own.
@@ -133,7 +134,7 @@ impl Shard {
         let Some(qos) = matching.map(|(_, qos)| *qos).max() else { return };
         let Ok(name) = TopicName::new(&topic) else { return };
         let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
-        let payload = verdict.to_json(&connection.listener.disclosed(&verdict.refusal)).to_string();
+        let payload = verdict.to_text(&connection.listener.disclosed(&verdict.refusal));
         let envelope = Envelope {
             message: Message::new(&name, &Dictionary::EMPTY, payload.as_bytes()),
             qos,
