@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 cargo build --quiet -p candor-broker -p candor-client
-broker=target/debug/candor-broker candor=target/debug/candor
+target=${CARGO_TARGET_DIR:-target}/debug
+broker=$target/candor-broker candor=$target/candor
 folder=$(mktemp -d)
 trap 'kill "$pid" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
 
