@@ -6,9 +6,11 @@ use super::{flags, operator, report};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use serde_json::Value;
 use std::io::{self, Write};
+use std::num::NonZeroU8;
 use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
+use time::format_description::well_known::{Iso8601, Rfc3339};
 
 pub(super) fn command() -> Command {
     flags::add_to_question(Command::new("why").about("Say what was refused to a client and what became of its connections"))
@@ -161,10 +163,14 @@ fn told(line: &Value) -> Vec<Told> {
     }
 }
 
+/// With all three digits of the milliseconds, so that lines stand below each other.
+const MILLISECONDS: EncodedConfig =
+    Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: NonZeroU8::new(3) }).encode();
+
 /// Milliseconds since 1970 as RFC 3339 has them.
 pub(super) fn moment(unix_ms: u64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
-    moment.ok().and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{unix_ms} ms"))
+    moment.ok().and_then(|moment| moment.format(&Iso8601::<MILLISECONDS>).ok()).unwrap_or_else(|| format!("{unix_ms} ms"))
 }
 
 #[cfg(test)]
@@ -193,9 +199,9 @@ mod tests {
         let mut out = Vec::new();
         write_story(&lines, false, &mut out).unwrap();
         let expected = [
-            "1970-01-01T00:00:01Z  connected     3.1.1 from ::1, session new",
-            "1970-01-01T00:00:02Z  refused       PUBLISH a/b\u{fffd}: not authorized; no; rule rules.toml:3 (2 times since 1970-01-01T00:00:01.5Z)",
-            "1970-01-01T00:00:03Z  disconnected  success: the client left",
+            "1970-01-01T00:00:01.000Z  connected     3.1.1 from ::1, session new",
+            "1970-01-01T00:00:02.000Z  refused       PUBLISH a/b\u{fffd}: not authorized; no; rule rules.toml:3 (2 times since 1970-01-01T00:00:01.500Z)",
+            "1970-01-01T00:00:03.000Z  disconnected  success: the client left",
         ];
         assert_eq!(String::from_utf8(out).unwrap().lines().collect::<Vec<_>>(), expected);
     }
