@@ -11,7 +11,7 @@ use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder, write_t
 use candor_protocol::packet::{Message, Publish, Qos, Reason, TopicName, Will, property};
 use candor_protocol::session::Parked;
 use candor_protocol::sim::Way;
-use support::{Client, TestBroker, everywhere, named, policy, stored_everywhere};
+use support::{Client, TestBroker, everywhere, named, policy, stored_everywhere, time_passes};
 
 /// A message map with keys that are known, unknown, and of an application.
 fn map() -> Dictionary {
@@ -215,8 +215,8 @@ fn an_expiry_counts_down_while_a_message_waits() {
         };
         publish("short", 1);
         publish("long", 1000);
-        // Time itself is what is tested: the broker's clock has to pass the second.
-        std::thread::park_timeout(std::time::Duration::from_millis(1100));
+        // The broker's clock has to pass the second.
+        time_passes(1100);
         let mut subscriber = Client::resume(&broker.address, sleeper(), parked);
         let received = one(&mut subscriber);
         assert_eq!(received.message.payload(), b"long", "{way:?}");

@@ -13,7 +13,7 @@ use candor_protocol::packet::{Disclosure, Message, Notice, Problem, Qos, Reason,
 use candor_protocol::session::{Answer, Cause, Parked};
 use candor_protocol::sim::Way;
 use support::store::TestStore;
-use support::{Client, TestBroker, everywhere, named, policy, stored_everywhere};
+use support::{Client, TestBroker, everywhere, named, policy, stored_everywhere, time_passes};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -136,7 +136,7 @@ fn messages_that_come_too_fast_are_refused_with_the_time_to_wait() {
         let mut other = broker.connect(way, "other");
         assert!(!other.publish("a", "x", Qos::AtLeastOnce).unwrap().reason.is_error());
         // And it is taken when the time has passed.
-        std::thread::sleep(std::time::Duration::from_millis(after_ms));
+        time_passes(after_ms);
         assert!(!client.publish("a", "x", Qos::AtLeastOnce).unwrap().reason.is_error());
         client.leave();
         other.leave();
@@ -162,7 +162,7 @@ fn a_publish_that_is_refused_again_and_again_is_not_looked_at_for_a_time() {
         assert_eq!(reason(&mut client, "deny/a").reason, Reason::DO_NOT_RETRY);
         assert_eq!(reason(&mut client, "deny/b").reason, Reason::NOT_AUTHORIZED, "another topic is another matter");
         assert!(!reason(&mut client, "allowed").reason.is_error());
-        std::thread::sleep(std::time::Duration::from_millis(320));
+        time_passes(320);
         // It is looked at once more, and the next time is twice as long.
         let broken = reason(&mut client, "deny/a").refusal().unwrap();
         assert!(matches!(broken.problem.retry, Some(Retry::After { after_ms: 600, .. })), "{broken}");
@@ -388,8 +388,7 @@ fn a_loss_that_its_session_does_not_live_to_hear_of_is_in_the_ledger() {
         for _ in 0..3 {
             assert_eq!(publisher.publish("a", "x", Qos::AtLeastOnce).unwrap().reason, Reason::SUCCESS);
         }
-        // Time is what this is about.
-        std::thread::sleep(std::time::Duration::from_millis(1200));
+        time_passes(1200);
         let mut back = broker.connect_with(settings());
         back.subscribe("$feedback/#", Qos::AtMostOnce);
         back.until(|client| !client.messages.is_empty());

@@ -13,7 +13,7 @@ use candor_protocol::session::{Cause, ClientSettings, Parked, SessionState};
 use candor_protocol::sim::Way;
 use std::io::{Read, Write};
 use support::store::TestStore;
-use support::{Client, DEADLINE, TestBroker, everywhere, named, policy, stored, stored_everywhere};
+use support::{Client, DEADLINE, TestBroker, everywhere, named, policy, stored, stored_everywhere, time_passes};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -72,8 +72,8 @@ fn a_session_that_expired_is_told_from_one_that_never_was() {
         first.drop_connection();
         let until = std::time::Instant::now() + DEADLINE;
         loop {
-            // Time itself is what is tested: the session lasts a second.
-            std::thread::park_timeout(std::time::Duration::from_millis(1100));
+            // The session lasts a second.
+            time_passes(1100);
             let next = broker.connect_with(keeping(way, 1, false));
             if state(&next) == Some(SessionState::Expired) {
                 assert_ne!(incarnation(&next), life, "{way:?}");

@@ -11,7 +11,7 @@ use candor_protocol::packet::{Durability, Message, Profile, Qos, Reason, TopicFi
 use candor_protocol::session::{Answer, Parked, ServerPolicy, SessionState};
 use candor_protocol::sim::Way;
 use support::store::TestStore;
-use support::{Client, TestBroker, stored_everywhere, with_will};
+use support::{Client, TestBroker, stored_everywhere, time_passes, with_will};
 
 fn durable() -> ServerPolicy {
     let mut policy = support::policy();
@@ -220,8 +220,8 @@ fn the_life_of_a_session_is_told_truthfully_after_a_restart() {
         }
     }
     broker.stop();
-    // Time itself is what is tested: a second passes while no broker runs.
-    std::thread::park_timeout(std::time::Duration::from_millis(1100));
+    // A second, while no broker runs.
+    time_passes(1100);
     let broker = start(&store, 3);
     for way in [Way::Extended, Way::Offer] {
         for (name, expected) in [("short", SessionState::Expired), ("long", SessionState::Resumed), ("none", SessionState::New)] {

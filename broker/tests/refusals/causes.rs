@@ -1,7 +1,7 @@
 //! How each cause is brought about, through the public interface.
 
 use crate::stage::{REFUSED, Row, Stage, WHO, refusal_of, words};
-use crate::support::{Client, named, stored_everywhere};
+use crate::support::{Client, named, stored_everywhere, time_passes};
 use candor_broker::feedback::{Cause, QuarantineLimits, RateLimits};
 use candor_broker::queue::QueueLimits;
 use candor_broker::shard::Settings;
@@ -350,8 +350,7 @@ fn too_old(stage: &mut Stage) -> Option<Row> {
         return None;
     }
     away(stage, stage.way, WHO);
-    // Time is what this is about.
-    std::thread::sleep(std::time::Duration::from_millis(1200));
+    time_passes(1200);
     Some(back(stage, "success: it was taken; the loss is the subscriber's"))
 }
 

@@ -30,8 +30,13 @@ use std::time::{Duration, Instant};
 
 /// How long a test waits for an event before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// How long a test listens to find that nothing comes, after a round trip that would have brought it.
+/// How long a test listens to find that nothing comes.
 pub const QUIET: Duration = Duration::from_millis(50);
+
+/// Lets time pass, where time itself is what is tested: that a second of a real clock is over has no event.
+pub fn time_passes(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
 
 /// Rights as tests need them: `deny/` may not be published to, `secret/` not subscribed to.
 #[derive(Debug)]
@@ -308,7 +313,7 @@ impl Client {
         }
     }
 
-    /// A round trip: everything the broker had for this client before has come.
+    /// Takes what comes until nothing has come for a while: of what another shard has under way no answer to this client would tell.
     pub fn settle_down(&mut self) {
         while self.closed.is_none() && self.step(QUIET) {}
     }
