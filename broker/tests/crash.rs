@@ -197,6 +197,9 @@ fn what_a_folder_holds_can_be_looked_at_while_a_broker_runs() {
         .collect();
     assert_eq!(sessions, [("publisher", 0.into()), ("sleeper", 3.into())], "{report}");
     assert_eq!((&report["retained"], &report["messages"]), (&1.into(), &4.into()), "{report}");
+    let oldest_ms = report["sessions"][1]["oldest_ms"].as_u64().expect("the oldest message has its time");
+    let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+    assert!(now_ms.abs_diff(oldest_ms) < 60_000, "{oldest_ms}, now {now_ms}");
     // For people, times are dates.
     let text = inspect(&[]);
     let sleeper = text.lines().find(|line| line.starts_with("sleeper")).expect("a line for the sleeper");

@@ -371,7 +371,7 @@ impl Shard {
 
     /// The records of the turn, for the engine: behind everything else that the turn has come to.
     pub fn take_batch(&mut self) -> Option<Batch> {
-        self.keeper.take_batch()
+        self.keeper.take_batch().map(|batch| Batch { unix_ms: self.now.unix_ms, ..batch })
     }
 
     /// When the next turn is due at the latest, on the clock that never runs back.

@@ -4,7 +4,7 @@ use super::embedded::Image;
 use super::files::{Directory, Files};
 use super::log::{self, Recovery};
 use super::record::Record;
-use super::state::{KeptSession, Progress};
+use super::state::{Fact, KeptSession, Progress};
 use super::{MessageNumber, StoreError};
 use candor_protocol::annotate::instant;
 use serde_json::{Value, json};
@@ -142,12 +142,17 @@ struct Reading {
 impl log::Found for Reading {
     fn frame(&mut self, segment: u64, offset: u64, payload: &[u8]) -> Result<(), (usize, &'static str)> {
         use super::codec::{Cursor, Entry, decode};
-        let mut cursor = Cursor::new(payload);
+        let (mut cursor, mut time) = (Cursor::new(payload), None);
         while let Ok((entry, _)) = decode(&mut cursor) {
-            if let Entry::Step(Record::Message { message, envelope, .. }) = entry
-                && let Some(stamps) = envelope.stamps
-            {
-                self.received.insert(message, stamps.received_at_ms);
+            match entry {
+                Entry::Fact(Fact::Time(unix_ms)) => time = Some(unix_ms).filter(|unix_ms| *unix_ms > 0),
+                Entry::Step(Record::Message { message, envelope, .. }) => {
+                    let stamped = envelope.stamps.map(|stamps| stamps.received_at_ms);
+                    if let Some(at_ms) = stamped.or(time) {
+                        self.received.insert(message, at_ms);
+                    }
+                }
+                _ => {}
             }
         }
         self.image.frame(segment, offset, payload)

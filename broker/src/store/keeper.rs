@@ -155,7 +155,7 @@ impl<T> Keeper<T> {
             return None;
         }
         let records = std::mem::take(&mut self.records);
-        let batch = Batch { shard: self.shard, turn: self.turn, records, knows_failure: self.knows_failure };
+        let batch = Batch { shard: self.shard, turn: self.turn, records, knows_failure: self.knows_failure, unix_ms: 0 };
         self.turn += 1;
         match self.receipts {
             Receipts::AtOnce => None,

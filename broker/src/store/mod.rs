@@ -59,6 +59,8 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// The shard knew before the first of them that nothing was kept, so that none rests on what failed.
     pub knows_failure: bool,
+    /// When the turn was, in milliseconds since 1970; 0: nobody said. For people.
+    pub unix_ms: u64,
 }
 
 /// What became of all batches of a shard up to `turn`.

@@ -224,7 +224,7 @@ pub(super) fn history_of(seed: u64, len_max: usize) -> Vec<Vec<Batch>> {
     let mut turn = 0;
     let mut batch = |records: &[Record]| {
         turn += 1;
-        Batch { shard: 0, turn, records: records.to_vec(), ..Batch::default() }
+        Batch { shard: 0, turn, records: records.to_vec(), unix_ms: 1_700_000_000_000 + turn, ..Batch::default() }
     };
     groups.iter().map(|group| group.chunks(1 + turn_len(seed)).map(&mut batch).collect()).collect()
 }

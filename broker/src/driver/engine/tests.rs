@@ -36,7 +36,7 @@ impl Desk {
         let whose = Whose { principal: "p".into(), client_id: "c".into() };
         let replaces = if self.turn > 1 { vec![self.turn - 1] } else { Vec::new() };
         let records = vec![Record::Verdict { whose, number: self.turn, replaces, verdict: vec![1; bytes].into() }];
-        self.orders.blocking_send(Order::Keep(Batch { shard: 0, turn: self.turn, records, knows_failure })).unwrap();
+        self.orders.blocking_send(Order::Keep(Batch { shard: 0, turn: self.turn, records, knows_failure, ..Batch::default() })).unwrap();
     }
 
     /// What became of the batches, as far as it is known.

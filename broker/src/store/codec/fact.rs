@@ -45,6 +45,10 @@ pub(super) fn encode(fact: &Fact, out: &mut Vec<u8>) {
             out.push(TAG_MIN + 6);
             numbers.iter().for_each(|number| put_number(out, *number));
         }
+        Fact::Time(unix_ms) => {
+            out.push(TAG_MIN + 7);
+            put_number(out, *unix_ms);
+        }
     }
 }
 
@@ -63,6 +67,7 @@ pub(super) fn decode(tag: u8, cursor: &mut Cursor<'_>) -> Result<Fact, Bad> {
             Fact::Verdicts { whose, verdicts }
         }
         6 => Fact::Numbers([cursor.number()?, cursor.number()?, cursor.number()?]),
+        7 => Fact::Time(cursor.number()?),
         _ => return Err(Bad("a fact of an unknown kind")),
     })
 }

@@ -121,13 +121,15 @@ struct Copy<'a> {
     facts: Vec<Fact>,
     sessions: HashSet<SessionNumber>,
     pages: HashSet<Whose>,
+    /// When the messages were received that are read, and that of those that are written; 0: it is not known.
+    times: (u64, u64),
 }
 
 impl<'a> Copy<'a> {
     fn new(image: &'a Image, segment: u64, out: &'a mut Vec<u8>) -> Self {
         out.clear();
         out.resize(FRAME_HEAD_LEN, 0);
-        Self { image, segment, out, moved: Vec::new(), facts: Vec::new(), sessions: HashSet::new(), pages: HashSet::new() }
+        Self { image, segment, out, moved: Vec::new(), facts: Vec::new(), sessions: HashSet::new(), pages: HashSet::new(), times: (0, 0) }
     }
 
     fn state(&self) -> &'a State {
@@ -137,6 +139,7 @@ impl<'a> Copy<'a> {
     /// `offset` is where the payload stands in the segment.
     fn frame(&mut self, offset: u64, payload: &[u8]) -> Result<(), &'static str> {
         let mut cursor = Cursor::new(payload);
+        self.times.0 = 0;
         let mut topics: HashMap<MessageNumber, Arc<[u8]>> = HashMap::new();
         while !cursor.is_at_end() {
             let (entry, stored) = decode(&mut cursor).map_err(|bad| bad.0)?;
@@ -158,6 +161,11 @@ impl<'a> Copy<'a> {
     fn message(&mut self, message: MessageNumber, offset: u64, payload: &[u8], stored: Stored) {
         let here = Place::new(self.segment, offset + stored.start as u64, stored.len());
         if self.image.place(message) == Some(here) {
+            let (read, written) = self.times;
+            if read != written {
+                encode_fact(&Fact::Time(read), self.out);
+                self.times.1 = read;
+            }
             self.moved.push((message, encode_moved(message, &payload[stored], self.out)));
         }
     }
@@ -179,6 +187,7 @@ impl<'a> Copy<'a> {
             Fact::Will { whose, message } => self.will(whose, *message),
             Fact::Ended { client_id, .. } => self.ended(client_id),
             Fact::Verdicts { whose, .. } => self.page(whose),
+            Fact::Time(unix_ms) => self.times.0 = *unix_ms,
             Fact::Retained { .. } | Fact::Numbers(_) => {}
         }
     }

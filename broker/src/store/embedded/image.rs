@@ -25,9 +25,9 @@ impl Place {
         Self { segment, offset: offset as u32, len: len as u32 }
     }
 
-    /// What the message takes where it is copied to, with the record around it.
+    /// What the message takes where it is copied to, with the record around it and its time.
     fn weight(self) -> u64 {
-        u64::from(self.len) + 24
+        u64::from(self.len) + 32
     }
 }
 

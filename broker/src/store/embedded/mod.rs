@@ -35,7 +35,7 @@ pub use open::{Lost, Options};
 use super::codec::{encode_fact, encode_record, open_stored};
 use super::files::Files;
 use super::log::{FRAME_HEAD_LEN, Log, close_frame, damaged, name_of};
-use super::state::State;
+use super::state::{Fact, State};
 use super::{Batch, Engine, MessageNumber, StoreError, Usage};
 use crate::message::Envelope;
 use candor_protocol::packet::Durability;
@@ -96,10 +96,14 @@ impl<F: Files> Embedded<F> {
             let begin = self.buffer.len();
             self.buffer.resize(begin + FRAME_HEAD_LEN, 0);
             sieve.next_batch();
+            let mut time = (batch.unix_ms > 0).then_some(Fact::Time(batch.unix_ms));
             for record in &batch.records {
                 match sieve.worth(record) {
                     Worth::Nothing => {}
                     Worth::Step => {
+                        if matches!(record, super::Record::Message { .. }) {
+                            time.take().into_iter().for_each(|time| encode_fact(&time, &mut self.buffer));
+                        }
                         if let (Some(stored), super::Record::Message { message, .. }) = (encode_record(record, &mut self.buffer), record) {
                             places.push((*message, Place::new(segment, at + stored.start as u64, stored.len())));
                         }

@@ -38,6 +38,8 @@ pub enum Fact {
     },
     /// The highest numbers of sessions, messages and versions.
     Numbers([u64; 3]),
+    /// When the messages behind it in its frame were received, in milliseconds since 1970; 0: it is not known. For people.
+    Time(u64),
 }
 
 impl State {
@@ -87,6 +89,7 @@ impl State {
                 verdicts.iter().for_each(|(number, verdict)| self.add_verdict(&whose, *number, verdict));
             }
             Fact::Numbers(numbers) => self.count_from(numbers),
+            Fact::Time(_) => {}
         }
     }
 

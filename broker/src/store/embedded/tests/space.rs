@@ -1,6 +1,7 @@
 //! Space is given back: the disk holds at most about twice what is owed, and two segments.
 
 use super::*;
+use crate::store::inspect::Report;
 use crate::store::samples::history_of;
 use crate::store::state::Progress;
 
@@ -35,6 +36,8 @@ fn the_disk_holds_at_most_twice_what_is_owed_and_two_segments() {
     }
 }
 
+const BEGIN_MS: u64 = 1_700_000_000_000;
+
 /// What is owed for long does not hold the space of what passes by.
 #[test]
 fn much_that_comes_and_goes_leaves_no_more_than_what_stays() {
@@ -42,11 +45,11 @@ fn much_that_comes_and_goes_leaves_no_more_than_what_stays() {
     let mut engine = Embedded::open(disk.files(), Options { segment_bytes: SEGMENT, ..Options::default() }).unwrap();
     let session = SessionNumber(1);
     let begun = Record::SessionBegun { session, client_id: "c".into(), principal: "p".into(), incarnation: 1 };
-    let keep = |engine: &mut Embedded<SimFiles>, records| {
-        engine.keep(&[Batch { shard: 0, turn: 0, records, ..Batch::default() }]).unwrap();
+    let keep = |engine: &mut Embedded<SimFiles>, unix_ms, records| {
+        engine.keep(&[Batch { records, unix_ms, ..Batch::default() }]).unwrap();
         tidy(engine).unwrap();
     };
-    keep(&mut engine, vec![begun]);
+    keep(&mut engine, BEGIN_MS, vec![begun]);
     let mut written = 0;
     for number in 1..3_000 {
         let payload = format!("{number:0200}");
@@ -56,10 +59,10 @@ fn much_that_comes_and_goes_leaves_no_more_than_what_stays() {
         let owed = vec![crate::store::record::Owed { session, qos: Default::default(), retain: false }];
         written += payload.len();
         let message = MessageNumber(number);
-        keep(&mut engine, vec![Record::Message { message, envelope, owed }]);
+        keep(&mut engine, BEGIN_MS + number, vec![Record::Message { message, envelope, owed }]);
         if number > 5 {
             // The first five stay.
-            keep(&mut engine, vec![Record::Settled { session, message }]);
+            keep(&mut engine, BEGIN_MS + number, vec![Record::Settled { session, message }]);
         }
     }
     assert!(written > 500_000 && disk.bytes() < 8_000, "{} bytes for five messages", disk.bytes());
@@ -68,6 +71,9 @@ fn much_that_comes_and_goes_leaves_no_more_than_what_stays() {
     for number in 1..=5 {
         assert!(engine.read(MessageNumber(number)).unwrap().is_some());
     }
+    // They were copied many times, and are as old as they were.
+    let report = Report::of(&mut disk.files()).unwrap();
+    assert_eq!(report.sessions[0].oldest_ms, Some(BEGIN_MS + 1));
 }
 
 #[test]
