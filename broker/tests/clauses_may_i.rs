@@ -339,10 +339,12 @@ fn all_together_ask_no_more_than_a_turn_has_time_for() {
         let questions = vec![publish("a", Qos::AtMostOnce, false); 500];
         let asked = Dictionary::with(property::QUESTIONS, &questions_to_dictionary(&questions));
         // However the packets fall into turns, each is answered as far as its answer says.
-        askers.iter_mut().for_each(|client| client.start_ping(asked.clone()));
-        for client in &mut askers {
-            client.until(|client| !client.pongs.is_empty());
-            let answers = Answers::of_pong(&client.pongs.remove(0), 500).unwrap();
+        let pongs: Vec<Dictionary> = std::thread::scope(|scope| {
+            let asking: Vec<_> = askers.iter_mut().map(|client| scope.spawn(|| client.ping(asked.clone()))).collect();
+            asking.into_iter().map(|asking| asking.join().unwrap()).collect()
+        });
+        for pong in pongs {
+            let answers = Answers::of_pong(&pong, 500).unwrap();
             let refused: Vec<Reason> = answers.into_iter().filter_map(Result::err).map(|refusal| refusal.reason).collect();
             assert!(refused.iter().all(|reason| *reason == Reason::SERVER_BUSY), "{way:?}: {refused:?}");
         }

@@ -4,7 +4,7 @@
 use super::{Core, Layers, READ_BYTES, SharedCore, Socket, WRITE_AFTER};
 use crate::shard::{Connection, ConnectionKey, ListenerSettings, Peer};
 use crate::transport::{Progress, Transport};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use candor_protocol::shown::Shown;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -125,7 +125,7 @@ async fn linger(core: &SharedCore, key: ConnectionKey) {
     while discarded < LINGER_BYTES {
         buffer.clear();
         buffer.reserve(4096);
-        match poll_fn(|cx| core.borrow_mut().poll_read(key, &mut buffer, cx)).await {
+        match poll_fn(|cx| core.borrow_mut().poll_read(key, &mut buffer, 4096, cx)).await {
             Ok(0) | Err(_) => return,
             Ok(len) => discarded += len,
         }
@@ -133,10 +133,10 @@ async fn linger(core: &SharedCore, key: ConnectionKey) {
 }
 
 impl Core {
-    /// Reads what is there; 0: the peer has ended its side.
-    fn poll_read(&mut self, key: ConnectionKey, buffer: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads what is there, `most` bytes at most; 0: the peer has ended its side.
+    fn poll_read(&mut self, key: ConnectionKey, buffer: &mut BytesMut, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(socket) = self.socket(key) else { return Poll::Ready(Ok(0)) };
-        poll_read_buf(Pin::new(&mut socket.stream), cx, buffer)
+        poll_read_buf(Pin::new(&mut socket.stream), cx, &mut buffer.limit(most))
     }
 
     fn poll_connection(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<End> {
@@ -166,6 +166,7 @@ impl Core {
             self.was_held_back = true;
             return Poll::Pending;
         }
+        let most = self.shard.read_max(key).min(READ_BYTES);
         let mut taken = 0;
         loop {
             let wants = self.shard.connection(key).is_some_and(|connection| connection.wants_bytes());
@@ -180,8 +181,8 @@ impl Core {
             }
             let mut buffer = std::mem::take(&mut self.read_buffer);
             buffer.reserve(READ_BYTES);
-            let room = buffer.capacity();
-            let outcome = self.poll_read(key, &mut buffer, cx);
+            let room = most.min(buffer.capacity());
+            let outcome = self.poll_read(key, &mut buffer, room, cx);
             if let Poll::Ready(Ok(len @ 1..)) = outcome {
                 taken += len;
                 self.received(key, &mut buffer);
@@ -195,7 +196,7 @@ impl Core {
             match outcome {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(End::Gone),
-                Poll::Ready(Ok(len)) if len == room || taken >= READ_BYTES => {
+                Poll::Ready(Ok(len)) if len == room || taken >= most => {
                     // There may be more, but others get their turn first.
                     yield_to_others(cx);
                     break;

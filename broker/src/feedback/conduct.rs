@@ -61,6 +61,11 @@ impl Conduct {
         }
     }
 
+    /// Whether something was refused within the last second.
+    pub fn is_refused_lately(&self, now_ms: u64) -> bool {
+        self.said.as_ref().is_some_and(|said| now_ms < said.until_ms)
+    }
+
     /// The trace id of the line that was just begun.
     pub fn wrote(&mut self, trace_id: Option<String>) {
         if let Some(said) = &mut self.said {
@@ -77,7 +82,9 @@ mod tests {
     fn a_flood_of_the_same_refusal_writes_one_line_a_second_and_all_share_its_trace_id() {
         let mut conduct = Conduct::default();
         let what = (Kind::Publish, Reason::NOT_AUTHORIZED, 7);
+        assert!(!conduct.is_refused_lately(0));
         assert_eq!(conduct.line(what, 0), Line::New { before: 0 });
+        assert_eq!([0, 999, 1000].map(|now_ms| conduct.is_refused_lately(now_ms)), [true, true, false]);
         conduct.wrote(Some("00a7".to_owned()));
         for ms in 0..1000 {
             assert_eq!(conduct.line(what, ms), Line::Same { trace_id: Some("00a7".to_owned()) });

@@ -119,7 +119,17 @@ impl Connection {
     }
 }
 
+/// How many bytes of a client are read at once that was refused something lately: a refusal is far more work than what it refuses.
+const REFUSED_READ_BYTES: usize = 4096;
+
 impl Shard {
+    /// The most bytes to read of a connection before others get their turn, where it is less than the driver would take.
+    pub fn read_max(&self, key: ConnectionKey) -> usize {
+        // At the limit of memory nothing may be left half read that could come whole (see `bound_incomplete`).
+        let conduct = self.connections.get(key).filter(|_| !self.account.is_full).and_then(|connection| connection.conduct.as_deref());
+        if conduct.is_some_and(|conduct| conduct.is_refused_lately(self.now.ms)) { REFUSED_READ_BYTES } else { usize::MAX }
+    }
+
     /// A connection was accepted.
     pub fn accepted(&mut self, peer: Peer, listener: Arc<ListenerSettings>) -> ConnectionKey {
         let session = Session::server(Arc::clone(&listener.policy), self.now.ms);

@@ -393,14 +393,10 @@ impl Client {
     }
 
     /// Sends PINGREQ, and waits for its PINGRESP.
-    pub fn start_ping(&mut self, dictionary: Dictionary) {
+    pub fn ping(&mut self, dictionary: Dictionary) -> Dictionary {
         self.pongs.clear();
         self.session.ask(dictionary);
         self.drain();
-    }
-
-    pub fn ping(&mut self, dictionary: Dictionary) -> Dictionary {
-        self.start_ping(dictionary);
         self.until(|client| !client.pongs.is_empty());
         self.pongs.remove(0)
     }
