@@ -102,9 +102,15 @@ impl Envelope {
         critical_key(&self.message)
     }
 
+    /// Whether nothing is said of it on the next hop, as of almost every message.
+    #[inline]
+    pub fn has_no_hop(&self) -> bool {
+        self.expires_at_ms.is_none() && self.stamps.is_none() && self.hop.is_empty()
+    }
+
     /// The keys of the next hop: what is left of the expiry, and the stamps. Empty for almost every message.
     pub fn next_hop(&self, unix_ms: u64) -> Dictionary {
-        if self.expires_at_ms.is_none() && self.stamps.is_none() && self.hop.is_empty() {
+        if self.has_no_hop() {
             return Dictionary::EMPTY;
         }
         let mut map = MapBuilder::new();

@@ -97,6 +97,12 @@ impl Rights {
         self.send(Verb::Will, topic, qos, retain)
     }
 
+    /// Whether [`Rights::publish`] allows a topic without a look at a rule: there are none, and it is not one of the server's.
+    #[inline]
+    pub fn publishes_freely(&self, topic: &[u8]) -> bool {
+        self.rules.is_none() && topic.first() != Some(&b'$')
+    }
+
     fn send(&self, verb: Verb, topic: &[u8], qos: Qos, retain: bool) -> Result<Grant<'_>, Refusal> {
         if topic.starts_with(FEEDBACK.as_bytes()) || topic.starts_with(ENVELOPE.as_bytes()) {
             let problem = missing(verb, topic).detail("these topics are views that the server makes: nobody publishes there");

@@ -302,13 +302,24 @@ impl Shard {
     }
 
     /// Carries out what a connection's session says, and what follows from it at once.
+    #[inline]
     pub(super) fn act(&mut self, key: ConnectionKey) {
         self.drain(key);
         self.release();
     }
 
     /// Carries out what a connection's session says.
+    #[inline]
     pub(super) fn drain(&mut self, key: ConnectionKey) {
+        match self.connections.get(key) {
+            // Almost always, where what came was taken directly.
+            Some(connection) if connection.session.is_silent() => self.after(key, false),
+            Some(_) => self.drain_outputs(key),
+            None => {}
+        }
+    }
+
+    fn drain_outputs(&mut self, key: ConnectionKey) {
         let (mut wrote, mut opened) = (false, false);
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return };
@@ -348,10 +359,15 @@ impl Shard {
     /// A window that opened, or frames that are wanted again, let waiting things go on.
     ///
     /// After a confirm this comes behind everything that the session has said: what it sends again goes before what waits.
+    #[inline]
     fn after(&mut self, key: ConnectionKey, opened: bool) {
         if self.reading == Some(key) && !opened {
             return;
         }
+        self.go_on_with(key, opened);
+    }
+
+    fn go_on_with(&mut self, key: ConnectionKey, opened: bool) {
         let Some(connection) = self.connections.get(key) else { return };
         if let Some(slot) = connection.client
             && (opened || self.clients.get(slot).is_some_and(|client| !client.queue.is_empty()))

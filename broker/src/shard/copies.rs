@@ -17,7 +17,7 @@ pub(super) struct Copies(BytesMut);
 
 impl Copies {
     pub(super) fn copy(&mut self, message: &Message) -> Message {
-        let len = message.len();
+        let len = message.compact_len();
         if len > SMALL {
             return message.compact();
         }

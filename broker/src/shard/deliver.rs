@@ -19,6 +19,8 @@ use candor_protocol::session::{Admitted, Delivery};
 /// The forms of one message that were encoded already: once for each dialect, QoS and retain flag.
 #[derive(Debug, Default)]
 pub(super) struct FrameCache {
+    /// Something in here is about the last message.
+    is_used: bool,
     frames: Vec<(Form, PublishFrame)>,
     hop: Option<Dictionary>,
     /// The critical key of the message map, once somebody asked.
@@ -38,7 +40,15 @@ pub(super) struct Form {
 
 impl FrameCache {
     /// Another message begins.
+    #[inline]
     pub(super) fn start(&mut self) {
+        if self.is_used {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.is_used = false;
         self.frames.clear();
         self.hop = None;
         self.critical = None;
@@ -46,6 +56,7 @@ impl FrameCache {
     }
 
     fn frame(&mut self, form: Form, message: &Message, hop: &Dictionary) -> &PublishFrame {
+        self.is_used = true;
         let at = match self.frames.iter().position(|(other, _)| *other == form) {
             Some(at) => at,
             None => {
@@ -54,6 +65,33 @@ impl FrameCache {
             }
         };
         &self.frames[at].1
+    }
+
+    /// A message that is kept until it is acknowledged must not keep the buffer alive that it was read into. Several receivers share
+    /// one copy.
+    #[inline]
+    fn own_copy(&mut self, message: &Message, is_shared: bool) -> Message {
+        if !is_shared {
+            return self.copies.copy(message);
+        }
+        self.is_used = true;
+        self.compact.get_or_insert_with(|| self.copies.copy(message)).clone()
+    }
+
+    /// The critical key of the message map, if it has one: it binds every recipient, and a plain one would not see it.
+    fn critical_key(&mut self, envelope: &Envelope) -> Option<i64> {
+        self.is_used = true;
+        *self.critical.get_or_insert_with(|| envelope.critical_key())
+    }
+
+    /// The keys of the next hop, computed once for all receivers of the same form.
+    #[inline]
+    fn next_hop(&mut self, form: Form, envelope: &Envelope, unix_ms: u64) -> Dictionary {
+        if !form.dialect.is_extended() || envelope.has_no_hop() {
+            return Dictionary::EMPTY;
+        }
+        self.is_used = true;
+        next_hop(&mut self.hop, form, envelope, unix_ms)
     }
 }
 
@@ -90,19 +128,20 @@ impl Shard {
         let terms = connection.session.terms();
         let form = Form { dialect: terms.dialect, qos, retain, experiments: terms.experiments != 0 };
         // While a negotiation may still make the connection extended, the message waits for its end.
-        if !form.dialect.is_extended()
+        if envelope.message.has_map()
+            && !form.dialect.is_extended()
             && connection.session.is_ready()
-            && let Some(key) = *self.frames.critical.get_or_insert_with(|| envelope.critical_key())
+            && let Some(key) = self.frames.critical_key(envelope)
         {
             return self.withhold(slot, envelope.message.topic_str(), key, target.message);
         }
-        let mut hop = next_hop(&mut self.frames.hop, form, envelope, self.now.unix_ms);
+        let mut hop = self.frames.next_hop(form, envelope, self.now.unix_ms);
         let message = &envelope.message;
         // What is reported on is known again by a number, kept or not.
         let name = kept.or_else(|| envelope.report().map(|_| self.shared.next_message()));
         let token = token_of(name);
-        let (compact, copies) = (&mut self.frames.compact, &mut self.frames.copies);
-        let mut own = || own_copy(compact, copies, message, is_shared);
+        let frames = &mut self.frames;
+        let mut own = || frames.own_copy(message, is_shared);
         let mut admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
         let mut is_shared = is_shared && message.payload().len() < SHARE_FROM;
         if admitted == Admitted::TooLarge {
@@ -142,7 +181,7 @@ impl Shard {
         let has_more = client.unsent == 0 && !client.queue.is_empty();
         let terms = connection.session.terms();
         if let Some(sent) = connection.session.in_flight().get(id) {
-            let Delivery { message, qos, retain, hop } = &*sent.delivery;
+            let Delivery { message, qos, retain, hop } = &sent.delivery;
             let form = Form { dialect: terms.dialect, qos: *qos, retain: *retain, experiments: terms.experiments != 0 };
             write_one(&mut connection.out, &mut self.spare, form, false, Some(id), message, hop);
             self.counts.publish_sent += 1;
@@ -254,13 +293,7 @@ impl Shard {
     }
 }
 
-/// A message that is kept until it is acknowledged must not keep the buffer alive that it was read into. Several receivers share
-/// one copy.
-fn own_copy(compact: &mut Option<Message>, copies: &mut Copies, message: &Message, is_shared: bool) -> Message {
-    if is_shared { compact.get_or_insert_with(|| copies.copy(message)).clone() } else { copies.copy(message) }
-}
-
-/// The keys of the next hop, computed once for all receivers of the same form.
+/// As [`FrameCache::next_hop`], where there may be some.
 fn next_hop(cached: &mut Option<Dictionary>, form: Form, envelope: &Envelope, unix_ms: u64) -> Dictionary {
     if !form.dialect.is_extended() {
         return Dictionary::EMPTY;

@@ -165,7 +165,14 @@ impl Shard {
     }
 
     /// Carries out what waits no more.
+    #[inline]
     pub(super) fn release(&mut self) {
+        if self.keeper.has_due() || !self.ready.is_empty() {
+            self.release_due();
+        }
+    }
+
+    fn release_due(&mut self) {
         // What is carried out may itself come to something that is due: it goes behind.
         if std::mem::replace(&mut self.is_releasing, true) {
             return;
@@ -231,6 +238,26 @@ impl Shard {
         }
     }
 
+    /// Whether what waits for nothing may be carried out while it is asked for, as a step of reading from this connection: nothing is
+    /// before it, and reading goes on behind it.
+    #[inline]
+    fn is_next(&self, key: ConnectionKey) -> bool {
+        self.reading == Some(key) && !self.is_releasing && !self.keeper.has_due()
+    }
+
+    /// Acknowledges a message for which nothing was kept; `false`: that is not to be had directly, and nothing was done.
+    #[inline]
+    pub(super) fn accept_at_once(&mut self, key: ConnectionKey, ticket: Ticket) -> bool {
+        if !self.is_next(key) {
+            return false;
+        }
+        let Some(packet) = self.connections.get_mut(key).and_then(|connection| connection.session.accept_directly(ticket)) else {
+            return false;
+        };
+        self.say(key, packet);
+        true
+    }
+
     /// Writes an acknowledgement that a session gave directly.
     #[inline]
     fn say(&mut self, key: ConnectionKey, packet: [u8; 4]) {
@@ -259,7 +286,10 @@ impl Shard {
             (Some(session), Step::Released(id), _) => Some(Record::Released { session, id }),
             _ => None,
         };
-        self.keep_then(record, Then::Recorded { of, step });
+        match record {
+            None if self.is_next(key) => self.recorded(of, step),
+            record => self.keep_then(record, Then::Recorded { of, step }),
+        }
     }
 
     /// Keeps a record and lets something wait for it; without a record it waits for nothing.

@@ -24,6 +24,7 @@
 //! | wills | `wills` |
 //! | a message from a client: whether it is taken | [`publish`] |
 //! | a message to all who get it, and to the store | `route`, over `routers` |
+//! | who gets it, and what was made ready for it | `matched` |
 //! | a message to one client: now, or in its queue | [`deliver`] |
 //! | a message that waits for its acknowledgement | `copies` |
 //! | what a subscriber settles, and what is sent again | `settle` |
@@ -67,6 +68,7 @@ pub mod ending;
 mod fetch;
 mod keeping;
 mod losses;
+mod matched;
 mod may_i;
 pub mod memory;
 pub mod operator;

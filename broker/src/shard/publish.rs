@@ -21,34 +21,47 @@ impl Shard {
         let Some(slot) = connection.client else { return };
         self.counts.publish_received += 1;
         let taken = publish.id.filter(|_| publish.qos == Qos::ExactlyOnce);
-        if let Err(refusal) = self.check_conduct(key, &publish.message) {
+        if (connection.conduct.is_some() || self.settings.rate.is_on())
+            && let Err(refusal) = self.check_conduct(key, &publish.message)
+        {
             return self.refuse_publish(key, ticket, &publish, refusal);
         }
         if publish.message.topic()[0] == b'$'
             && let Some(routed) = self.settle_letter(slot, &publish, taken)
         {
-            return self.answer(key, slot, ticket, &publish, routed);
+            return match routed {
+                Ok(routed) => self.taken(key, slot, ticket, publish.message.topic(), routed),
+                Err(refusal) => self.refuse_publish(key, ticket, &publish, refusal),
+            };
         }
         if let Err(refusal) = self.check_publish(key, slot, &publish) {
             return self.refuse_publish(key, ticket, &publish, refusal);
         }
-        let envelope = self.envelope(slot, &publish.dictionary, publish.message, publish.qos, publish.retain);
+        let Publish { dup, qos, retain, id, message, dictionary } = publish;
+        let envelope = self.envelope(slot, &dictionary, message, qos, retain);
         let routed = self.route(&envelope, Source { from: Some(slot), taken, armed: None });
         self.report_routed(&envelope, routed.as_ref().ok());
-        self.answer(key, slot, ticket, &Publish { message: envelope.message, ..publish }, routed);
+        match routed {
+            Ok(routed) => self.taken(key, slot, ticket, envelope.message.topic(), routed),
+            Err(refusal) => {
+                let publish = Publish { dup, qos, retain, id, message: envelope.message, dictionary };
+                self.refuse_publish(key, ticket, &publish, refusal);
+            }
+        }
     }
 
-    fn answer(&mut self, key: ConnectionKey, slot: u32, ticket: Option<Ticket>, publish: &Publish, routed: Result<Routed, Refusal>) {
-        match routed {
-            Ok(routed) => {
-                if routed.reached == 0 {
-                    self.note_swallowed(publish.message.topic(), Swallowed::Undelivered);
-                }
-                if let Some((ticket, of)) = ticket.zip(self.life(slot)) {
-                    self.settle_later(routed, of, ticket);
-                }
-            }
-            Err(refusal) => self.refuse_publish(key, ticket, publish, refusal),
+    /// A message was taken: its acknowledgement follows.
+    #[inline]
+    fn taken(&mut self, key: ConnectionKey, slot: u32, ticket: Option<Ticket>, topic: &[u8], routed: Routed) {
+        if routed.reached == 0 {
+            self.note_swallowed(topic, Swallowed::Undelivered);
+        }
+        let is_bare = routed.reached > 0 && !routed.is_kept && routed.full.is_empty();
+        if let Some(ticket) = ticket
+            && !(is_bare && self.accept_at_once(key, ticket))
+            && let Some(of) = self.life(slot)
+        {
+            self.settle_later(routed, of, ticket);
         }
     }
 
@@ -132,6 +145,10 @@ impl Shard {
             hop = experiment_keys(dictionary);
             report = self.report_on(slot, dictionary, message.topic_str());
         }
+        if !self.settings.marks_messages() {
+            let stamps = report.map(|report| stamped(None, report, self.now.unix_ms));
+            return Envelope { message, qos, retain, expires_at_ms, stamps, hop };
+        }
         let mut stamps = match self.settings.stamps {
             Some(_) => self.stamps(self.clients.get(slot).map(|client| Arc::clone(&client.principal))),
             None => None,
@@ -168,6 +185,7 @@ impl Shard {
 ///
 /// # Errors
 /// Only the server does.
+#[inline]
 pub(super) fn check_topic(topic: &[u8]) -> Result<(), Refusal> {
     if is_reserved(topic) {
         let problem = Problem::titled("only the server publishes here").field("topic").retry(Retry::Never);

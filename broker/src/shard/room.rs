@@ -4,8 +4,8 @@
 //! goes on: what holds a publisher back is its own window.
 
 use super::keeping::{Life, Then, not_kept};
+use super::matched::Matched;
 use super::roll::{Claim, Places};
-use super::route::Matched;
 use super::{CrossingTarget, Shard};
 use crate::message::Envelope;
 use crate::router::{Subscriber, Target};
@@ -132,16 +132,12 @@ impl Shard {
         if refused == 0 {
             return Ok(claims);
         }
-        self.give_back_all(&claims, matched);
+        self.give_places_back(&claims, matched);
         Err(queue_full(self.settings.queue.overflow, refused))
     }
 
     /// A message is not taken for which places were claimed.
-    pub(super) fn give_places_back(&mut self, matched: &Matched<'_>) {
-        self.give_back_all(&matched.claims, matched);
-    }
-
-    fn give_back_all(&mut self, claims: &Claims, matched: &Matched<'_>) {
+    pub(super) fn give_places_back(&mut self, claims: &Claims, matched: &Matched<'_>) {
         let bytes = matched.envelope.len() as u64;
         claims.targets.iter().for_each(|subscriber| self.give_place_back(*subscriber, bytes));
         let picks = claims.picks.iter().filter_map(|at| matched.picks.as_slice().get(*at));

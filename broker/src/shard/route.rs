@@ -1,12 +1,13 @@
 //! A message that was taken: to the store, to the retained messages, and to all who get it.
 
 use super::keeping::{HeldBack, Then};
+use super::matched::{Matched, Numbers, Ready};
 use super::room::Claims;
-use super::shared::Matches;
+use super::shared::{Matches, RetainedGuard};
 use super::wills::Armed;
 use super::{Crossing, CrossingTarget, RetainedMessage, Shard, Shared};
 use crate::message::Envelope;
-use crate::router::{Pick, Picks, Retained, Subscriber, Target, Targets};
+use crate::router::{Retained, Subscriber, Target};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record, SessionNumber};
 use crate::wrapped;
@@ -38,64 +39,6 @@ pub(super) struct Routed {
     pub full: Vec<Subscriber>,
 }
 
-/// Under which numbers a message is kept.
-#[derive(Debug, Default)]
-struct Numbers {
-    message: Option<MessageNumber>,
-    /// A session that gets it once more, as a member of a group, is owed it under one more number: by the place of the pick.
-    again: Vec<(usize, MessageNumber)>,
-    is_kept: bool,
-}
-
-impl Numbers {
-    fn of_pick(&self, at: usize) -> Option<MessageNumber> {
-        self.again.iter().find(|(pick, _)| *pick == at).map(|(_, number)| *number).or(self.message)
-    }
-}
-
-/// Who gets a message, as the router found them.
-pub(super) struct Matched<'a> {
-    pub envelope: &'a Envelope,
-    from: Option<Subscriber>,
-    pub targets: &'a Targets,
-    pub picks: &'a Picks,
-    /// With whom it has a place.
-    pub claims: Claims,
-}
-
-impl<'a> Matched<'a> {
-    pub(super) fn new(envelope: &'a Envelope, from: Option<Subscriber>, targets: &'a Targets, picks: &'a Picks) -> Self {
-        Self { envelope, from, targets, picks, claims: Claims::default() }
-    }
-    pub(super) fn wants(&self, target: &Target) -> bool {
-        !(target.subscription.no_local && Some(target.subscriber) == self.from)
-    }
-
-    fn target(&self, target: Target, message: Option<MessageNumber>) -> CrossingTarget {
-        CrossingTarget {
-            slot: target.subscriber.slot,
-            qos: self.envelope.qos.min(target.subscription.qos),
-            retain: self.envelope.retain && target.subscription.retain_as_published,
-            message,
-            has_place: false,
-        }
-    }
-
-    fn members(&self, members: impl Iterator<Item = Target>, numbers: &Numbers) -> impl Iterator<Item = CrossingTarget> {
-        members
-            .filter(|target| self.wants(target))
-            .map(|target| CrossingTarget { has_place: self.claims.has_target(target.subscriber), ..self.target(target, numbers.message) })
-    }
-
-    /// `at`: the place of the first of these picks.
-    fn picked(&self, picks: &[Pick], at: usize, numbers: &Numbers) -> impl Iterator<Item = CrossingTarget> {
-        let picks = picks.iter().enumerate().map(move |(n, pick)| (at + n, pick.target));
-        picks
-            .filter(|(_, target)| self.wants(target))
-            .map(|(at, target)| CrossingTarget { has_place: self.claims.has_pick(at), ..self.target(target, numbers.of_pick(at)) })
-    }
-}
-
 impl Shard {
     /// Keeps a message where it has to be, stores it if it is to be retained, and hands it to all who get it, or holds it back
     /// until it may be.
@@ -105,70 +48,118 @@ impl Shard {
     pub(super) fn route(&mut self, envelope: &Envelope, source: Source) -> Result<Routed, Refusal> {
         // Taken out for the time that the shard itself is changed; what stands there meanwhile is empty and never asked.
         let mut matches = self.matches.take().unwrap_or_default();
-        let routed = self.route_to(envelope, source, &mut matches);
+        let routed = if envelope.retain {
+            let shared = Arc::clone(&self.shared);
+            // Held from the match to the change: who subscribes meanwhile finds the message in one of the two.
+            let retained = shared.retained_mut();
+            shared.matching(envelope.message.topic(), &mut matches);
+            self.route_to(envelope, source, &matches, Some(retained))
+        } else {
+            self.shared.matching(envelope.message.topic(), &mut matches);
+            match self.may_go_at_once(envelope, &source) {
+                true => Ok(self.route_at_once(envelope, source.from, &matches)),
+                false => self.route_to(envelope, source, &matches, None),
+            }
+        };
         self.matches = Some(matches);
         routed
     }
 
-    fn route_to(&mut self, envelope: &Envelope, source: Source, matches: &mut Matches) -> Result<Routed, Refusal> {
-        let Source { from, taken, armed } = source;
-        let shared = envelope.retain.then(|| Arc::clone(&self.shared));
-        // Held from the match to the change: who subscribes meanwhile finds the message in one of the two.
-        let mut retained = shared.as_ref().map(|shared| shared.retained_mut());
-        self.shared.matching(envelope.message.topic(), matches);
+    /// Whether nothing has to be kept or claimed for a message that is not retained, and nothing is before it.
+    #[inline]
+    fn may_go_at_once(&self, envelope: &Envelope, source: &Source) -> bool {
+        let is_kept_nowhere = envelope.qos == Qos::AtMostOnce || !(self.keeper.keeps() || self.tells_publishers());
+        is_kept_nowhere && source.armed.is_none() && !self.is_held_back(source.from)
+    }
+
+    /// Whether messages of a publisher wait, so that its next ones do.
+    fn is_held_back(&self, from: Option<u32>) -> bool {
+        from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0)
+    }
+
+    /// What [`Shard::route_to`] comes to where [`Shard::may_go_at_once`].
+    #[inline]
+    fn route_at_once(&mut self, envelope: &Envelope, from: Option<u32>, matches: &Matches) -> Routed {
+        let from = from.map(|slot| self.subscriber(slot));
+        let mut sessions = self.hand_on_all(&Matched::new(envelope, from, &matches.targets, &matches.picks), None);
+        if matches.has_wrapped() {
+            let envelope = &wrapped::wrap(envelope);
+            let wrapped = Matched::new(envelope, from, &matches.wrapped_targets, &matches.wrapped_picks);
+            sessions += self.hand_on_all(&wrapped, None);
+        }
+        Routed { reached: sessions, sessions, is_kept: false, full: Vec::new() }
+    }
+
+    /// `retained`: where a message goes that is to be retained.
+    fn route_to(
+        &mut self,
+        envelope: &Envelope,
+        source: Source,
+        matches: &Matches,
+        mut retained: Option<RetainedGuard<'_>>,
+    ) -> Result<Routed, Refusal> {
+        let Source { from, taken, mut armed } = source;
         let from_subscriber = from.map(|slot| self.subscriber(slot));
-        let mut matched = Matched::new(envelope, from_subscriber, &matches.targets, &matches.picks);
         // Made once for all who get it so.
         let carrier = matches.has_wrapped().then(|| wrapped::wrap(envelope));
-        let mut wrapped =
+        // As it is, and wrapped.
+        let plain = Matched::new(envelope, from_subscriber, &matches.targets, &matches.picks);
+        let wrapped =
             carrier.as_ref().map(|envelope| Matched::new(envelope, from_subscriber, &matches.wrapped_targets, &matches.wrapped_picks));
         let taken = taken.and_then(|id| Some((self.clients.get(from?)?.number?, id)));
-        matched.claims = self.check_room(&matched, from.is_some(), taken.is_some())?;
-        if let Some(wrapped) = &mut wrapped {
-            wrapped.claims = match self.check_room(wrapped, from.is_some(), taken.is_some()) {
-                Ok(claims) => claims,
-                Err(refusal) => {
-                    self.give_places_back(&matched);
-                    return Err(refusal);
-                }
-            };
-        }
+        let mut ready = self.find_room(&plain, wrapped.as_ref(), from.is_some(), taken.is_some())?;
         let is_cleared = envelope.message.payload().is_empty();
         // What the broker says of itself is true of this process alone.
         let keeps = self.keeper.keeps() && !envelope.message.topic().starts_with(b"$SYS/");
         let number = (keeps && envelope.retain && !is_cleared).then(|| self.shared.next_message());
         let version = retained.as_deref_mut().map(|retained| retain(retained, &self.shared, envelope, number));
         drop(retained);
-        let numbers = self.keep_all(&matched, number, version.filter(|_| keeps), taken);
-        let mut wrapped = wrapped.map(|wrapped| {
-            let numbers = if self.keeper.keeps() { self.keep_message(&wrapped, None) } else { Numbers::default() };
-            (wrapped, numbers)
-        });
+        ready[0].numbers = self.keep_all(&plain, number, version.filter(|_| keeps), taken);
+        if let Some(wrapped) = wrapped.as_ref().filter(|_| self.keeper.keeps()) {
+            ready[1].numbers = self.keep_message(wrapped, None);
+        }
         if let Some(Armed { client_id, message, .. }) = armed.clone() {
             self.keeper.keep(Record::WillPublished { client_id, message });
         }
-        let is_kept = numbers.is_kept || wrapped.as_ref().is_some_and(|(_, numbers)| numbers.is_kept);
-        let must_follow = from.and_then(|slot| self.clients.get(slot)).is_some_and(|client| client.held_back > 0);
-        let must_wait = must_follow || is_kept && envelope.qos == Qos::ExactlyOnce || armed.is_some();
-        let carried = armed.clone().map(|armed| Armed { is_carried: true, ..armed });
-        let mut handed = self.hand(&matched, &numbers, from, must_wait, armed);
-        let mut full = matched.claims.into_beyond();
-        if let Some((wrapped, numbers)) = &mut wrapped {
-            handed += self.hand(wrapped, numbers, from, must_wait, carried);
-            full.append(&mut std::mem::take(&mut wrapped.claims).into_beyond());
+        let is_kept = ready.iter().any(|ready| ready.numbers.is_kept);
+        let must_wait = self.is_held_back(from) || is_kept && envelope.qos == Qos::ExactlyOnce || armed.is_some();
+        let (mut sessions, mut full) = (0, Vec::new());
+        for (matched, ready) in [Some(plain), wrapped].iter().flatten().zip(ready) {
+            let carried = armed.clone().map(|armed| Armed { is_carried: true, ..armed });
+            let armed = std::mem::replace(&mut armed, carried);
+            sessions += self.hand(matched, &ready, from, must_wait, armed);
+            full.append(&mut ready.claims.into_beyond());
         }
-        let reached = handed + usize::from(envelope.retain && !is_cleared);
-        Ok(Routed { reached, sessions: handed, is_kept, full })
+        let reached = sessions + usize::from(envelope.retain && !is_cleared);
+        Ok(Routed { reached, sessions, is_kept, full })
     }
 
     /// Hands a message to all who get it, or holds it back until it may go; tells how many they are.
-    #[inline]
-    fn hand(&mut self, matched: &Matched<'_>, numbers: &Numbers, from: Option<u32>, must_wait: bool, armed: Option<Armed>) -> usize {
+    fn hand(&mut self, matched: &Matched<'_>, ready: &Ready, from: Option<u32>, must_wait: bool, armed: Option<Armed>) -> usize {
         if !must_wait {
-            return self.hand_on_all(matched, numbers);
+            return self.hand_on_all(matched, Some(ready));
         }
-        let by_shard = self.collect(matched, numbers);
+        let by_shard = self.collect(matched, ready);
         self.hold_back(matched.envelope, from, by_shard, armed)
+    }
+
+    /// Finds room for a message as it is and wrapped: for both or neither.
+    fn find_room(
+        &mut self,
+        plain: &Matched<'_>,
+        wrapped: Option<&Matched<'_>>,
+        has_publisher: bool,
+        is_taken: bool,
+    ) -> Result<[Ready; 2], Refusal> {
+        let ready = |claims| Ready { claims, numbers: Numbers::default() };
+        let first = self.check_room(plain, has_publisher, is_taken)?;
+        match wrapped.map_or_else(|| Ok(Claims::default()), |wrapped| self.check_room(wrapped, has_publisher, is_taken)) {
+            Ok(second) => Ok([ready(first), ready(second)]),
+            Err(refusal) => {
+                self.give_places_back(&first, plain);
+                Err(refusal)
+            }
+        }
     }
 
     /// Whether a message can be taken where it has to be kept, and finds a place where it has to: all or nothing.
@@ -250,28 +241,28 @@ impl Shard {
     }
 
     /// Hands a message to all who get it; tells how many they are.
-    fn hand_on_all(&mut self, matched: &Matched<'_>, numbers: &Numbers) -> usize {
+    fn hand_on_all(&mut self, matched: &Matched<'_>, ready: Option<&Ready>) -> usize {
         let is_shared = matched.targets.len() + matched.picks.len() > 1;
         let (mut reached, mut at) = (0, 0);
         self.frames.start();
         for (shard, members) in matched.targets.by_shard() {
-            reached += self.hand_on(shard, matched.members(members, numbers), matched.envelope, is_shared);
+            reached += self.hand_on(shard, matched.members(members, ready), matched.envelope, is_shared);
         }
         for (shard, picks) in matched.picks.by_shard() {
-            reached += self.hand_on(shard, matched.picked(picks, at, numbers), matched.envelope, is_shared);
+            reached += self.hand_on(shard, matched.picked(picks, at, ready), matched.envelope, is_shared);
             at += picks.len();
         }
         reached
     }
 
-    fn collect(&self, matched: &Matched<'_>, numbers: &Numbers) -> Vec<(u16, Vec<CrossingTarget>)> {
+    fn collect(&self, matched: &Matched<'_>, ready: &Ready) -> Vec<(u16, Vec<CrossingTarget>)> {
         let mut by_shard = Vec::new();
         let mut at = 0;
         for (shard, members) in matched.targets.by_shard() {
-            by_shard.push((shard, matched.members(members, numbers).collect()));
+            by_shard.push((shard, matched.members(members, Some(ready)).collect()));
         }
         for (shard, picks) in matched.picks.by_shard() {
-            by_shard.push((shard, matched.picked(picks, at, numbers).collect()));
+            by_shard.push((shard, matched.picked(picks, at, Some(ready)).collect()));
             at += picks.len();
         }
         by_shard

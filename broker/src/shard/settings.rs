@@ -66,6 +66,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether the server may add something to a message that nobody asked for: stamps, a name, an end.
+    #[inline]
+    pub(super) fn marks_messages(&self) -> bool {
+        self.stamps.is_some() || !self.dead_letters.namespaces.is_empty() || !self.experiments.is_empty()
+    }
+
     /// When a message that waits from `unix_ms` on is of no more use, whatever it says itself; `None`: no limit.
     pub(super) fn latest_expiry(&self, unix_ms: u64) -> Option<u64> {
         let seconds = Some(self.message_expiry_max_s).filter(|seconds| *seconds != u32::MAX)?;

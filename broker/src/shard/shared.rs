@@ -33,6 +33,9 @@ impl Matches {
     }
 }
 
+/// The retained messages, for one who changes them.
+pub(super) type RetainedGuard<'a> = RwLockWriteGuard<'a, Retained<RetainedMessage>>;
+
 /// A retained message.
 #[derive(Debug, Clone)]
 pub struct RetainedMessage {
@@ -175,7 +178,7 @@ impl Shared {
         self.retained.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn retained_mut(&self) -> RwLockWriteGuard<'_, Retained<RetainedMessage>> {
+    pub(super) fn retained_mut(&self) -> RetainedGuard<'_> {
         self.retained.write().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -132,6 +132,12 @@ impl<T> Keeper<T> {
         self.due.push_back((reached, then));
     }
 
+    /// Whether something waits no more.
+    #[inline]
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// The next thing that waits no more, with what was reached.
     #[inline]
     pub fn take_due(&mut self) -> Option<(T, Reached)> {

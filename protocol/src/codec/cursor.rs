@@ -33,6 +33,14 @@ impl<'a> Reader<'a> {
         if self.is_at_end() { Ok(()) } else { Err(Malformed::TrailingBytes) }
     }
 
+    /// Takes the next byte if it is this one.
+    #[inline]
+    pub fn takes(&mut self, byte: u8) -> bool {
+        let is_next = self.body.get(self.at) == Some(&byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
     /// The next `len` bytes where they stand.
     pub fn raw(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let end = self.at.checked_add(len).ok_or(Malformed::Truncated)?;

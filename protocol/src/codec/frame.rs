@@ -76,8 +76,8 @@ impl Frame {
         if header.total() > bytes.len() {
             return Ok(None);
         }
-        let body = bytes.slice(header.len..header.total());
-        bytes::Buf::advance(bytes, header.total());
+        let mut body = bytes.split_to(header.total());
+        bytes::Buf::advance(&mut body, header.len);
         Ok(Some(Frame { first: header.first, body }))
     }
 
@@ -116,6 +116,9 @@ impl Frame {
 /// Writes a fixed header and makes room for the body.
 pub fn put_header(out: &mut BytesMut, first: u8, remaining: usize) {
     out.reserve(5 + remaining);
+    if remaining < 0x80 {
+        return out.put_slice(&[first, remaining as u8]);
+    }
     out.put_u8(first);
     put_varint(out, remaining as u32);
 }

@@ -10,7 +10,7 @@ use crate::codec::frame::Frame;
 use crate::packet::Packet;
 use crate::packet::ack::{Ack, Disconnect, Notice, Ping};
 use crate::packet::connect::{ConnAck, Connect, Will};
-use crate::packet::id::{PacketId, Qos};
+use crate::packet::id::Qos;
 use crate::packet::kind::Kind;
 use crate::packet::message::Message;
 use crate::packet::property;
@@ -75,7 +75,7 @@ pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, 
     let mut reader = Reader::new(body);
     let parts = Parts { dialect, kind, limits };
     let packet = match kind {
-        Kind::Publish => return publish(frame.first, body, &parts).map(|parts| Packet::Publish(parts.with_body(body.clone()))),
+        Kind::Publish => return publish(frame.first, body.clone(), &parts).map(Packet::Publish),
         Kind::Connect => {
             // A second CONNECT is judged by the session; whether it is well formed is judged here.
             return match raise_connect(frame, limits) {
@@ -114,7 +114,7 @@ pub fn raise(dialect: Dialect, frame: &Frame, limits: Limits) -> Result<Packet, 
 /// As [`raise`].
 pub fn raise_publish(dialect: Dialect, frame: Frame, limits: Limits) -> Result<Publish, Malformed> {
     let parts = Parts { dialect, kind: Kind::Publish, limits };
-    Ok(publish(frame.first, &frame.body, &parts)?.with_body(frame.body))
+    publish(frame.first, frame.body, &parts)
 }
 
 /// What the dialect adds to one packet.
@@ -229,39 +229,21 @@ fn connack(reader: &mut Reader<'_>, parts: &Parts) -> Result<ConnAck, Malformed>
     Ok(ConnAck { session_present: flags == 1 && !reason.is_error(), reason, dictionary: parts.dictionary(reader)? })
 }
 
-/// A PUBLISH whose message is still in the body of its frame.
-struct PublishParts {
-    dup: bool,
-    qos: Qos,
-    retain: bool,
-    id: Option<PacketId>,
-    topic: Range<usize>,
-    map: Range<usize>,
-    payload_at: usize,
-    dictionary: Dictionary,
-}
-
-impl PublishParts {
-    fn with_body(self, body: Bytes) -> Publish {
-        let Self { dup, qos, retain, id, topic, map, payload_at, dictionary } = self;
-        Publish { dup, qos, retain, id, message: Message::of_body(body, topic, map, payload_at), dictionary }
-    }
-}
-
 #[inline]
-fn publish(first: u8, body: &Bytes, parts: &Parts) -> Result<PublishParts, Malformed> {
+fn publish(first: u8, body: Bytes, parts: &Parts) -> Result<Publish, Malformed> {
     let qos = Qos::new(first >> 1 & 0x03).ok_or(Malformed::QosThree)?;
     let dup = first & 0x08 != 0;
     if dup && qos == Qos::AtMostOnce {
         return Err(Malformed::DupOnQosZero);
     }
-    let mut reader = Reader::new(body);
+    let mut reader = Reader::new(&body);
     let topic_len = usize::from(reader.u16()?);
     let topic_at = reader.offset();
     check_name(reader.raw(topic_len)?)?;
     let id = if qos == Qos::AtMostOnce { None } else { Some(reader.packet_id()?) };
     let (mut map, mut dictionary) = (0..0, Dictionary::EMPTY);
-    if parts.extended() {
+    // Almost always there is none, and one byte says so.
+    if parts.extended() && !reader.takes(0) {
         let raw = parts.dictionary_bytes(&mut reader)?;
         if !raw.is_empty() {
             let at = reader.offset() - raw.len();
@@ -277,7 +259,7 @@ fn publish(first: u8, body: &Bytes, parts: &Parts) -> Result<PublishParts, Malfo
         }
     }
     let (topic, payload_at) = (topic_at..topic_at + topic_len, reader.offset());
-    Ok(PublishParts { dup, qos, retain: first & 0x01 != 0, id, topic, map, payload_at, dictionary })
+    Ok(Publish { dup, qos, retain: first & 0x01 != 0, id, message: Message::of_body(body, topic, map, payload_at), dictionary })
 }
 
 /// Where the message map stands inside the dictionary of a PUBLISH. It is the first key if it is there at all.

@@ -296,7 +296,10 @@ pub fn message_head(
     if !dialect.is_extended() {
         return publish_head(dialect, first, id, message, &Dictionary::EMPTY, out);
     }
-    if !hop.is_empty() || message.map().is_empty() {
+    if hop.is_empty() && !message.has_map() {
+        return publish_head(dialect, first, id, message, &Dictionary::EMPTY, out);
+    }
+    if !hop.is_empty() {
         return publish_head(dialect, first, id, message, &dictionary_of(message, hop), out);
     }
     let (head, map) = (MessageOnly::of(message), message.map());

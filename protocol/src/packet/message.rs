@@ -68,6 +68,12 @@ impl Message {
         &self.body[self.map_at as usize..][..self.map_len as usize]
     }
 
+    /// Whether it has a message map.
+    #[inline]
+    pub fn has_map(&self) -> bool {
+        self.map_len > 0
+    }
+
     /// The message map, to be read.
     pub fn dictionary(&self) -> Dictionary {
         let at = self.map_at as usize;
@@ -110,8 +116,24 @@ impl Message {
         Self::assemble(self.topic(), self.map(), self.payload())
     }
 
+    /// The bytes that [`Message::compact_in`] writes.
+    pub fn compact_len(&self) -> usize {
+        if self.is_nearly_compact() { self.body.len() } else { self.len() }
+    }
+
+    /// Whether what stands around the parts is so little that leaving it out costs more: a packet identifier, lengths.
+    #[inline]
+    fn is_nearly_compact(&self) -> bool {
+        const LITTLE: usize = 16;
+        self.body.len() <= self.len() + LITTLE
+    }
+
     /// As [`Message::compact`], in memory that it shares with the messages before and behind it: it is written to `buffer`, and cut off.
     pub fn compact_in(&self, buffer: &mut BytesMut) -> Self {
+        if self.is_nearly_compact() {
+            buffer.extend_from_slice(&self.body);
+            return Self { body: buffer.split().freeze(), ..*self };
+        }
         let (topic, map, payload) = (self.topic(), self.map(), self.payload());
         buffer.reserve(self.len());
         buffer.extend_from_slice(topic);

@@ -86,21 +86,25 @@ fn is_plain(name: &[u8]) -> bool {
     let (words, rest) = name.as_chunks::<8>();
     let found = words.iter().fold(0, |found, word| found | objections(*word));
     let last = match (rest, name.last_chunk::<8>()) {
-        ([], _) => return found == 0,
+        ([], _) => return found & HIGH == 0,
         (_, Some(last)) => *last,
         _ => std::array::from_fn(|at| rest.get(at).copied().unwrap_or(b'/')),
     };
-    found | objections(last) == 0
+    (found | objections(last)) & HIGH == 0
 }
 
-/// The highest bit of each byte that is no ASCII, U+0000, `+` or `#`; 0 exactly if there is none.
+const ONES: u64 = u64::MAX / 0xFF;
+/// The highest bit of each byte.
+const HIGH: u64 = ONES << 7;
+
+/// Has one of the [`HIGH`] bits exactly if a byte is no ASCII, U+0000, `+` or `#`.
 fn objections(word: [u8; 8]) -> u64 {
-    const ONES: u64 = u64::MAX / 0xFF;
-    const HIGH: u64 = ONES << 7;
+    // They differ in this bit alone.
+    const BIT: u8 = b'+' ^ b'#';
     let word = u64::from_le_bytes(word);
-    // A byte that is 0 borrows from its highest bit, which it has not.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    word & HIGH | zeros(word) | zeros(word ^ (ONES * u64::from(b'+'))) | zeros(word ^ (ONES * u64::from(b'#')))
+    let wildcards = (word & !(ONES * u64::from(BIT))) ^ (ONES * u64::from(b'#' & b'+'));
+    // Of ASCII bytes only one that is 0 gets its highest bit when 1 is taken from each, or one above it.
+    word | word.wrapping_sub(ONES) | wildcards.wrapping_sub(ONES)
 }
 
 fn check_common(text: &[u8]) -> Result<(), InvalidTopic> {

@@ -68,6 +68,8 @@ impl Session {
 
     /// Time passes.
     pub fn tick(&mut self, now_ms: u64) {
+        self.outbound.rest();
+        self.inbound.rest();
         let is_due = |deadline: Option<u64>| deadline.is_some_and(|deadline| now_ms >= deadline);
         match &self.phase {
             Phase::Closed => {}

@@ -44,9 +44,9 @@ impl Session {
         self.clock.heard(now_ms);
         match read::raise_publish(self.terms.dialect, frame, self.limits()) {
             Ok(publish) => match self.check_dictionary(Kind::Publish, &publish.dictionary) {
-                Ok(()) => match self.arrived(publish) {
-                    Some((ticket, publish)) if self.outputs.is_empty() => return Direct::Message { ticket, publish },
-                    Some((ticket, publish)) => self.outputs.push_back(Output::Message { ticket, publish }),
+                Ok(()) => match self.arrived(&publish) {
+                    Some(ticket) if self.outputs.is_empty() => return Direct::Message { ticket, publish },
+                    Some(ticket) => self.outputs.push_back(Output::Message { ticket, publish }),
                     None => {}
                 },
                 Err(refusal) => self.refuse_packet(Packet::Publish(publish), refusal),
@@ -96,7 +96,13 @@ impl Session {
     #[inline]
     pub fn settle_directly(&mut self, ticket: Ticket, outcome: &Outcome) -> Option<[u8; 4]> {
         let is_bare = outcome.reason == Reason::SUCCESS && outcome.problem.is_none() && outcome.delay_ms.is_none();
-        if !is_bare || !self.is_ordinary() || !self.outputs.is_empty() {
+        if is_bare { self.accept_directly(ticket) } else { None }
+    }
+
+    /// As [`Session::settle_directly`] with success, however durable: a message whose sender asked for that is none of these.
+    #[inline]
+    pub fn accept_directly(&mut self, ticket: Ticket) -> Option<[u8; 4]> {
+        if !self.is_ordinary() || !self.outputs.is_empty() {
             return None;
         }
         let (id, qos) = self.inbound.settle_only(ticket)?;

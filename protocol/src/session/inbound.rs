@@ -12,13 +12,13 @@
 //!
 //! Acknowledgements leave in the order of the messages where the terms demand it ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
 
+use super::by_id::ById;
 use super::{Outcome, Ticket};
 use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
 use crate::packet::publish::MessageOnly;
 use crate::packet::{Reason, property};
 use bytes::Bytes;
-use std::collections::btree_map::Entry::Occupied;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A message that was handed on and is not settled.
@@ -46,6 +46,7 @@ pub struct Asked {
 }
 
 impl Asked {
+    #[inline]
     pub(super) fn of(dictionary: &Dictionary) -> Self {
         if dictionary.is_empty() || MessageOnly::is(dictionary) {
             return Self::default();
@@ -115,7 +116,7 @@ struct Told {
 pub struct Inbound {
     next_ticket: Ticket,
     pending: VecDeque<Pending>,
-    taken: BTreeMap<PacketId, Entry>,
+    taken: ById<Entry>,
     /// QoS 1 messages whose connection ended before they were settled: their repetition, with DUP, keeps the number.
     interrupted: BTreeMap<PacketId, u64>,
     /// Outcomes that a peer with one window of messages in flight may not have heard.
@@ -131,7 +132,7 @@ impl Default for Inbound {
         Self {
             next_ticket: 0,
             pending: VecDeque::new(),
-            taken: BTreeMap::new(),
+            taken: ById::default(),
             interrupted: BTreeMap::new(),
             told: VecDeque::new(),
             outcomes: 0,
@@ -139,6 +140,14 @@ impl Default for Inbound {
             received: None,
         }
     }
+}
+
+/// The number of the next first arrival.
+fn count(received: &mut Option<u64>) -> Option<u64> {
+    received.as_mut().map(|received| {
+        *received += 1;
+        *received
+    })
 }
 
 impl Inbound {
@@ -155,7 +164,7 @@ impl Inbound {
 
     /// The QoS 2 identifiers that are taken.
     pub fn taken(&self) -> impl Iterator<Item = (PacketId, Taken)> {
-        self.taken.iter().map(|(id, entry)| (*id, entry.taken))
+        self.taken.iter().map(|(id, entry)| (id, entry.taken))
     }
 
     /// Takes an identifier up from a record of an earlier life, without a number: the count ends with what a store does not keep.
@@ -182,7 +191,7 @@ impl Inbound {
     /// The QoS 2 identifiers that are committed, with number and reason: what [`Inbound::restore_counted`] takes.
     pub fn committed(&self) -> impl Iterator<Item = (PacketId, Option<u64>, Reason)> {
         let committed = self.taken.iter().filter(|(_, entry)| !matches!(entry.taken, Taken::Pending(_)));
-        committed.map(|(id, entry)| (*id, entry.number, entry.reason))
+        committed.map(|(id, entry)| (id, entry.number, entry.reason))
     }
 
     pub(super) fn set_window(&mut self, window: u16) {
@@ -201,37 +210,35 @@ impl Inbound {
 
     /// Whether a PUBLISH repeats one that is open, so that it takes no more of the window.
     pub fn is_open(&self, id: PacketId, qos: Qos) -> bool {
-        qos == Qos::ExactlyOnce && self.taken.contains_key(&id)
+        qos == Qos::ExactlyOnce && self.taken.get(id).is_some()
     }
 
     pub fn arrive(&mut self, id: PacketId, qos: Qos, dup: bool, asked: Asked) -> Arrival {
-        let interrupted = self.interrupted.remove(&id).filter(|_| dup && qos == Qos::AtLeastOnce);
-        if qos == Qos::ExactlyOnce
-            && let Some(known) = self.repeat(id)
-        {
-            return known;
-        }
-        let number = interrupted.or_else(|| self.count());
+        let interrupted = match self.interrupted.is_empty() {
+            true => None,
+            false => self.interrupted.remove(&id).filter(|_| dup && qos == Qos::AtLeastOnce),
+        };
         let ticket = self.next_ticket;
+        let number = match qos {
+            Qos::ExactlyOnce => {
+                if let Some(known) = self.repeat(id) {
+                    return known;
+                }
+                let number = count(&mut self.received);
+                self.taken.insert(id, Entry { taken: Taken::Pending(ticket), number, reason: Reason::SUCCESS });
+                number
+            }
+            _ => interrupted.or_else(|| count(&mut self.received)),
+        };
         self.next_ticket += 1;
-        if qos == Qos::ExactlyOnce {
-            self.taken.insert(id, Entry { taken: Taken::Pending(ticket), number, reason: Reason::SUCCESS });
-        }
         self.pending.push_back(Pending { ticket, id, qos, asked, state: PendingState::Open, number, is_here: true, is_told: false });
         Arrival::New(ticket)
     }
 
-    fn count(&mut self) -> Option<u64> {
-        self.received.as_mut().map(|received| {
-            *received += 1;
-            *received
-        })
-    }
-
     /// A QoS 2 identifier comes again.
     fn repeat(&mut self, id: PacketId) -> Option<Arrival> {
-        let entry = *self.taken.get(&id)?;
-        let number = entry.number.or_else(|| self.count());
+        let entry = *self.taken.get(id)?;
+        let number = entry.number.or_else(|| count(&mut self.received));
         self.taken.insert(id, Entry { number, ..entry });
         let Taken::Pending(ticket) = entry.taken else { return Some(Arrival::Repeated(entry.reason)) };
         let Some(at) = self.find(ticket) else { return Some(Arrival::InProgress) };
@@ -284,7 +291,7 @@ impl Inbound {
 
     /// The answer to a message that was settled while its peer was away, and has been repeated.
     pub fn settled_meanwhile(&mut self, id: PacketId, in_order: bool, answer: impl FnMut(&Pending, Outcome)) {
-        if let Some(Entry { taken: Taken::Pending(ticket), .. }) = self.taken.get(&id) {
+        if let Some(Entry { taken: Taken::Pending(ticket), .. }) = self.taken.get(id) {
             self.answer_settled(*ticket, in_order, answer);
         }
     }
@@ -325,10 +332,10 @@ impl Inbound {
     fn commit(&mut self, id: PacketId, qos: Qos, number: Option<u64>, reason: Reason) {
         if qos == Qos::ExactlyOnce {
             let committed = Entry { taken: Taken::Committed, number, reason };
-            match self.taken.get_mut(&id) {
-                _ if reason.is_error() => drop(self.taken.remove(&id)),
+            match self.taken.get_mut(id) {
+                _ if reason.is_error() => drop(self.taken.remove(id)),
                 Some(entry) => *entry = committed,
-                None => drop(self.taken.insert(id, committed)),
+                None => self.taken.insert(id, committed),
             }
         }
         if let Some(number) = number {
@@ -349,7 +356,7 @@ impl Inbound {
     pub(super) fn list(&mut self) -> BTreeMap<u64, Option<Reason>> {
         let mut list: BTreeMap<u64, Option<Reason>> = self.told.iter().map(|told| (told.number, Some(told.reason))).collect();
         list.extend(self.interrupted.values().map(|number| (*number, None)));
-        let committed = self.taken.values().filter(|entry| !matches!(entry.taken, Taken::Pending(_)));
+        let committed = self.taken.iter().map(|(_, entry)| entry).filter(|entry| !matches!(entry.taken, Taken::Pending(_)));
         list.extend(committed.filter_map(|entry| Some((entry.number?, Some(entry.reason)))));
         for pending in &mut self.pending {
             let Some(number) = pending.number else { continue };
@@ -377,7 +384,7 @@ impl Inbound {
 
     /// PUBREL: whether the identifier was taken, so that its release has to be recorded.
     pub fn release(&mut self, id: PacketId) -> bool {
-        match self.taken.get_mut(&id) {
+        match self.taken.get_mut(id) {
             Some(Entry { taken: taken @ (Taken::Committed | Taken::Releasing), .. }) => {
                 *taken = Taken::Releasing;
                 true
@@ -388,13 +395,11 @@ impl Inbound {
 
     /// The release was recorded: the identifier is free.
     pub fn released(&mut self, id: PacketId) -> bool {
-        match self.taken.entry(id) {
-            Occupied(entry) if entry.get().taken == Taken::Releasing => {
-                entry.remove();
-                true
-            }
-            _ => false,
+        let is_released = self.taken.get(id).is_some_and(|entry| entry.taken == Taken::Releasing);
+        if is_released {
+            self.taken.remove(id);
         }
+        is_released
     }
 
     /// The connection is gone. QoS 1 messages will come again; QoS 2 messages that were handed on stay taken, so that
@@ -410,11 +415,19 @@ impl Inbound {
         let taken = &self.taken;
         self.pending.retain_mut(|pending| {
             (pending.is_here, pending.is_told) = (false, false);
-            matches!(taken.get(&pending.id), Some(Entry { taken: Taken::Pending(ticket), .. }) if *ticket == pending.ticket)
+            matches!(taken.get(pending.id), Some(Entry { taken: Taken::Pending(ticket), .. }) if *ticket == pending.ticket)
         });
         for entry in self.taken.values_mut().filter(|entry| entry.taken == Taken::Releasing) {
             entry.taken = Taken::Committed;
         }
+    }
+
+    /// Gives the memory of what is not there any more back.
+    pub(super) fn rest(&mut self) {
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+        }
+        self.taken.rest();
     }
 
     /// Forgets everything; the peer no longer knows this session.

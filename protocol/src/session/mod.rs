@@ -28,6 +28,7 @@
 //! | how a connection ends | `ending` |
 //! | what outlives a connection | [`Parked`] |
 
+mod by_id;
 pub mod clock;
 mod direct;
 mod ending;
@@ -244,6 +245,12 @@ impl Session {
         self.end_for(Refusal::new(error.reason(), problem), |_| Cause::Malformed(error));
     }
 
+    /// Whether [`Session::poll`] would give nothing, and nothing is to be tidied up behind what it gave.
+    #[inline]
+    pub fn is_silent(&self) -> bool {
+        self.outputs.capacity() == 0
+    }
+
     /// The next thing the session wants; `None`: nothing until something goes in.
     pub fn poll(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
@@ -279,6 +286,7 @@ impl Session {
     }
 
     /// As [`Session::admit`]; `own` gives the message as the session keeps it, and is called only if it does.
+    #[inline]
     pub fn admit_as(
         &mut self,
         message: &Message,
@@ -298,6 +306,11 @@ impl Session {
         if qos == Qos::AtMostOnce {
             return Admitted::Now(None);
         }
+        self.take_up(qos, retain, hop, token, own)
+    }
+
+    /// A message above QoS 0 gets an identifier, if there is one for it.
+    fn take_up(&mut self, qos: Qos, retain: bool, hop: &Dictionary, token: Token, own: impl FnOnce() -> Message) -> Admitted {
         if self.outbound.credit() == 0 || self.outbound.has_waiting() {
             return Admitted::Later;
         }
@@ -338,7 +351,7 @@ impl Session {
         // The peer may hold it, and would be told that it cannot.
         self.end_count();
         self.send_again();
-        Some(*message.delivery)
+        Some(message.delivery)
     }
 
     /// Settles a message that was handed on.

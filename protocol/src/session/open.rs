@@ -7,7 +7,7 @@ use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
 use crate::extension::Context;
 use crate::packet::ack::Disconnect;
-use crate::packet::id::Qos;
+use crate::packet::id::{PacketId, Qos};
 use crate::packet::kind::Kind;
 use crate::packet::legality::{Role, check_keys};
 use crate::packet::property;
@@ -108,19 +108,24 @@ impl Session {
     }
 
     pub(super) fn receive_publish(&mut self, publish: Publish) {
-        if let Some((ticket, publish)) = self.arrived(publish) {
+        if let Some(ticket) = self.arrived(&publish) {
             self.outputs.push_back(Output::Message { ticket, publish });
         }
     }
 
-    /// A message came. It is given back to be handed on, with its ticket above QoS 0; `None`: it is not handed on, and all that
-    /// follows was said.
+    /// A message came: it is to be handed on, above QoS 0 under the ticket. `None`: it is not, and all that follows was said.
     #[inline]
-    pub(super) fn arrived(&mut self, publish: Publish) -> Option<(Option<Ticket>, Publish)> {
-        let Some(id) = publish.id else { return Some((None, publish)) };
+    pub(super) fn arrived(&mut self, publish: &Publish) -> Option<Option<Ticket>> {
+        match publish.id {
+            None => Some(None),
+            Some(id) => self.arrived_under(id, publish).map(Some),
+        }
+    }
+
+    fn arrived_under(&mut self, id: PacketId, publish: &Publish) -> Option<Ticket> {
         // What a plain peer was never told it cannot break: there the driver stops reading instead.
-        let is_more = !self.inbound.is_open(id, publish.qos);
-        if is_more && self.terms.dialect.is_extended() && self.inbound.open() >= usize::from(self.terms.receive_window) {
+        let is_at_end = self.terms.dialect.is_extended() && self.inbound.open() >= usize::from(self.terms.receive_window);
+        if is_at_end && !self.inbound.is_open(id, publish.qos) {
             let window = u64::from(self.terms.receive_window);
             let problem = Problem::titled("more messages were sent at once than agreed").field("receive-maximum").limit(window, window + 1);
             self.end_for(Refusal::new(Reason::RECEIVE_MAXIMUM_EXCEEDED, problem.retry(Retry::Changed)), Cause::Refused);
@@ -128,7 +133,7 @@ impl Session {
         }
         self.uncounted_if_plain();
         match self.inbound.arrive(id, publish.qos, publish.dup, Asked::of(&publish.dictionary)) {
-            Arrival::New(ticket) => return Some((Some(ticket), publish)),
+            Arrival::New(ticket) => return Some(ticket),
             Arrival::Repeated(reason) => self.send(Packet::PubRec(Ack::new(id, reason, Dictionary::EMPTY))),
             Arrival::InProgress => {}
             Arrival::Settled => self.answer_messages(|inbound, in_order, answer| inbound.settled_meanwhile(id, in_order, answer)),
@@ -157,7 +162,7 @@ impl Session {
     }
 
     fn settled(&mut self, message: InFlight, outcome: Outcome) {
-        let returned = outcome.reason.is_error().then_some(message.delivery);
+        let returned = outcome.reason.is_error().then(|| Box::new(message.delivery));
         self.outputs.push_back(Output::Settled { token: message.token, outcome, returned });
         self.send_again();
     }

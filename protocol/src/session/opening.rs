@@ -258,7 +258,7 @@ impl Session {
             self.inbound.clear();
             lost.extend(self.outbound.clear().into_iter().map(|message| {
                 let taken = matches!(message.stage, Stage::Recording | Stage::Received | Stage::Waiting(Again::Release));
-                (message.token, *message.delivery, taken)
+                (message.token, message.delivery, taken)
             }));
         }
         let resumed = if self.terms.dialect.is_extended() {
@@ -296,7 +296,7 @@ impl Session {
             let packet = match message.stage {
                 Stage::Received => Some(Packet::PubRel(Ack::success(id))),
                 _ => {
-                    let sending = Sending { id: Some(id), dup, delivery: (*message.delivery).clone() };
+                    let sending = Sending { id: Some(id), dup, delivery: message.delivery.clone() };
                     self.outputs.push_back(Output::Publish(sending));
                     None
                 }

@@ -60,8 +60,8 @@ pub struct InFlight {
     pub number: Option<u64>,
     /// It was sent before the count began: the peer may hold it under its identifier, whatever the count says.
     pub is_older: bool,
-    /// Boxed, so that the ring of identifiers stays small.
-    pub delivery: Box<Delivery>,
+    /// In place: memory of its own for each message of a window is what an allocator is slowest at.
+    pub delivery: Delivery,
     /// What PUBREC said beyond success: it is the outcome once PUBCOMP has come.
     pub committed: Option<Box<Outcome>>,
 }
@@ -155,7 +155,7 @@ impl Outbound {
         self.slots.resize(distance as usize, Slot::Free);
         let stage = Stage::Waiting(if received { Again::Release } else { Again::Publish });
         let number = number.filter(|number| self.sent.is_some_and(|sent| *number <= sent));
-        self.push(Slot::Message(InFlight { token, stage, number, is_older: false, delivery: Box::new(delivery), committed: None }));
+        self.push(Slot::Message(InFlight { token, stage, number, is_older: false, delivery, committed: None }));
         self.waiting += 1;
         true
     }
@@ -189,22 +189,16 @@ impl Outbound {
     }
 
     fn index(&self, id: PacketId) -> Option<usize> {
-        let distance = (u32::from(id.value()) + IDS - u32::from(self.first)) % IDS;
-        (u32::from(id.value()) <= IDS && (distance as usize) < self.slots.len()).then_some(distance as usize)
+        let (id, first) = (u32::from(id.value()), u32::from(self.first));
+        let distance = if id >= first { id - first } else { id + IDS - first } as usize;
+        (id <= IDS && distance < self.slots.len()).then_some(distance)
     }
 
     /// Takes a message up and gives it an identifier; the caller asked [`Outbound::credit`].
     pub fn start(&mut self, delivery: Delivery, token: Token) -> PacketId {
         self.open += 1;
         let number = self.count();
-        self.push(Slot::Message(InFlight {
-            token,
-            stage: Stage::Published,
-            number,
-            is_older: false,
-            delivery: Box::new(delivery),
-            committed: None,
-        }))
+        self.push(Slot::Message(InFlight { token, stage: Stage::Published, number, is_older: false, delivery, committed: None }))
     }
 
     fn count(&mut self) -> Option<u64> {
@@ -341,6 +335,13 @@ impl Outbound {
         while let Some(Slot::Free) = self.slots.front() {
             self.slots.pop_front();
             self.first = if u32::from(self.first) == IDS { 1 } else { self.first + 1 };
+        }
+    }
+
+    /// Gives the memory of the ring back if nothing is in it.
+    pub(super) fn rest(&mut self) {
+        if self.slots.is_empty() {
+            self.slots = VecDeque::new();
         }
     }
 

@@ -80,7 +80,7 @@ impl Outbound {
             }
             Fate::Settled(outcome) => {
                 let message = self.finish(id)?;
-                let returned = outcome.reason.is_error().then_some(message.delivery);
+                let returned = outcome.reason.is_error().then(|| Box::new(message.delivery));
                 return Some(Output::Settled { token: message.token, outcome, returned });
             }
         }

@@ -72,7 +72,7 @@ impl End {
         let messages = outbound.messages().map(|(id, message)| Restored {
             id,
             token: message.token,
-            delivery: (*message.delivery).clone(),
+            delivery: message.delivery.clone(),
             received: matches!(message.stage, Stage::Received | Stage::Waiting(Again::Release)),
             number: message.number.filter(|_| counts.is_some()),
         });

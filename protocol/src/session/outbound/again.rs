@@ -25,6 +25,7 @@ impl Outbound {
             }
         }
         self.drop_free();
+        self.rest();
         self.open = 0;
         self.waiting = self.len() as u32;
         requests
