@@ -33,7 +33,7 @@ mod wire;
 pub use error::BenchError;
 pub use floor::{Fault, Floor};
 pub use outcome::{Cost, Latency, Outcome};
-pub use plan::{Beside, Kind, Plan};
+pub use plan::{Beside, FORBIDDEN, Kind, Plan};
 pub use report::{Report, Row};
 pub use run::{Pins, run};
 pub use suite::suite;

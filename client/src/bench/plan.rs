@@ -41,7 +41,12 @@ pub enum Beside {
     FullQueue,
     /// A subscriber that gets so many retained messages while the load lasts.
     Retained(usize),
+    /// So many clients that publish below [`FORBIDDEN`], which the server has to refuse: so many messages a second over all of them.
+    Hostile { count: usize, rate: u32 },
 }
+
+/// Where hostile clients publish.
+pub const FORBIDDEN: &str = "forbidden";
 
 /// Publishers of [`Kind::Subs`].
 const SUBS_PUBLISHERS: usize = 10;
@@ -74,6 +79,8 @@ pub struct Plan {
     /// The entries that these bytes are spread over; at least 1.
     pub dictionary_entries: usize,
     pub beside: Beside,
+    /// User name and password of hostile clients; `None`: as all others.
+    pub hostile_login: Option<(String, String)>,
     /// What topics and client identifiers of a flow begin with; `None`: random for each run.
     pub prefix: Option<String>,
 }
@@ -95,6 +102,7 @@ impl Default for Plan {
             dictionary_len: 0,
             dictionary_entries: 1,
             beside: Beside::Nothing,
+            hostile_login: None,
             prefix: None,
         }
     }
@@ -179,6 +187,11 @@ impl Plan {
             && !(1..=16 << 20).contains(&receive_buffer)
         {
             return wrong(format!("a receive buffer of {receive_buffer} bytes: allowed is 1 to 16777216"));
+        }
+        if matches!(self.beside, Beside::Hostile { .. }) && self.rate.is_none() {
+            return wrong(
+                "hostile clients beside a load without a rate would only show who gets the rest of the server: add --rate".to_owned(),
+            );
         }
         if let Kind::Offline { sessions, messages, .. } = self.kind
             && sessions * messages > 100_000_000

@@ -13,6 +13,7 @@ pub(super) const PUBREC: u8 = 0x50;
 pub(super) const PUBREL: u8 = 0x62;
 pub(super) const PUBCOMP: u8 = 0x70;
 pub(super) const SUBACK: u8 = 0x90;
+pub(super) const NOTICE: u8 = 0xF0;
 pub(super) const DISCONNECT: &[u8] = &[0xE0, 0];
 pub(super) const PINGREQ: &[u8] = &[0xC0, 0];
 pub(super) const PINGRESP: &[u8] = &[0xD0, 0];

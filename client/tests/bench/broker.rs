@@ -1,7 +1,11 @@
 //! A broker in this process, for what no double does.
 
-use candor_broker::access::Door;
+use candor_broker::access::{Current, Door};
+use candor_broker::auth::rules::Rules;
+use candor_broker::auth::Access;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
+use candor_broker::config::listener::Anonymous;
+use candor_broker::config::source::Source;
 use candor_broker::shard::{ListenerSettings, Settings};
 use candor_broker::transport::bind::BindOptions;
 use candor_client::protocol::packet::Durability;
@@ -20,16 +24,23 @@ impl Served {
         Self::with(Settings { shards: 1, ..Settings::default() })
     }
 
+    /// With a rules file.
+    pub(super) fn under(rules: &str) -> Self {
+        let (rules, _) = Rules::parse(&Source::new("rules.toml", rules)).unwrap();
+        let access = Arc::new(Current::new(Access::with_rules(rules)));
+        Self::behind(Door { access, anonymous: Anonymous::Always }, Settings { shards: 1, ..Settings::default() })
+    }
+
     pub(super) fn with(settings: Settings) -> Self {
+        Self::behind(Door::open(), settings)
+    }
+
+    fn behind(door: Door, settings: Settings) -> Self {
         let mut policy = ServerPolicy::default();
         policy.profile.durability = Durability::Memory;
         policy.profile.session_durability = Durability::Memory;
-        let listener = ListenerSettings {
-            name: "bench".into(),
-            policy: Arc::new(policy),
-            acknowledges_refused: false,
-            authenticate: Arc::new(Door::open()),
-        };
+        let listener =
+            ListenerSettings { name: "bench".into(), policy: Arc::new(policy), acknowledges_refused: false, authenticate: Arc::new(door) };
         let url = "mqtt://127.0.0.1:0".parse().unwrap();
         let listener = ListenerSetup { url, settings: Arc::new(listener), tls: None, bind: BindOptions::default() };
         let broker = Broker::start(Setup { listeners: vec![listener], settings }).unwrap();

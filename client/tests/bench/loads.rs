@@ -61,6 +61,31 @@ fn what_happens_beside_a_load_is_no_part_of_it() {
     }
 }
 
+/// A crowd of each kind, twice.
+const HOSTILE: Beside = Beside::Hostile { count: 12, rate: 5000 };
+
+#[test]
+fn hostile_clients_are_told_of_every_refusal_beside_a_load_that_loses_nothing() {
+    let served = Served::under("default = \"allow\"\n[[rule]]\naction = \"deny\"\npublish = [\"forbidden/#\"]\n");
+    for qos in [0, 1] {
+        let plan = Plan { beside: HOSTILE, rate: Some(1000.0), window: 1000, ..plan(Kind::Pairs(2), qos, 600) };
+        let row = row(&plan, served.address);
+        let outcome = &row.outcomes[0];
+        assert_eq!((outcome.sent, outcome.count), (600, Count { delivered: 600, ..Count::default() }));
+        assert!(outcome.facts["hostile_sent"] > 1000.0 && outcome.facts["hostile_per_s"] > 500.0, "{:?}", outcome.facts);
+        assert_eq!(outcome.facts["hostile_told"], outcome.facts["hostile_sent"]);
+    }
+}
+
+#[test]
+fn hostile_clients_of_a_server_that_lets_them_are_no_load() {
+    let served = Served::start();
+    let plan = Plan { beside: HOSTILE, rate: Some(1000.0), window: 1000, ..plan(Kind::Pairs(2), 0, 600) };
+    let report = measure(&plan, served.address).unwrap();
+    let failures = &report.rows[0].failures;
+    assert!(failures.len() == 1 && failures[0].contains("rules that deny"), "{failures:?}");
+}
+
 #[test]
 fn many_publishers_store_for_one_session_and_their_acknowledgements_are_timed() {
     let served = Served::start();
@@ -166,6 +191,7 @@ fn a_plan_out_of_range_names_what_is_wrong() {
     assert!(at(|plan| plan.kind = Kind::Subs { filters: 10, connections: 20 }).contains("filters"));
     assert!(at(|plan| (plan.mixed, plan.dialect) = (true, Dialect::Extended)).contains("mixed"));
     assert!(at(|plan| (plan.kind, plan.beside) = (Kind::Idle(1), Beside::FullQueue)).contains("beside"));
+    assert!(at(|plan| plan.beside = Beside::Hostile { count: 1, rate: 1 }).contains("rate"));
     assert!(at(|plan| plan.beside = Beside::Deaf { count: 1, receive_buffer: 0 }).contains("receive buffer"));
     assert!(at(|plan| (plan.dialect, plan.dictionary_len, plan.dictionary_entries) = (Dialect::Extended, 10, 2)).contains("entries"));
     assert!(at(|plan| plan.kind = Kind::Offline { sessions: 1_000_000, messages: 1000, shared: false }).contains("messages"));

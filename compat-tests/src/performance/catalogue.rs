@@ -1,7 +1,7 @@
 //! Every load of the page: what `candor bench` is told, against which brokers, how often.
 
 use super::target::Target::{self, Candor, CandorBounded, CandorDisk, CandorTwo, Floor, Mosquitto, MosquittoSaving, Rumqttd};
-use super::target::prefix;
+use super::target::{HOSTILE_LOGIN, prefix};
 use crate::outcome::Checked;
 use serde::{Deserialize, Serialize};
 
@@ -270,6 +270,9 @@ fn large(scale: Scale) -> Vec<Load> {
     ]
 }
 
+/// Clients that publish what they may not.
+const HOSTILE: usize = 60;
+
 /// What some do to others.
 fn bad(scale: Scale) -> Vec<Load> {
     let targets = [CandorBounded, Mosquitto];
@@ -280,6 +283,12 @@ fn bad(scale: Scale) -> Vec<Load> {
         load("calm", &pairs, &[CandorBounded, Candor, Mosquitto]),
         load("slow", &format!("{pairs} --deaf 10 --receive-buffer 4096"), &targets),
         load("full", &format!("{pairs} --full-queue"), &targets),
+        // Of the others, none tells anybody what it refuses.
+        load(
+            "hostile",
+            &format!("{pairs} --hostile {HOSTILE} --hostile-rate 100000 --hostile-login {}:{}", HOSTILE_LOGIN.0, HOSTILE_LOGIN.1),
+            &[CandorBounded],
+        ),
         load("crowd", &crowd, &targets),
         load("half-crowd", &format!("{crowd} --deaf {readers} --receive-buffer 4096"), &targets),
     ]

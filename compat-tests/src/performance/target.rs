@@ -70,7 +70,7 @@ impl Target {
             CandorDisk => "as candor, `--durability disk`: synced before it is acknowledged",
             CandorBounded => {
                 "`--durability memory --threads 1 --send-buffer 8KiB --queue-length-max 100 --queue-bytes-max 16KiB \
-                 --packet-size-max 16KiB --memory-limit 256MiB`"
+                 --packet-size-max 16KiB --memory-limit 256MiB`, and rules that deny a user one tree of topics"
             }
             Mosquitto => "`persistence false`, queues and in-flight unlimited, TCP_NODELAY",
             MosquittoSaving => {
@@ -97,11 +97,18 @@ impl Target {
             Candor => ours(&format!("--durability memory --threads 1 {UNLIMITED}")),
             CandorTwo => ours(&format!("--durability memory --threads 2 {UNLIMITED}")),
             CandorDisk => ours(&format!("--durability disk --data-dir {{dir}}/data --threads 1 {UNLIMITED}")),
-            CandorBounded => ours(
-                "--durability memory --threads 1 --send-buffer 8KiB --queue-length-max 100 --queue-bytes-max 16KiB \
-                 --packet-size-max 16KiB --memory-limit 256MiB --connections-max 15000 --retained-max 10000000 \
-                 --retained-bytes-max 16GiB",
-            ),
+            CandorBounded => {
+                let (rules, passwords) = (folder.join("rules.toml"), folder.join("passwords"));
+                std::fs::write(&rules, RULES)?;
+                std::fs::write(&passwords, PASSWORDS)?;
+                ours(&format!(
+                    "--durability memory --threads 1 --send-buffer 8KiB --queue-length-max 100 --queue-bytes-max 16KiB \
+                     --packet-size-max 16KiB --memory-limit 256MiB --connections-max 15000 --retained-max 10000000 \
+                     --retained-bytes-max 16GiB --rules-file '{}' --password-file '{}'",
+                    rules.display(),
+                    passwords.display()
+                ))
+            }
             Mosquitto => configured(&on_path("mosquitto")?, "-c", "mosquitto.conf", &mosquitto("persistence false")),
             MosquittoSaving => {
                 let saving = "user root\npersistence true\nautosave_interval 5\npersistence_location {dir}/";
@@ -135,6 +142,16 @@ impl fmt::Display for Target {
 /// So that no limit is what is measured; the reasons why they are lower by default do not hold here.
 const UNLIMITED: &str = "--connections-max 15000 --subscriptions-max 10000000 --queue-length-max 100000000 --queue-bytes-max 64GiB \
     --retained-max 10000000 --retained-bytes-max 16GiB --memory-limit 64GiB --receive-maximum 65535 --send-window 1000";
+
+/// User name and password of clients that publish what they may not.
+pub(super) const HOSTILE_LOGIN: (&str, &str) = ("hostile", "hostile");
+
+/// The same as the broker keeps it.
+const PASSWORDS: &str = "hostile:$argon2id$v=19$m=19456,t=2,p=1$fVVqds6G+jUK0EuLbdq3CQ$/1TDfuNaJkW4kuA097dvL3rpxc/cBMPwaRjOB8vCKnQ\n";
+
+/// What they may not.
+const RULES: &str = "default = \"allow\"\n\n[[rule]]\nname = \"not below forbidden\"\naction = \"deny\"\nuser = [\"hostile\"]\n\
+    publish = [\"forbidden/#\"]\n";
 
 fn mosquitto(storage: &str) -> String {
     format!(

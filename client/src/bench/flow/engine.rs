@@ -1,5 +1,6 @@
 //! The loop: read what is ready, refill the windows that moved, write each connection once.
 
+use super::hostile::Crowd;
 use super::publisher::Publisher;
 use super::turn::{Clock, Turn};
 use crate::bench::BenchError;
@@ -35,6 +36,8 @@ pub(super) enum Role {
     Aside {
         extended: bool,
     },
+    /// One of those who publish what they may not.
+    Hostile(usize),
 }
 
 /// What happens beside the load.
@@ -46,6 +49,7 @@ pub(super) struct Company {
     pub(super) due: u64,
     /// What such a connection sends when the load begins.
     pub(super) opening: Option<(usize, Vec<u8>)>,
+    pub(super) crowd: Crowd,
 }
 
 /// All connections of a flow.
@@ -123,7 +127,7 @@ impl Engine {
             }
             self.flush()?;
             let is_late = !sending && now - start > self.plan.time + DRAIN_TIME;
-            let is_complete = self.turn.progress >= awaited && self.beside >= self.company.due;
+            let is_complete = self.turn.progress >= awaited && self.beside >= self.company.due && self.company.crowd.is_told();
             if !sending && (is_late || is_complete && self.publishers.iter().all(Publisher::is_idle)) {
                 break;
             }
@@ -133,7 +137,7 @@ impl Engine {
                 (last, last_progress) = (Instant::now(), self.turn.progress);
                 quiet_since = last;
             } else if now.saturating_duration_since(quiet_since) > self.plan.stall {
-                if !self.goes_on_without() {
+                if !self.goes_on_without(sending) {
                     break;
                 }
                 quiet_since = now;
@@ -170,6 +174,7 @@ impl Engine {
                 self.turn.touched.set(publisher.link);
             }
         }
+        self.company.crowd.fill(elapsed, &mut self.links, &mut self.turn.touched);
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {
@@ -223,6 +228,7 @@ impl Engine {
                 Role::Aside { extended } => {
                     self.taken(token, extended, frame).ok_or_else(|| bad("a packet that makes no sense"))?;
                 }
+                Role::Hostile(at) => self.turn.progress += self.company.crowd.take(at, frame).map_err(bad)?,
             }
             used += length;
         }
@@ -309,8 +315,8 @@ impl Engine {
 
     /// Nothing has come for too long; true when the load goes on. At QoS 0 what is missing may be lost, and others follow. Above
     /// it identifiers are still in use, so it is the end.
-    fn goes_on_without(&mut self) -> bool {
-        if self.plan.qos > 0 {
+    fn goes_on_without(&mut self, sending: bool) -> bool {
+        if self.plan.qos > 0 || !sending && self.publishers.iter().all(Publisher::is_idle) {
             return false;
         }
         for (at, publisher) in self.publishers.iter_mut().enumerate() {
@@ -356,6 +362,7 @@ impl Engine {
         if self.company.due > 0 {
             outcome.facts.extend([("delivered_beside", self.beside as f64), ("due_beside", self.company.due as f64)]);
         }
+        outcome.facts.extend(self.company.crowd.facts());
         outcome
     }
 
@@ -364,6 +371,7 @@ impl Engine {
             Role::Publisher(at) => format!("publisher {at}"),
             Role::Subscriber { .. } => format!("subscriber {token}"),
             Role::Aside { .. } => "the subscriber beside the load".to_owned(),
+            Role::Hostile(at) => format!("hostile client {at}"),
         };
         match error.kind() {
             io::ErrorKind::UnexpectedEof => BenchError::Lost(format!("the server closed the connection of {who}")),

@@ -3,6 +3,7 @@
 mod aim;
 mod engine;
 mod errand;
+mod hostile;
 mod publisher;
 mod setup;
 mod turn;

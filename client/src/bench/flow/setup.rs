@@ -3,6 +3,7 @@
 use super::aim::{Aim, Filters};
 use super::engine::{Company, Engine, Role};
 use super::errand::{self, Errand, Topics};
+use super::hostile::{Crowd, Hostile};
 use super::publisher::{Promise, Publisher};
 use crate::bench::BenchError;
 use crate::bench::door::{self, Door, Opening};
@@ -137,6 +138,7 @@ impl Build<'_> {
                 let promise = Promise { window: FLOOD_WINDOW, limit: u64::MAX, owed: 1 };
                 publishers.push(Publisher::new(link, at as u32, Template::new(shape), Aim::One, promise));
             }
+            Beside::Hostile { count, rate } => company.crowd = self.crowd(count, rate)?,
             Beside::Retained(count) => {
                 let errand = Errand::new(count);
                 let plan = Plan { qos: 1, window: FLOOD_WINDOW, beside: Beside::Nothing, kind: Kind::Retained(count), ..self.plan.clone() };
@@ -148,6 +150,25 @@ impl Build<'_> {
             }
         }
         Ok((aside, company))
+    }
+
+    /// Hostile clients. Plain ones listen to what they are refused, so that they cost what they can.
+    fn crowd(&mut self, count: usize, rate: u32) -> Result<Crowd, BenchError> {
+        let mut endpoint = self.endpoint.clone();
+        if let Some((user_name, password)) = &self.plan.hostile_login {
+            (endpoint.user_name, endpoint.password) = (Some(user_name.clone()), Some(password.clone()));
+        }
+        let mut clients = Vec::with_capacity(count);
+        for at in 0..count {
+            let (dialect, qos) = Hostile::kind(at);
+            let mut door = door::open(&endpoint, dialect, &self.client_id("hostile", at), true)?;
+            if !dialect.is_extended() {
+                door.subscribe(&["$feedback/#".to_owned()], 0)?;
+            }
+            let link = self.add(door, Role::Hostile(at))?;
+            clients.push(Hostile::new(at, link, dialect, qos, self.plan.payload_len));
+        }
+        Ok(Crowd::new(clients, rate))
     }
 
     fn add(&mut self, door: Door, role: Role) -> Result<usize, BenchError> {

@@ -114,12 +114,25 @@ fn beside(name: &'static str, help: &'static str) -> Arg {
     arg(name, "COUNT").value_parser(value_parser!(u32).range(1..=10_000_000)).help(format!("Beside the load: {help}"))
 }
 
-fn flow_flags() -> [Arg; 8] {
+fn flow_flags() -> [Arg; 11] {
     [
         switch("mixed", "Half of the publishers and half of the subscribers are extended").conflicts_with("dialect"),
         beside("deaf", "so many more subscribers of the same topics, which never read"),
         beside("retained-beside", "a subscriber that gets so many retained messages").conflicts_with_all(["deaf", "full-queue"]),
         switch("full-queue", "Beside the load: a publisher at full speed into the full queue of an absent session").conflicts_with("deaf"),
+        beside("hostile", "so many clients that publish below `forbidden/`, which the server's rules have to deny").conflicts_with_all([
+            "deaf",
+            "full-queue",
+            "retained-beside",
+        ]),
+        arg("hostile-rate", "PER_SECOND")
+            .value_parser(value_parser!(u32).range(1..=100_000_000))
+            .default_value("100000")
+            .help("Messages of all --hostile clients"),
+        arg("hostile-login", "NAME:PASSWORD")
+            .value_parser(values::login)
+            .requires("hostile")
+            .help("Who --hostile clients are; default: as all others"),
         arg("receive-buffer", "BYTES").value_parser(value_parser!(u32).range(1..)).default_value("4096").help("Of each --deaf socket"),
         arg("prefix", "TEXT").help("What topics and client identifiers begin with; default: random for each run"),
         arg("rate", "PER_SECOND").value_parser(value_parser!(f64)).help("Messages over all publishers; default: as the window allows"),

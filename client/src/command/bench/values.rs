@@ -30,6 +30,11 @@ pub(super) fn pins(text: &str) -> Result<Pins, String> {
     Ok(Pins { server: Some(server), load: Some(load) })
 }
 
+pub(super) fn login(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once(':').ok_or_else(|| "the form is NAME:PASSWORD".to_owned())?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
+}
+
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "allowed: more than 0 to 86400 seconds".to_owned())
@@ -55,9 +60,10 @@ pub(super) fn plan(name: &str, matches: &ArgMatches) -> Plan {
     let beside = match matches.try_get_one::<u32>("deaf").ok().flatten() {
         Some(&deaf) => Beside::Deaf { count: deaf as usize, receive_buffer: count("receive-buffer", 4096) },
         None if get(matches, "full-queue", false) => Beside::FullQueue,
-        None => match count("retained-beside", 0) {
-            0 => Beside::Nothing,
-            retained => Beside::Retained(retained),
+        None => match (count("retained-beside", 0), count("hostile", 0)) {
+            (0, 0) => Beside::Nothing,
+            (0, hostile) => Beside::Hostile { count: hostile, rate: get(matches, "hostile-rate", 100_000) },
+            (retained, _) => Beside::Retained(retained),
         },
     };
     let plan = Plan {
@@ -74,6 +80,7 @@ pub(super) fn plan(name: &str, matches: &ArgMatches) -> Plan {
         dictionary_len: get(matches, "dictionary", 0),
         dictionary_entries: get(matches, "entries", 1),
         beside,
+        hostile_login: matches.try_get_one("hostile-login").ok().flatten().cloned(),
         prefix: matches.try_get_one::<String>("prefix").ok().flatten().cloned(),
         ..Plan::default()
     };
