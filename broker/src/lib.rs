@@ -29,6 +29,7 @@ pub mod log;
 pub mod message;
 pub mod out;
 pub mod queue;
+pub mod rare;
 pub mod reload;
 pub mod router;
 pub mod shard;

@@ -9,6 +9,7 @@ pub use gap::Gap;
 
 use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
+use crate::rare::Rare;
 use crate::store::MessageNumber;
 use candor_protocol::packet::{Overflow, Qos, Reason};
 use entry::{Body, Entry};
@@ -44,24 +45,32 @@ pub enum Popped {
 pub struct Queue {
     waiting: VecDeque<Entry>,
     /// What its subscriber put off while others pass: each with the time when it waits again, on the clock that never runs back.
-    aside: Vec<(u64, Entry)>,
+    aside: Rare<Vec<(u64, Entry)>>,
     bytes: usize,
     near_bytes: usize,
     limits: QueueLimits,
     /// What was dropped and has not been told.
-    pub gap: Gap,
+    pub gap: Rare<Gap>,
     /// What was dropped of what is kept, for the store.
-    dropped: Vec<(MessageNumber, Reason)>,
+    dropped: Rare<Vec<(MessageNumber, Reason)>>,
 }
 
 impl Queue {
     pub fn new(limits: QueueLimits) -> Self {
-        Self { waiting: VecDeque::new(), aside: Vec::new(), bytes: 0, near_bytes: 0, limits, gap: Gap::default(), dropped: Vec::new() }
+        Self {
+            waiting: VecDeque::new(),
+            aside: Rare::default(),
+            bytes: 0,
+            near_bytes: 0,
+            limits,
+            gap: Rare::default(),
+            dropped: Rare::default(),
+        }
     }
 
     /// What was dropped of what is kept, since this was last asked.
     pub fn take_dropped(&mut self) -> Vec<(MessageNumber, Reason)> {
-        std::mem::take(&mut self.dropped)
+        self.dropped.take()
     }
 
     /// How many messages it holds, those that were put off included.
@@ -141,8 +150,14 @@ impl Queue {
     }
 
     fn overflow(&mut self, message: Option<MessageNumber>) {
-        self.gap.overflow += 1;
-        self.dropped.extend(message.map(|message| (message, Reason::QUEUE_OVERFLOW)));
+        self.gap.make().overflow += 1;
+        self.note_dropped(message, Reason::QUEUE_OVERFLOW);
+    }
+
+    fn note_dropped(&mut self, message: Option<MessageNumber>, reason: Reason) {
+        if let Some(message) = message {
+            self.dropped.make().push((message, reason));
+        }
     }
 
     /// Puts a message that was taken out back to the front.
@@ -173,7 +188,7 @@ impl Queue {
         self.bytes += entry.len();
         self.near_bytes += entry.near_bytes();
         let at = self.aside.partition_point(|(other_ms, _)| *other_ms <= until_ms);
-        self.aside.insert(at, (until_ms, entry));
+        self.aside.make().insert(at, (until_ms, entry));
     }
 
     /// When the next message that was put off waits again.
@@ -183,8 +198,9 @@ impl Queue {
 
     /// What was put off until now or earlier waits again, before everything that was not handed out yet.
     pub fn take_up(&mut self, now_ms: u64) {
-        let due = self.aside.partition_point(|(until_ms, _)| *until_ms <= now_ms);
-        for (_, entry) in self.aside.drain(..due).collect::<Vec<_>>() {
+        let Some(aside) = self.aside.existing() else { return };
+        let due = aside.partition_point(|(until_ms, _)| *until_ms <= now_ms);
+        for (_, entry) in aside.drain(..due).collect::<Vec<_>>() {
             self.insert_returned(entry);
         }
     }
@@ -219,13 +235,13 @@ impl Queue {
         loop {
             let next = self.waiting.front()?;
             if next.is_expired(unix_ms) {
-                self.gap.expired += 1;
+                self.gap.make().expired += 1;
                 let expired = self.pop_front();
                 if let Some(Body::Here(envelope)) = expired.as_ref().map(|expired| &expired.body) {
                     envelope.report().into_iter().for_each(|report| report.expired());
                 }
                 let message = expired.and_then(|expired| expired.message);
-                self.dropped.extend(message.map(|message| (message, Reason::MESSAGE_EXPIRED)));
+                self.note_dropped(message, Reason::MESSAGE_EXPIRED);
                 continue;
             }
             if matches!(next.body, Body::Stored(_)) {
@@ -279,7 +295,7 @@ impl Queue {
     /// What waits longest; where nothing does, what was put off.
     fn pop_oldest(&mut self) -> Option<Entry> {
         if self.waiting.is_empty() && !self.aside.is_empty() {
-            let (_, entry) = self.aside.remove(0);
+            let (_, entry) = self.aside.make().remove(0);
             self.forget(&entry);
             return Some(entry);
         }
@@ -332,7 +348,7 @@ mod tests {
                 .map(|payload| queue.push(waiting(payload, None), &QueueExtensions::default()))
                 .collect();
             assert_eq!(pushed[2..], [Pushed::Kept, last, last]);
-            assert_eq!(queue.gap, Gap { overflow: 2, ..Gap::default() });
+            assert_eq!(*queue.gap, Gap { overflow: 2, ..Gap::default() });
             assert_eq!(drain(&mut queue, 0), expected);
             assert_eq!(queue.bytes(), 0);
         }
@@ -353,7 +369,7 @@ mod tests {
         queue.push(waiting("old", Some(1000)), &QueueExtensions::default());
         queue.push(waiting("new", Some(3000)), &QueueExtensions::default());
         assert_eq!(drain(&mut queue, 2000), ["new"]);
-        assert_eq!(queue.gap, Gap { expired: 1, ..Gap::default() });
+        assert_eq!(*queue.gap, Gap { expired: 1, ..Gap::default() });
     }
 
     #[test]

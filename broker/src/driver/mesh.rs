@@ -1,11 +1,9 @@
 //! What crosses between shards: one bounded queue for each pair. When one is full, the shard that fills it stops reading
 //! its sockets until there is room; what it has already read waits here.
 
-use super::Socket;
+use super::{Layers, Socket};
 use crate::shard::{Crossing, Fetched, Moved, Question};
 use crate::store::Receipt;
-use crate::transport::Transport;
-use bytes::BytesMut;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
@@ -35,16 +33,13 @@ pub enum Parcel {
 pub struct Travelling {
     pub moved: Moved,
     pub stream: std::net::TcpStream,
-    pub transport: Transport,
-    pub input: BytesMut,
-    pub raw: BytesMut,
+    pub layers: Option<Box<Layers>>,
 }
 
 impl Travelling {
     /// Takes a socket out of its runtime.
-    pub fn pack(moved: Moved, socket: Socket, read: tokio::net::tcp::OwnedReadHalf) -> std::io::Result<Self> {
-        let stream = read.reunite(socket.write).map_err(std::io::Error::other)?.into_std()?;
-        Ok(Self { moved, stream, transport: socket.transport, input: socket.input, raw: socket.raw })
+    pub fn pack(moved: Moved, socket: Socket) -> std::io::Result<Self> {
+        Ok(Self { moved, stream: socket.stream.into_std()?, layers: socket.layers })
     }
 }
 

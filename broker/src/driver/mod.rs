@@ -25,7 +25,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::PollSender;
 
@@ -37,12 +37,9 @@ const WRITE_AFTER: usize = 2 * READ_BYTES;
 
 /// A connection's socket, and the transport that MQTT travels in.
 pub struct Socket {
-    write: OwnedWriteHalf,
-    transport: Transport,
-    /// Bytes of the transport that wait to be written; unused over plain TCP.
-    raw: BytesMut,
-    /// Raw bytes that the transport could not use yet.
-    input: BytesMut,
+    stream: TcpStream,
+    /// `None` over plain TCP, where nothing lies between.
+    layers: Option<Box<Layers>>,
     /// Wakes the connection's task.
     waker: Option<Waker>,
     /// The kernel's buffer is full: the task waits until it is not.
@@ -57,6 +54,26 @@ pub struct Socket {
     is_paused: bool,
     /// The shard that the connection belongs to, if it is another one.
     moving_to: Option<u16>,
+}
+
+/// A transport above TCP, and what it has not got rid of.
+pub struct Layers {
+    transport: Transport,
+    /// Bytes of the transport that wait to be written.
+    raw: BytesMut,
+    /// Raw bytes that the transport could not use yet.
+    input: BytesMut,
+}
+
+impl Layers {
+    fn over(transport: Transport) -> Option<Box<Self>> {
+        (!transport.is_plain()).then(|| Box::new(Self { transport, raw: BytesMut::new(), input: BytesMut::new() }))
+    }
+
+    /// Bytes that wait, either way.
+    fn waiting(&self) -> usize {
+        self.input.len() + self.raw.len()
+    }
 }
 
 /// A shard and its sockets. Borrowed for the length of one step, never across an await.
@@ -181,6 +198,12 @@ impl Core {
     /// room, or too much waits for receipts.
     fn is_held_back(&self) -> bool {
         self.mesh.is_full() || self.is_batch_held || self.shard.is_full()
+    }
+}
+
+impl std::fmt::Debug for Layers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Layers").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
 

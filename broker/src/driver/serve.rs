@@ -1,7 +1,7 @@
 //! The task of one connection: reads when there is something to read and it is wanted, waits for room to write when the
 //! kernel has none, and sees the connection to its end.
 
-use super::{Core, READ_BYTES, SharedCore, Socket, WRITE_AFTER};
+use super::{Core, Layers, READ_BYTES, SharedCore, Socket, WRITE_AFTER};
 use crate::shard::{Connection, ConnectionKey, ListenerSettings, Peer};
 use crate::transport::{Progress, Transport};
 use bytes::{Buf, BytesMut};
@@ -11,11 +11,10 @@ use std::io;
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::io::poll_read_buf;
 
 /// How long a connection that is to be closed is given to take what is owed, and then to close its side.
@@ -38,17 +37,14 @@ pub fn start(core: &SharedCore, stream: TcpStream, peer: Peer, listener: Arc<Lis
     let key = core.borrow_mut().open_turn().accepted(peer, listener);
     // The turn sees to the deadline of the opening.
     core.borrow_mut().wake_turn();
-    attach(core, key, stream, transport, BytesMut::new(), BytesMut::new());
+    attach(core, key, stream, Layers::over(transport));
 }
 
 /// Gives a connection of the shard its socket and its task.
-pub fn attach(core: &SharedCore, key: ConnectionKey, stream: TcpStream, transport: Transport, input: BytesMut, raw: BytesMut) {
-    let (read, write) = stream.into_split();
+pub fn attach(core: &SharedCore, key: ConnectionKey, stream: TcpStream, layers: Option<Box<Layers>>) {
     let socket = Socket {
-        write,
-        transport,
-        raw,
-        input,
+        stream,
+        layers,
         waker: None,
         is_blocked: false,
         is_finished: false,
@@ -58,35 +54,60 @@ pub fn attach(core: &SharedCore, key: ConnectionKey, stream: TcpStream, transpor
         moving_to: None,
     };
     core.borrow_mut().insert_socket(key, socket);
-    tokio::task::spawn_local(serve(core.clone(), key, read));
+    tokio::task::spawn_local(Serve { core: core.clone(), key, farewell: None });
 }
 
-async fn serve(core: SharedCore, key: ConnectionKey, mut read: OwnedReadHalf) {
-    let end = poll_fn(|cx| core.borrow_mut().poll_connection(key, &mut read, cx)).await;
-    match end {
-        End::Moved => return core.borrow_mut().pack(key, read),
-        End::Gone => {}
-        // The other end reads why before the connection goes: a close with unread input would erase it.
-        // Boxed, so that no task that lives on has room for its end.
-        End::Closing => drop(
-            Box::pin(tokio::time::timeout(LINGER, async {
-                tokio::select! {
-                    biased;
-                    // Who goes for a newer connection is not waited for.
-                    () = poll_fn(|_| core.borrow().poll_evicted(key)) => {}
-                    () = linger(&core, key, &mut read) => {}
+/// The task of one connection. It is written by hand because every idle connection has one: with more than three words in it, what
+/// the runtime allocates for a task is twice as large.
+struct Serve {
+    core: SharedCore,
+    key: ConnectionKey,
+    /// What it does once reading has ended.
+    farewell: Option<Box<Farewell>>,
+}
+
+type Farewell = Pin<Box<dyn Future<Output = ()>>>;
+
+impl Future for Serve {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { core, key, farewell } = self.get_mut();
+        if farewell.is_none() {
+            let end = ready!(core.borrow_mut().poll_connection(*key, cx));
+            match end {
+                End::Moved => {
+                    core.borrow_mut().pack(*key);
+                    return Poll::Ready(());
                 }
-            }))
-            .await,
-        ),
+                End::Gone => {}
+                // The other end reads why before the connection goes: a close with unread input would erase it.
+                End::Closing => *farewell = Some(Box::new(Box::pin(say_farewell(core.clone(), *key)))),
+            }
+        }
+        if let Some(farewell) = farewell {
+            ready!(farewell.as_mut().as_mut().poll(cx));
+        }
+        let mut core = core.borrow_mut();
+        // The close that follows ends both sides.
+        core.remove_socket(*key);
+        core.open_turn().lost(*key);
+        core.wake_turn();
+        Poll::Ready(())
     }
-    let mut core = core.borrow_mut();
-    // The close that follows ends both sides: a call that ends this one first would say nothing more.
-    if let Some(socket) = core.remove_socket(key) {
-        socket.write.forget();
-    }
-    core.open_turn().lost(key);
-    core.wake_turn();
+}
+
+/// Gives the peer its time to read what was written last.
+async fn say_farewell(core: SharedCore, key: ConnectionKey) {
+    let heard = async {
+        tokio::select! {
+            biased;
+            // Who goes for a newer connection is not waited for.
+            () = poll_fn(|_| core.borrow().poll_evicted(key)) => {}
+            () = linger(&core, key) => {}
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, heard).await;
 }
 
 /// Lets others go first, those as well whose sockets have become ready meanwhile: the task is woken when they have been looked at. A
@@ -97,14 +118,14 @@ fn yield_to_others(cx: &mut Context<'_>) {
 }
 
 /// Writes what is owed, ends this side, and reads on for a bounded time and amount.
-async fn linger(core: &SharedCore, key: ConnectionKey, read: &mut OwnedReadHalf) {
+async fn linger(core: &SharedCore, key: ConnectionKey) {
     poll_fn(|cx| core.borrow_mut().poll_flush_to_end(key, cx)).await;
     let mut discarded = 0;
     let mut buffer = BytesMut::new();
     while discarded < LINGER_BYTES {
         buffer.clear();
         buffer.reserve(4096);
-        match poll_fn(|cx| poll_read_buf(Pin::new(&mut *read), cx, &mut buffer)).await {
+        match poll_fn(|cx| core.borrow_mut().poll_read(key, &mut buffer, cx)).await {
             Ok(0) | Err(_) => return,
             Ok(len) => discarded += len,
         }
@@ -112,7 +133,13 @@ async fn linger(core: &SharedCore, key: ConnectionKey, read: &mut OwnedReadHalf)
 }
 
 impl Core {
-    fn poll_connection(&mut self, key: ConnectionKey, read: &mut OwnedReadHalf, cx: &mut Context<'_>) -> Poll<End> {
+    /// Reads what is there; 0: the peer has ended its side.
+    fn poll_read(&mut self, key: ConnectionKey, buffer: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(socket) = self.socket(key) else { return Poll::Ready(Ok(0)) };
+        poll_read_buf(Pin::new(&mut socket.stream), cx, buffer)
+    }
+
+    fn poll_connection(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<End> {
         let is_held_back = self.is_held_back();
         let Some(socket) = self.socket(key) else { return Poll::Ready(End::Gone) };
         if !socket.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -128,7 +155,7 @@ impl Core {
             let is_evicted = self.shard.connection(key).is_some_and(Connection::is_evicted);
             return Poll::Ready(if is_evicted || self.has_left(key) { End::Gone } else { End::Closing });
         }
-        if socket.is_blocked && socket.write.as_ref().poll_write_ready(cx).is_ready() {
+        if socket.is_blocked && socket.stream.poll_write_ready(cx).is_ready() {
             socket.is_blocked = false;
             // The turn writes, and then asks the shard for more.
             self.touched.push(key);
@@ -154,7 +181,7 @@ impl Core {
             let mut buffer = std::mem::take(&mut self.read_buffer);
             buffer.reserve(READ_BYTES);
             let room = buffer.capacity();
-            let outcome = poll_read_buf(Pin::new(&mut *read), cx, &mut buffer);
+            let outcome = self.poll_read(key, &mut buffer, cx);
             if let Poll::Ready(Ok(len @ 1..)) = outcome {
                 taken += len;
                 self.received(key, &mut buffer);
@@ -182,7 +209,7 @@ impl Core {
 
     /// Whether the peer has said goodbye: it waits for no word of this end, so there is nothing to linger for.
     fn has_left(&mut self, key: ConnectionKey) -> bool {
-        let is_plain = self.socket(key).is_some_and(|socket| socket.transport.is_plain());
+        let is_plain = self.socket(key).is_some_and(|socket| socket.layers.is_none());
         is_plain && self.shard.connection(key).is_some_and(Connection::has_peer_left)
     }
 
@@ -194,27 +221,24 @@ impl Core {
     fn received(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
         self.wake_turn();
         let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return bytes.clear() };
-        if socket.transport.is_plain() {
-            self.open_turn().receive(key, bytes);
-            return;
-        }
+        let Some(layers) = &mut socket.layers else { return self.open_turn().receive(key, bytes) };
         let mut mqtt = BytesMut::new();
-        let progress = if socket.input.is_empty() {
-            let progress = socket.transport.receive(bytes, &mut mqtt, &mut socket.raw);
+        let progress = if layers.input.is_empty() {
+            let progress = layers.transport.receive(bytes, &mut mqtt, &mut layers.raw);
             if !bytes.is_empty() {
-                socket.input.extend_from_slice(bytes);
+                layers.input.extend_from_slice(bytes);
             }
             progress
         } else {
-            socket.input.extend_from_slice(bytes);
-            socket.transport.receive(&mut socket.input, &mut mqtt, &mut socket.raw)
+            layers.input.extend_from_slice(bytes);
+            layers.transport.receive(&mut layers.input, &mut mqtt, &mut layers.raw)
         };
         bytes.clear();
-        if socket.input.is_empty() {
-            socket.input = BytesMut::new();
+        if layers.input.is_empty() {
+            layers.input = BytesMut::new();
         }
-        let waiting = socket.input.len() + socket.raw.len();
-        let has_raw = !socket.raw.is_empty();
+        let waiting = layers.waiting();
+        let has_raw = !layers.raw.is_empty();
         if !mqtt.is_empty() {
             self.open_turn().receive(key, &mut mqtt);
         }
@@ -236,7 +260,9 @@ impl Core {
     /// The transport has ended: what it still has to say is written, then the connection goes.
     fn break_off(&mut self, key: ConnectionKey) {
         if let Some(socket) = self.socket(key) {
-            socket.transport.close(&mut socket.raw);
+            if let Some(Layers { transport, raw, .. }) = socket.layers.as_deref_mut() {
+                transport.close(raw);
+            }
             socket.has_transport_ended = true;
             socket.is_finished = true;
             if let Some(waker) = &socket.waker {
@@ -259,11 +285,11 @@ impl Core {
             }
             return;
         }
-        let outcome = if socket.transport.is_plain() { self.flush_plain(key) } else { self.flush_layered(key) };
+        let outcome = if socket.layers.is_none() { self.flush_plain(key) } else { self.flush_layered(key) };
         let is_evicted = self.shard.connection(key).is_some_and(Connection::is_evicted);
         let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return };
-        if !socket.transport.is_plain() {
-            self.shard.count_transport(key, socket.input.len() + socket.raw.len());
+        if let Some(layers) = &socket.layers {
+            self.shard.count_transport(key, layers.waiting());
         }
         if is_evicted && !socket.is_broken {
             (socket.is_finished, socket.is_broken) = (true, !matches!(outcome, Ok(true)));
@@ -304,8 +330,8 @@ impl Core {
             let mut slices = [IoSlice::new(&[]); 32];
             let count = out.slices(&mut slices);
             let written = match slices.get(..count) {
-                Some([only]) => socket.write.try_write(only),
-                Some(several) => socket.write.try_write_vectored(several),
+                Some([only]) => socket.stream.try_write(only),
+                Some(several) => socket.stream.try_write_vectored(several),
                 None => Ok(0),
             };
             match written {
@@ -319,29 +345,30 @@ impl Core {
 
     fn flush_layered(&mut self, key: ConnectionKey) -> io::Result<bool> {
         let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return Ok(true) };
+        let Some(Layers { transport, raw, .. }) = socket.layers.as_deref_mut() else { return Ok(true) };
         let is_closing = self.shard.connection(key).is_some_and(|connection| connection.is_closing());
         if let Some(out) = self.shard.out(key)
             && !out.is_empty()
             && !socket.has_transport_ended
-            && !socket.transport.is_handshaking()
+            && !transport.is_handshaking()
         {
             let mut mqtt = BytesMut::new();
             out.take_into(&mut mqtt);
             // Words of the transport's own that it has written by then are still sent.
-            socket.has_transport_ended = socket.transport.send(&mut mqtt, &mut socket.raw).is_err();
+            socket.has_transport_ended = transport.send(&mut mqtt, raw).is_err();
         }
         if is_closing && !socket.has_transport_ended {
-            socket.transport.close(&mut socket.raw);
+            transport.close(raw);
             socket.has_transport_ended = true;
         }
-        while !socket.raw.is_empty() {
-            match socket.write.try_write(&socket.raw) {
-                Ok(len) => socket.raw.advance(len),
+        while !raw.is_empty() {
+            match socket.stream.try_write(raw) {
+                Ok(len) => raw.advance(len),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
-        socket.raw = BytesMut::new();
+        *raw = BytesMut::new();
         Ok(true)
     }
 
@@ -350,16 +377,16 @@ impl Core {
         loop {
             let outcome = match self.socket(key) {
                 None => return Poll::Ready(()),
-                Some(socket) if socket.transport.is_plain() => self.flush_plain(key),
+                Some(socket) if socket.layers.is_none() => self.flush_plain(key),
                 Some(_) => self.flush_layered(key),
             };
             let Some(socket) = self.socket(key) else { return Poll::Ready(()) };
             match outcome {
                 Ok(true) => {
-                    let _ = std::task::ready!(Pin::new(&mut socket.write).poll_shutdown(cx));
+                    let _ = ready!(Pin::new(&mut socket.stream).poll_shutdown(cx));
                     return Poll::Ready(());
                 }
-                Ok(false) => match socket.write.as_ref().poll_write_ready(cx) {
+                Ok(false) => match socket.stream.poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,

@@ -73,11 +73,11 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>, verifica
 
 /// A connection that another shard has moved here.
 fn unpack(core: &SharedCore, travelling: Travelling) {
-    let Travelling { moved, stream, transport, input, raw } = travelling;
+    let Travelling { moved, stream, layers } = travelling;
     match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => {
             let key = core.borrow_mut().open_turn().adopt(moved);
-            serve::attach(core, key, stream, transport, input, raw);
+            serve::attach(core, key, stream, layers);
         }
         Err(error) => tracing::error!(error = %error, "a connection was lost on its way to its shard"),
     }
@@ -139,7 +139,7 @@ impl Core {
     fn answer_clients(&mut self, jobs: &mut Vec<Job>) {
         for key in self.shard.take_authenticate() {
             let Some(of) = self.shard.asks(key) else { continue };
-            let tls = self.socket(key).and_then(|socket| socket.transport.peer().tls);
+            let tls = self.socket(key).and_then(|socket| socket.layers.as_ref()?.transport.peer().tls);
             match self.shard.ask(key, tls.and_then(|tls| tls.client_name).map(Into::into)) {
                 Some(Answer::Now(answer)) => self.answered(key, of, answer),
                 Some(answer) => {
@@ -161,7 +161,7 @@ impl Core {
 
     fn move_connections(&mut self) {
         for (key, shard) in self.shard.take_moves() {
-            // The task hands over its half of the socket when it sees that the connection is leaving.
+            // The task hands the socket over when it sees that the connection is leaving.
             if let Some(socket) = self.socket(key) {
                 socket.moving_to = Some(shard);
                 if let Some(waker) = &socket.waker {
@@ -171,13 +171,13 @@ impl Core {
         }
     }
 
-    /// A connection's task has given its half of the socket back: the connection travels.
-    pub(super) fn pack(&mut self, key: ConnectionKey, read: tokio::net::tcp::OwnedReadHalf) {
+    /// A connection's task has ended for it: the connection travels.
+    pub(super) fn pack(&mut self, key: ConnectionKey) {
         let Some(socket) = self.remove_socket(key) else { return };
         let (Some(shard), Some(moved)) = (socket.moving_to, self.open_turn().remove_moved(key)) else {
             return self.wake_turn();
         };
-        match Travelling::pack(moved, socket, read) {
+        match Travelling::pack(moved, socket) {
             Ok(travelling) => self.mesh.send(usize::from(shard), Parcel::Connection(Box::new(travelling))),
             Err(error) => tracing::error!(error = %error, "a connection was lost on its way to its shard"),
         }

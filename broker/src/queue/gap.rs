@@ -1,5 +1,6 @@
 //! What was dropped of what waited.
 
+use crate::rare::Blank;
 use candor_protocol::packet::Reason;
 
 /// What was dropped since the subscriber was last told.
@@ -12,6 +13,10 @@ pub struct Gap {
     pub withheld: u64,
     /// Messages that were given back too often.
     pub rejected: u64,
+}
+
+impl Blank for Gap {
+    const BLANK: &'static Self = &Self { overflow: 0, expired: 0, too_large: 0, withheld: 0, rejected: 0 };
 }
 
 impl Gap {

@@ -5,6 +5,7 @@ use super::memory::SUBSCRIPTION_BYTES;
 use super::returned::Pause;
 use super::{ConnectionKey, Rights};
 use crate::queue::{Queue, QueueLimits};
+use crate::rare::Rare;
 use crate::router::Subscription;
 use crate::store::{MessageNumber, Record, SessionNumber};
 use crate::wrapped;
@@ -83,6 +84,9 @@ impl FromIterator<(TopicFilter, Subscription)> for Subscriptions {
     }
 }
 
+/// Of each subscription what it was when it was last kept, and how many receipts are to come.
+pub type Unkept = HashMap<TopicFilter, (Option<Subscription>, u32)>;
+
 #[derive(Debug)]
 pub struct Client {
     pub id: Arc<str>,
@@ -106,17 +110,17 @@ pub struct Client {
     /// What the limit of memory counts for it.
     pub counted_bytes: usize,
     pub subscriptions: Subscriptions,
-    /// Subscriptions whose receipt has not come: what each was when it was last kept, and how many receipts are to come.
-    pub unkept: HashMap<TopicFilter, (Option<Subscription>, u32)>,
-    pub replays: VecDeque<Replay>,
+    /// Subscriptions whose receipt has not come.
+    pub unkept: Option<Box<Unkept>>,
+    pub replays: Rare<VecDeque<Replay>>,
     /// Filters under `$feedback/`, which no router knows.
-    pub feedback: Vec<(TopicFilter, Qos)>,
+    pub feedback: Rare<Vec<(TopicFilter, Qos)>>,
     /// Seconds that the session outlives its connection.
     pub expiry_s: u32,
     /// When it ends, on the clock that never runs back; there exactly when it is not attached and does end.
     pub expires_at_ms: Option<u64>,
     /// How long it is spared, because the client gave something back.
-    pub pause: Pause,
+    pub pause: Rare<Pause>,
     /// Messages of the client that were not handed on yet: later ones must not overtake them.
     pub held_back: u32,
     /// Deliveries at QoS 2 that have an identifier and may not leave yet: others of a lower QoS must not overtake them.
@@ -148,18 +152,25 @@ impl Client {
             told_room: (0, 0),
             counted_bytes: 0,
             subscriptions: Subscriptions::default(),
-            unkept: HashMap::new(),
-            replays: VecDeque::new(),
-            feedback: Vec::new(),
+            unkept: None,
+            replays: Rare::default(),
+            feedback: Rare::default(),
             expiry_s: 0,
             expires_at_ms: None,
             generation: 0,
-            pause: Pause::default(),
+            pause: Rare::default(),
             held_back: 0,
             unsent: 0,
             will: None,
             is_fetching: false,
             takeovers: (0, 0),
+        }
+    }
+
+    /// Puts in no more retained messages for this filter.
+    pub fn end_replay(&mut self, filter: &TopicFilter) {
+        if let Some(replays) = self.replays.existing() {
+            replays.retain(|replay| replay.filter != *filter);
         }
     }
 

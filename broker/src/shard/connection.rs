@@ -127,7 +127,7 @@ impl Shard {
     pub(super) fn insert(&mut self, mut session: Session, peer: Peer, listener: Arc<ListenerSettings>, held: BytesMut) -> ConnectionKey {
         let generation = self.random.draw();
         session.trace_from(self.random.draw().max(1));
-        let key = self.connections.insert(Connection {
+        let key = self.connections.insert(Box::new(Connection {
             session,
             peer,
             listener,
@@ -151,7 +151,7 @@ impl Shard {
             has_peer_left: false,
             generation,
             timer_ms: u64::MAX,
-        });
+        }));
         self.pending.enter(key, generation, self.now.ms);
         self.schedule(key);
         self.count_buffers(key);
@@ -215,7 +215,8 @@ impl Shard {
             }
             if !connection.session.wants_frames() {
                 if !whole.is_empty() {
-                    // Rare: a CONNECT that is being decided about, or a full window. What follows is kept as it came.
+                    // Rare: a CONNECT that is being decided about, a full window, or too much that was refused. What follows is kept
+                    // as it came.
                     let mut held = BytesMut::with_capacity(whole.remaining() + bytes.len());
                     held.extend_from_slice(&whole);
                     held.extend_from_slice(bytes);

@@ -29,7 +29,7 @@ impl Shard {
         let refusal = Refusal::new(Reason::CRITICAL_KEY_UNKNOWN, problem.field(format!("key {key}")).retry(Retry::Changed));
         self.verdict(slot, Verdict::new(self.now.unix_ms, Kind::Publish, refusal, Some(topic)));
         if let Some(client) = self.clients.get_mut(slot) {
-            client.queue.gap.withheld += 1;
+            client.queue.gap.make().withheld += 1;
         }
         self.tell_gap(slot);
     }
@@ -44,7 +44,7 @@ impl Shard {
         let verdict = Verdict::new(self.now.unix_ms, Kind::Publish, Refusal::new(Reason::PACKET_TOO_LARGE, problem), Some(topic));
         self.verdict(slot, verdict);
         if let Some(client) = self.clients.get_mut(slot) {
-            client.queue.gap.too_large += 1;
+            client.queue.gap.make().too_large += 1;
         }
         self.tell_gap(slot);
     }

@@ -179,7 +179,8 @@ pub struct Shard {
     index: u16,
     settings: Arc<Settings>,
     shared: Arc<Shared>,
-    connections: Slab<Connection>,
+    /// Each in memory of its own: a slab that grows leaves all that it was before behind.
+    connections: Slab<Box<Connection>>,
     pending: pending::Pending,
     clients: Slots,
     directory: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
@@ -375,7 +376,7 @@ impl Shard {
     }
 
     pub fn connection(&self, key: ConnectionKey) -> Option<&Connection> {
-        self.connections.get(key)
+        self.connections.get(key).map(Box::as_ref)
     }
 
     /// The bytes that wait for a connection.

@@ -35,7 +35,7 @@ impl Shard {
         let (rights, principal) = (Arc::clone(&client.rights), Arc::clone(&client.principal));
         client.connection = None;
         // Feedback is a view of a connection; the ledger keeps what happens meanwhile.
-        client.feedback.clear();
+        client.feedback.take();
         client.unsent = 0;
         // Where the connection was not accepted yet, the session stays what it was before.
         if client.parked.is_none() {

@@ -10,6 +10,7 @@ use crate::experiment::QueueExtensions;
 use crate::feedback::{Entry, Page};
 use crate::message::Envelope;
 use crate::queue::{Gap, Queue, Reference, Stored, Waiting};
+use crate::rare::Rare;
 use crate::store::record::Whose;
 use crate::store::state::{KeptSession, Lines, OwedMessage, Progress};
 use crate::store::{Engine, MessageNumber, Record, SessionNumber, StoreError};
@@ -19,6 +20,7 @@ use candor_protocol::session::outbound::Restored;
 use candor_protocol::session::{Delivery, Parked, SessionState};
 use candor_protocol::shown::Shown;
 use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -208,18 +210,23 @@ impl Shard {
         let mut parked = Parked { was_extended: session.was_extended, ..Parked::default() };
         session.taken.iter().for_each(|id| parked.inbound.restore(*id));
         let mut queue = Queue::new(self.settings.queue);
-        queue.gap = Gap::of_parts(session.gap.iter().map(|(reason, count)| (Reason(*reason), *count)));
+        if !session.gap.is_empty() {
+            queue.gap = Gap::of_parts(session.gap.iter().map(|(reason, count)| (Reason(*reason), *count))).into();
+        }
+        let mut replays = Rare::<VecDeque<Replay>>::default();
+        for (filter, after) in &session.replays {
+            let subscription = session.subscriptions.get(filter);
+            if let Some(replay) = subscription.and_then(|subscription| Replay::restored(filter, subscription, after)) {
+                replays.make().push_back(replay);
+            }
+        }
         let client = Client {
             number: Some(number),
             is_begun: true,
             is_restored: true,
             parked: Some(Box::new(parked)),
             queue,
-            replays: session
-                .replays
-                .iter()
-                .filter_map(|(filter, after)| Replay::restored(filter, session.subscriptions.get(filter)?, after))
-                .collect(),
+            replays,
             subscriptions: session.subscriptions.iter().map(|(filter, subscription)| (filter.clone(), *subscription)).collect(),
             expiry_s: session.expiry_s,
             ..Client::new(

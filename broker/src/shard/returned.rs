@@ -6,6 +6,7 @@ use super::timers::Timer;
 use super::{Crossing, CrossingTarget, Shard};
 use crate::message::Envelope;
 use crate::queue::Waiting;
+use crate::rare::Blank;
 use crate::router::{Subscriber, Target};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record};
@@ -29,6 +30,10 @@ pub struct Pause {
     releases: u32,
     /// A timer is set for then.
     wakes_at_ms: Option<u64>,
+}
+
+impl Blank for Pause {
+    const BLANK: &'static Self = &Self { until_ms: 0, rests_until_ms: 0, is_resting: false, releases: 0, wakes_at_ms: None };
 }
 
 impl Pause {
@@ -165,7 +170,8 @@ impl Shard {
     fn keep_at_head(&mut self, slot: u32, returned: Returned) {
         let now_ms = self.now.ms;
         let Some(client) = self.clients.get_mut(slot) else { return };
-        client.pause.until_ms = now_ms + client.pause.begin_ms(now_ms);
+        let pause = client.pause.make();
+        pause.until_ms = now_ms + pause.begin_ms(now_ms);
         self.rest(slot);
         self.put_back(slot, returned, None);
     }
@@ -174,7 +180,7 @@ impl Shard {
     fn put_off(&mut self, slot: u32, returned: Returned, delay_ms: u64, is_unordered: bool) {
         let until_ms = self.now.ms + delay_ms;
         if !is_unordered && let Some(client) = self.clients.get_mut(slot) {
-            client.pause.until_ms = client.pause.until_ms.max(until_ms);
+            client.pause.make().until_ms = client.pause.until_ms.max(until_ms);
             self.rest(slot);
         }
         self.put_back(slot, returned, Some(until_ms).filter(|_| is_unordered));
@@ -200,8 +206,9 @@ impl Shard {
     fn rest(&mut self, slot: u32) {
         let now_ms = self.now.ms;
         let Some(client) = self.clients.get_mut(slot) else { return };
-        client.pause.rests_until_ms = now_ms + client.pause.begin_ms(now_ms);
-        if !std::mem::replace(&mut client.pause.is_resting, true) {
+        let pause = client.pause.make();
+        pause.rests_until_ms = now_ms + pause.begin_ms(now_ms);
+        if !std::mem::replace(&mut pause.is_resting, true) {
             self.set_available(slot, false);
         }
         self.wake_later(slot);
@@ -212,9 +219,11 @@ impl Shard {
         let now_ms = self.now.ms;
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.queue.take_up(now_ms);
-        let is_rested = client.pause.is_resting && now_ms >= client.pause.rests_until_ms;
-        if is_rested {
-            client.pause.is_resting = false;
+        if let Some(pause) = client.pause.existing()
+            && pause.is_resting
+            && now_ms >= pause.rests_until_ms
+        {
+            pause.is_resting = false;
             if client.connection.is_some() && client.parked.is_none() {
                 self.set_available(slot, true);
             }
@@ -226,8 +235,9 @@ impl Shard {
     /// A connection has taken the session up: its timer was that of the one before.
     pub(super) fn wake_again(&mut self, slot: u32) {
         if let Some(client) = self.clients.get_mut(slot) {
-            client.pause.wakes_at_ms = None;
-            client.pause.is_resting = false;
+            if let Some(pause) = client.pause.existing() {
+                (pause.wakes_at_ms, pause.is_resting) = (None, false);
+            }
             self.wake(slot);
         }
     }
@@ -239,7 +249,7 @@ impl Shard {
         let pauses = [client.pause.until_ms, client.pause.rests_until_ms].into_iter().filter(|until_ms| *until_ms > now_ms);
         let Some(next_ms) = pauses.chain(client.queue.next_ms()).min() else { return };
         if client.pause.wakes_at_ms.is_none_or(|at_ms| at_ms <= now_ms || next_ms < at_ms) {
-            client.pause.wakes_at_ms = Some(next_ms);
+            client.pause.make().wakes_at_ms = Some(next_ms);
             self.timers.at(next_ms, Timer::Wake(slot, client.generation));
         }
     }

@@ -5,6 +5,7 @@ use super::deliver::{Form, write_one};
 use super::keeping::{Sent, keep_sent, number_of};
 use super::publish::lasting_keys;
 use super::report::stamped;
+use super::returned::Pause;
 use super::returned::Returned;
 use super::{ConnectionKey, Shard};
 use crate::feedback::Verdict;
@@ -29,7 +30,7 @@ impl Shard {
     pub(super) fn delivered(&mut self, key: ConnectionKey, token: Token) {
         let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) else { return };
         let Some(client) = self.clients.get_mut(slot) else { return };
-        client.pause.is_over();
+        client.pause.existing().into_iter().for_each(Pause::is_over);
         if let Some(report) = self.reports.settled(slot, token) {
             report.accepted();
         }
@@ -46,7 +47,7 @@ impl Shard {
             if let Some(report) = report {
                 report.accepted();
             }
-            client.pause.is_over();
+            client.pause.existing().into_iter().for_each(Pause::is_over);
             return self.settle_kept(slot, message);
         };
         let message = message.filter(|_| client.number.is_some());
@@ -101,7 +102,7 @@ impl Shard {
             By::Limit => {
                 self.drop_kept(slot, returned.message, refusal.reason);
                 if let Some(client) = self.clients.get_mut(slot) {
-                    client.queue.gap.rejected += 1;
+                    client.queue.gap.make().rejected += 1;
                 }
             }
         }

@@ -17,6 +17,7 @@ use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
 use candor_protocol::packet::{
     Packet, Problem, Qos, Reason, Refusal, Requirement, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
 };
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 /// How many retained messages one subscription gets in one turn.
@@ -166,19 +167,19 @@ impl Shard {
         if let Some(client) = self.clients.get_mut(slot) {
             let before = client.subscriptions.insert(filter.clone(), subscription);
             if let Some(session) = client.number {
-                client.unkept.entry(filter.clone()).or_insert((before, 0)).1 += 1;
+                client.unkept.get_or_insert_default().entry(filter.clone()).or_insert((before, 0)).1 += 1;
                 self.keeper.keep(Record::Subscribed { session, filter: filter.clone(), subscription });
             }
             // A shared subscription gets no retained messages: they would go to every member that joins.
             if wants_retained && filter.group().is_none() {
                 if subscribed == Subscribed::Replaced {
-                    client.replays.retain(|replay| replay.filter != *filter);
+                    client.end_replay(filter);
                 }
                 let replay = Replay { filter: filter.clone(), subscription, after: None };
                 if let Some(session) = client.number.filter(|_| subscription.qos != Qos::AtMostOnce) {
                     self.keeper.keep(replay.record(session));
                 }
-                client.replays.push_back(replay);
+                client.replays.make().push_back(replay);
             }
         }
         Ok(Granted { qos, what: What::Messages(subscription) })
@@ -187,8 +188,9 @@ impl Shard {
     /// `$feedback/` is a view of the session's own verdicts: no router knows it, and no right is needed.
     fn subscribe_feedback(&mut self, slot: u32, filter: &TopicFilter, qos: Qos) -> Granted {
         if let Some(client) = self.clients.get_mut(slot) {
-            client.feedback.retain(|(other, _)| other != filter);
-            client.feedback.push((filter.clone(), qos));
+            let feedback = client.feedback.make();
+            feedback.retain(|(other, _)| other != filter);
+            feedback.push((filter.clone(), qos));
         }
         Granted { qos, what: What::Feedback }
     }
@@ -205,7 +207,9 @@ impl Shard {
         let Ok(filter) = filter else { return Reason::TOPIC_FILTER_INVALID };
         let Some(client) = self.clients.get_mut(slot) else { return Reason::NO_SUBSCRIPTION_EXISTED };
         let feedback = client.feedback.len();
-        client.feedback.retain(|(other, _)| other != filter);
+        if let Some(feedback) = client.feedback.existing() {
+            feedback.retain(|(other, _)| other != filter);
+        }
         let existed = feedback > client.feedback.len() || self.forget_subscription(slot, filter);
         if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION_EXISTED }
     }
@@ -214,14 +218,18 @@ impl Shard {
     pub(super) fn subscription_answered(&mut self, slot: u32, filter: &TopicFilter, subscription: Subscription, is_kept: bool) {
         let subscriber = self.subscriber(slot);
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let Some((last, count)) = client.unkept.get_mut(filter) else { return };
+        let Some(unkept) = &mut client.unkept else { return };
+        let Some((last, count)) = unkept.get_mut(filter) else { return };
         if is_kept {
             *last = Some(subscription);
         }
         let last = *last;
         *count = count.saturating_sub(1);
         if *count == 0 {
-            client.unkept.remove(filter);
+            unkept.remove(filter);
+        }
+        if unkept.is_empty() {
+            client.unkept = None;
         }
         match last {
             _ if is_kept => {}
@@ -229,7 +237,7 @@ impl Shard {
                 self.forget_subscription(slot, filter);
             }
             Some(last) => {
-                client.replays.retain(|replay| replay.filter != *filter);
+                client.end_replay(filter);
                 if let Some(session) = client.number {
                     self.keeper.keep(Record::Replayed { session, filter: filter.clone() });
                 }
@@ -243,8 +251,8 @@ impl Shard {
     pub(super) fn forget_subscription(&mut self, slot: u32, filter: &TopicFilter) -> bool {
         let subscriber = self.subscriber(slot);
         let Some(client) = self.clients.get_mut(slot) else { return false };
-        client.replays.retain(|replay| replay.filter != *filter);
-        if let Some((last, _)) = client.unkept.get_mut(filter) {
+        client.end_replay(filter);
+        if let Some((last, _)) = client.unkept.as_mut().and_then(|unkept| unkept.get_mut(filter)) {
             *last = None;
         }
         if client.subscriptions.remove(filter).is_none() {
@@ -274,7 +282,7 @@ impl Shard {
             // The pump goes on with it when there is room again.
             return;
         }
-        let Some(mut replay) = client.replays.pop_front() else { return };
+        let Some(mut replay) = client.replays.existing().and_then(VecDeque::pop_front) else { return };
         let filter = replay.filter.clone();
         let granted = replay.subscription.qos;
         let session = client.number.filter(|_| granted != Qos::AtMostOnce);
@@ -301,11 +309,11 @@ impl Shard {
             if let Some(last) = slice.last() {
                 replay.after = Some(last.envelope.message.topic().to_vec());
             }
-            client.replays.push_front(replay);
+            client.replays.make().push_front(replay);
             self.timers.at(self.now.ms + 1, Timer::Pump(slot, client.generation));
         } else if next.is_some() {
             replay.after = next;
-            client.replays.push_front(replay);
+            client.replays.make().push_front(replay);
         }
         // In one batch with what the slice is owed: whatever ends before its end, the rest of it comes to the session.
         if let Some(session) = session.filter(|_| has_moved) {
@@ -314,6 +322,9 @@ impl Shard {
                 None => Record::Replayed { session, filter },
             };
             self.keeper.keep(record);
+        }
+        if client.replays.is_empty() {
+            client.replays.take();
         }
         let unix_ms = self.now.unix_ms;
         for RetainedMessage { envelope, message, .. } in slice.into_iter().filter(|message| !message.envelope.is_expired(unix_ms)) {

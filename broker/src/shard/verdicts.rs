@@ -187,7 +187,7 @@ impl Shard {
         if client.queue.gap.is_empty() {
             return;
         }
-        let gap = std::mem::take(&mut client.queue.gap);
+        let gap = client.queue.gap.take();
         let connection = client.connection;
         if let Some(session) = client.number {
             self.keeper.keep(Record::GapTold { session });
