@@ -1,10 +1,14 @@
 //! Topics that swallow messages: that take them and have nobody to give them to, or that refuse them again and again. The table has
-//! a bound: the topics that swallowed most stay in it, and who floods it with names costs a look through it for each.
+//! a bound: for one more, the one goes that swallowed least of a few, so that a flood of names costs little for each and drives out only
+//! what is like it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 /// The most topics of one shard.
 const TOPICS_MAX: usize = 256;
+/// Among how many topics the one is found that makes room.
+const LOOKED_AT: usize = 8;
 /// From so many messages on a topic counts as a black hole.
 const NOTICED_FROM: u64 = 100;
 /// A topic that swallowed nothing for so long begins anew.
@@ -50,7 +54,9 @@ impl Hole {
 /// The topics of one shard.
 #[derive(Debug, Default)]
 pub struct Holes {
-    topics: HashMap<Box<[u8]>, Hole, foldhash::fast::RandomState>,
+    topics: HashMap<Arc<[u8]>, Hole, foldhash::fast::RandomState>,
+    /// Their names, those in front that are looked at next for one that makes room.
+    row: VecDeque<Arc<[u8]>>,
     said_ms: u64,
 }
 
@@ -62,7 +68,9 @@ impl Holes {
             Some(hole) => hole,
             None => {
                 self.make_room(unix_ms);
-                self.topics.entry(name.into()).or_default()
+                let name: Arc<[u8]> = name.into();
+                self.row.push_back(Arc::clone(&name));
+                self.topics.entry(name).or_default()
             }
         };
         if hole.is_old(unix_ms) {
@@ -87,14 +95,16 @@ impl Holes {
         if self.topics.len() < TOPICS_MAX {
             return;
         }
-        self.topics.retain(|_, hole| !hole.is_old(unix_ms));
-        if self.topics.len() < TOPICS_MAX {
-            return;
-        }
-        let least = self.topics.iter().min_by_key(|(_, hole)| (hole.count(), hole.unix_ms)).map(|(name, _)| name.clone());
-        if let Some(least) = least {
+        let weight = |name: &Arc<[u8]>| match self.topics.get(name) {
+            Some(hole) if !hole.is_old(unix_ms) => (hole.count(), hole.unix_ms),
+            _ => (0, 0),
+        };
+        let least = (0..LOOKED_AT.min(self.row.len())).min_by_key(|at| self.row.get(*at).map(weight));
+        if let Some(least) = least.and_then(|at| self.row.remove(at)) {
             self.topics.remove(&least);
         }
+        // The next to come looks at others.
+        self.row.rotate_left((LOOKED_AT - 1).min(self.row.len()));
     }
 
     /// Those that count as black holes, with their topics.
@@ -141,7 +151,7 @@ mod tests {
         }
         for n in 0..10_000u64 {
             holes.note(format!("random/{n}/{}", "x".repeat(1000)).as_bytes(), Swallowed::Denied, AT_MS + n);
-            assert!(holes.topics.len() <= TOPICS_MAX);
+            assert!(holes.topics.len() <= TOPICS_MAX && holes.row.len() == holes.topics.len());
         }
         assert!(holes.topics.keys().all(|name| name.len() <= NAME_LEN_MAX));
         assert_eq!(noticed(&holes, AT_MS), [("hole".to_owned(), 150, 0)]);

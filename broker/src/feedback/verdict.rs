@@ -5,7 +5,8 @@ use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property::Key;
 use candor_protocol::packet::reserved::FEEDBACK;
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 /// One refusal or loss, about one client's traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,42 +89,90 @@ impl Verdict {
     }
 
     /// The verdict in the shape of RFC 9457, for clients that read no CBOR; `disclosed` is what its reader is shown of the refusal.
+    pub fn to_text(&self, disclosed: &Refusal) -> String {
+        // Nothing of it can fail: all names are text.
+        serde_json::to_string(&Told::of(self, disclosed)).unwrap_or_default()
+    }
+
+    /// The same, to be made part of something else.
     pub fn to_json(&self, disclosed: &Refusal) -> Value {
+        serde_json::to_value(Told::of(self, disclosed)).unwrap_or_default()
+    }
+}
+
+/// What is said of a verdict. It is written as it stands, without a tree of it first: a client that is refused again and again hears
+/// of each.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    at_ms: u64,
+    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_scope: Option<&'a str>,
+    packet: &'static str,
+    reason: ToldReason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<ToldRetry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<u64>,
+    title: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct ToldReason {
+    code: u8,
+    name: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct ToldRetry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jitter_ms: Option<u64>,
+    when: &'static str,
+}
+
+impl<'a> Told<'a> {
+    fn of(verdict: &'a Verdict, disclosed: &'a Refusal) -> Self {
         let Refusal { reason, problem } = disclosed;
-        let mut map = Map::new();
-        let title = problem.title.clone().unwrap_or_else(|| reason.name().to_owned());
-        map.insert("title".into(), title.into());
-        map.insert("reason".into(), json!({ "code": reason.0, "name": reason.name() }));
-        map.insert("packet".into(), self.packet.name().into());
-        map.insert("at_ms".into(), self.unix_ms.into());
-        map.insert("count".into(), self.count.into());
-        let texts = [
-            ("topic", &self.topic),
-            ("detail", &problem.detail),
-            ("rule", &problem.rule),
-            ("field", &problem.field),
-            ("missing_scope", &problem.missing_scope),
-            ("trace_id", &problem.trace_id),
-        ];
-        for (name, text) in texts {
-            if let Some(text) = text {
-                map.insert(name.into(), text.as_str().into());
-            }
+        Self {
+            at_ms: verdict.unix_ms,
+            count: verdict.count,
+            detail: problem.detail.as_deref(),
+            field: problem.field.as_deref(),
+            limit: problem.limit,
+            missing_scope: problem.missing_scope.as_deref(),
+            packet: verdict.packet.name(),
+            reason: ToldReason { code: reason.0, name: reason.name() },
+            retry: problem.retry.map(ToldRetry::from),
+            rule: problem.rule.as_deref(),
+            seen: problem.seen,
+            title: problem.title.as_deref().unwrap_or(reason.name()),
+            topic: verdict.topic.as_deref(),
+            trace_id: problem.trace_id.as_deref(),
         }
-        for (name, number) in [("limit", problem.limit), ("seen", problem.seen)] {
-            if let Some(number) = number {
-                map.insert(name.into(), number.into());
-            }
+    }
+}
+
+impl From<Retry> for ToldRetry {
+    fn from(retry: Retry) -> Self {
+        match retry {
+            Retry::Never => Self { after_ms: None, jitter_ms: None, when: "never" },
+            Retry::After { after_ms, jitter_ms } => Self { after_ms: Some(after_ms), jitter_ms: Some(jitter_ms), when: "after" },
+            Retry::Changed => Self { after_ms: None, jitter_ms: None, when: "changed" },
         }
-        if let Some(retry) = problem.retry {
-            let value = match retry {
-                Retry::Never => json!({ "when": "never" }),
-                Retry::After { after_ms, jitter_ms } => json!({ "when": "after", "after_ms": after_ms, "jitter_ms": jitter_ms }),
-                Retry::Changed => json!({ "when": "changed" }),
-            };
-            map.insert("retry".into(), value);
-        }
-        Value::Object(map)
     }
 }
 
@@ -142,6 +191,22 @@ mod tests {
             assert_eq!(Verdict::of_map(&map.finish()), Some(verdict));
         }
         assert_eq!(Verdict::of_map(&Dictionary::EMPTY), None);
+    }
+
+    #[test]
+    fn it_is_told_as_text_and_as_a_tree_alike() {
+        let mut problem = Problem::titled("no").rule("rules:1").limit(1, 2).detail("why").field("topic").missing_scope("publish:a/b");
+        problem.trace_id = Some("00a7".to_owned());
+        let retries = [Retry::Never, Retry::Changed, Retry::After { after_ms: 5, jitter_ms: 6 }];
+        for retry in retries.map(Some).into_iter().chain([None]) {
+            let refusal = Refusal::new(Reason::NOT_AUTHORIZED, Problem { retry, ..problem.clone() });
+            for refusal in [refusal, Refusal::bare(Reason::NOT_AUTHORIZED)] {
+                let verdict = Verdict::new(7, Kind::Publish, refusal.clone(), Some("a/b"));
+                let tree = verdict.to_json(&refusal);
+                assert_eq!(verdict.to_text(&refusal), tree.to_string());
+                assert_eq!((&tree["count"], &tree["reason"]["code"], &tree["topic"]), (&1.into(), &0x87.into(), &"a/b".into()));
+            }
+        }
     }
 
     #[test]

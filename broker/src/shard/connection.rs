@@ -78,6 +78,8 @@ pub struct Connection {
     pub(super) conduct: Option<Box<Conduct>>,
     /// In the list of connections that a turn has touched.
     pub(super) is_touched: bool,
+    /// What it was refused takes too much of the turn: what it sends waits for the next one.
+    pub(super) is_put_off: bool,
     /// Close it when everything is written.
     pub(super) is_closing: bool,
     /// The peer sent DISCONNECT.
@@ -94,7 +96,7 @@ impl Connection {
     /// Whether the driver should read on.
     pub fn wants_bytes(&self) -> bool {
         // Who asks and does not read the answers is not asked for more.
-        !self.is_closing && self.session.wants_frames() && self.out.len() < ANSWERS_BYTES_MAX
+        !self.is_closing && !self.is_put_off && self.session.wants_frames() && self.out.len() < ANSWERS_BYTES_MAX
     }
 
     /// The identifier of its session, once CONNECT has come.
@@ -147,6 +149,7 @@ impl Shard {
             tellings: Tellings::default(),
             conduct: None,
             is_touched: false,
+            is_put_off: false,
             is_closing: false,
             has_peer_left: false,
             generation,
@@ -213,7 +216,7 @@ impl Shard {
             if connection.is_closing {
                 return;
             }
-            if !connection.session.wants_frames() {
+            if connection.is_put_off || !connection.session.wants_frames() {
                 if !whole.is_empty() {
                     // Rare: a CONNECT that is being decided about, a full window, or too much that was refused. What follows is kept
                     // as it came.

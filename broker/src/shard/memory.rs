@@ -139,7 +139,7 @@ impl Shard {
         let Some(connection) = self.connections.get(key) else { return };
         let is_small = connection.held.len().max(connection.transport_bytes) <= INCOMPLETE_BYTES;
         // What is held because nothing is wanted now is complete, and is read when its turn comes.
-        if is_small || connection.is_closing || !connection.session.wants_frames() {
+        if is_small || connection.is_closing || connection.is_put_off || !connection.session.wants_frames() {
             return;
         }
         let Err(refusal) = self.check_memory() else { return };

@@ -71,6 +71,7 @@ mod may_i;
 pub mod memory;
 pub mod operator;
 mod park;
+mod patience;
 mod pending;
 pub mod publish;
 pub mod quarantine;
@@ -208,6 +209,7 @@ pub struct Shard {
     spare: Spare,
     /// Clients that have more retained messages to get than one turn hands out.
     more: Vec<u32>,
+    patience: patience::Patience,
     keeper: Keeper<Then>,
     is_releasing: bool,
     /// Connections that were accepted: what they have sent meanwhile is to be read.
@@ -284,6 +286,7 @@ impl Shard {
             frames: FrameCache::default(),
             spare: Spare::default(),
             more: Vec::new(),
+            patience: patience::Patience::default(),
             keeper,
             is_releasing: false,
             ready: Vec::new(),
@@ -309,6 +312,7 @@ impl Shard {
         self.now = now;
         self.questions_left = may_i::TURN_MAX;
         self.balance();
+        self.take_up_put_off();
     }
 
     /// Ends a turn: hands out what waits for nothing but its turn, and meets the deadlines that fell due.
@@ -352,7 +356,7 @@ impl Shard {
 
     /// Whether the next turn should follow at once.
     pub fn has_more(&self) -> bool {
-        !self.more.is_empty() || self.keeper.is_late()
+        !self.more.is_empty() || self.patience.is_lost() || self.keeper.is_late()
     }
 
     /// Whether so much waits for receipts that nothing more should be read.

@@ -44,6 +44,7 @@ impl Shard {
         topic: Option<&str>,
         count: u64,
     ) -> Refusal {
+        self.try_patience(key);
         let Some(connection) = self.connections.get_mut(key) else { return refusal };
         let mut line = Line::New { before: 0 };
         // What a session has refused by itself was told already, under a trace id of its own.
@@ -146,7 +147,7 @@ impl Shard {
         let Some(qos) = matching.map(|(_, qos)| *qos).max() else { return };
         let Ok(name) = TopicName::new(&topic) else { return };
         let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
-        let payload = verdict.to_json(&connection.listener.disclosed(&verdict.refusal)).to_string();
+        let payload = verdict.to_text(&connection.listener.disclosed(&verdict.refusal));
         let envelope = Envelope {
             message: Message::new(&name, &Dictionary::EMPTY, payload.as_bytes()),
             qos,
