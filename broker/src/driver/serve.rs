@@ -396,3 +396,13 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_small_enough_for_the_smallest_that_the_runtime_allocates() {
+        assert!(size_of::<Serve>() <= 3 * size_of::<usize>());
+    }
+}
