@@ -35,8 +35,7 @@ impl Shard {
         let trace_id = self.end_connection(old, Refusal::new(Reason::SESSION_TAKEN_OVER, lost));
         // Where the other one is, is an operator's to know: this line has it, and the story of the client, which is not the client's to read.
         if let Some((winner, loser)) = addresses {
-            let trace = trace_id.as_deref().unwrap_or_default();
-            tracing::info!(client = %Shown::new(&id), %winner, %loser, count, trace, "session taken over");
+            tracing::info!(client = %Shown::new(&id), %winner, %loser, count, "session taken over");
         }
         self.act(old);
         let mut took = told("this connection took the session from another with the same client identifier");
