@@ -1,8 +1,8 @@
 //! A broker in this process, for what no double does.
 
 use candor_broker::access::{Current, Door};
-use candor_broker::auth::rules::Rules;
 use candor_broker::auth::Access;
+use candor_broker::auth::rules::Rules;
 use candor_broker::broker::{Broker, ListenerSetup, Setup};
 use candor_broker::config::listener::Anonymous;
 use candor_broker::config::source::Source;
