@@ -278,6 +278,7 @@ fn bad(scale: Scale) -> Vec<Load> {
     let targets = [CandorBounded, Mosquitto];
     let pairs = format!("latency -n 10 -q 1 --rate 10000 --time {}", scale.time_s(3.0));
     let readers = scale.of(5000);
+    let rate = if scale == Scale::Full { 100_000 } else { 6_000 };
     let crowd = format!("fan-out -n {readers} --payload 1024 --rate 20 -w 1000 --time {}", scale.time_s(3.0));
     vec![
         load("calm", &pairs, &[CandorBounded, Candor, Mosquitto]),
@@ -286,7 +287,7 @@ fn bad(scale: Scale) -> Vec<Load> {
         // Of the others, none tells anybody what it refuses.
         load(
             "hostile",
-            &format!("{pairs} --hostile {HOSTILE} --hostile-rate 100000 --hostile-login {}:{}", HOSTILE_LOGIN.0, HOSTILE_LOGIN.1),
+            &format!("{pairs} --hostile {HOSTILE} --hostile-rate {rate} --hostile-login {}:{}", HOSTILE_LOGIN.0, HOSTILE_LOGIN.1),
             &[CandorBounded],
         ),
         load("crowd", &crowd, &targets),
