@@ -7,7 +7,8 @@ use crate::experiment;
 use crate::feedback::{QuarantineLimits, RateLimits};
 use crate::queue::QueueLimits;
 use crate::shard::{
-    Authenticate, DeadLetterSettings, ListenerSettings, PendingLimits, ReportSettings, Settings, Storage, SysSettings, VerificationLimits,
+    Authenticate, DeadLetterSettings, ListenerSettings, PendingLimits, ReportSettings, Settings, StampSettings, Storage, SysSettings,
+    VerificationLimits,
 };
 use crate::store::DataDir;
 use crate::transport::bind::BindOptions;
@@ -75,6 +76,7 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
             overflow: limits.overflow,
         },
         redelivery_limit: limits.redelivery_limit,
+        stamps: StampSettings { node: config.node.as_str().into(), namespaces: config.stamps.clone() },
         reports: ReportSettings {
             namespaces: config.reports.clone(),
             wait_ms: 1000 * u64::from(config.report_wait_s),

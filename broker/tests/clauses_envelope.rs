@@ -5,7 +5,7 @@
 
 mod support;
 
-use candor_broker::shard::{DeadLetterSettings, Settings};
+use candor_broker::shard::{DeadLetterSettings, Settings, StampSettings};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::{Message, Publish, Qos, Reason, TopicFilter, TopicName, property};
 use candor_protocol::session::{Answer, Outcome};
@@ -47,7 +47,7 @@ fn with_map(topic: &str, map: &Dictionary, payload: &str) -> Message {
 fn a_message_comes_with_all_that_is_said_of_it() {
     for way in Way::ALL {
         for shards in [1, 3] {
-            let settings = Settings { shards, stamps: Some("node 7".into()), ..Settings::default() };
+            let settings = Settings { shards, stamps: StampSettings::of_all("node 7"), ..Settings::default() };
             let broker = TestBroker::with(settings, policy(), false);
             for qos in Qos::ALL {
                 let mut reader = broker.connect(way, "reader");

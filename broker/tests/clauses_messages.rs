@@ -6,7 +6,7 @@
 mod support;
 
 use bytes::Bytes;
-use candor_broker::shard::Settings;
+use candor_broker::shard::{Settings, StampSettings};
 use candor_protocol::codec::dictionary::{Dictionary, KeyRef, MapBuilder, write_text};
 use candor_protocol::packet::{Message, Publish, Qos, Reason, TopicName, Will, property};
 use candor_protocol::session::Parked;
@@ -236,7 +236,7 @@ fn an_expiry_counts_down_while_a_message_waits() {
 }
 
 fn stamping() -> Settings {
-    Settings { stamps: Some("n1".into()), ..Settings::default() }
+    Settings { stamps: StampSettings::of_all("n1"), ..Settings::default() }
 }
 
 /// clause keys.stamps-server MUST

@@ -157,7 +157,7 @@ impl Kind {
             Kind::Path { .. } if name.contains("dir") || name.contains("development") => "DIR",
             Kind::Path { .. } => "FILE",
             Kind::List { .. } if name == "listen" => "URL",
-            Kind::List { .. } if matches!(name, "dead_letters" | "reports") => "FILTER",
+            Kind::List { .. } if matches!(name, "dead_letters" | "reports" | "stamps") => "FILTER",
             Kind::Text { .. } if name == "log" => "FILTER",
             Kind::Text { .. } | Kind::List { .. } => "NAME",
         };

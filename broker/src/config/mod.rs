@@ -48,6 +48,8 @@ pub struct Config {
     pub dead_letters: DeadLetters,
     /// The namespaces whose messages are reported on.
     pub reports: Vec<TopicFilter>,
+    /// Namespaces whose messages are stamped.
+    pub stamps: Vec<TopicFilter>,
     /// Seconds that a report waits for outcomes.
     pub report_wait_s: u32,
     pub access: AccessFiles,

@@ -108,6 +108,20 @@ pub static OPTIONS: &[OptionInfo] = &[
         "The name of this server, in stamps, logs and `$SYS/`.",
     ),
     row(
+        "stamps",
+        SERVED,
+        List {
+            form: "a topic filter, without $share/",
+            check: |text| namespace(text).map(drop),
+            clear: |d| d.config.stamps.clear(),
+            add: |d, text, _| d.config.stamps.extend(namespace(text)),
+        },
+        Unset("none"),
+        "A namespace whose messages say, to extended subscribers and in envelopes, which user published them, which server took them \
+         and when; may be given several times.",
+    )
+    .why("Who published is not everybody's to know."),
+    row(
         "experiments",
         SERVED,
         List {

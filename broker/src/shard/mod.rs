@@ -105,7 +105,7 @@ pub use door::{Admission, Answer, Authenticate};
 pub use fetch::{Fetched, Fetching};
 pub use operator::Question;
 pub use report::ReportSettings;
-pub use settings::{PendingLimits, Rights, Settings, Storage, VerificationLimits};
+pub use settings::{PendingLimits, Rights, Settings, StampSettings, Storage, VerificationLimits};
 pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
 

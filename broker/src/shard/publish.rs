@@ -4,6 +4,7 @@ use super::keeping::{Life, Then, not_kept};
 use super::report::stamped;
 use super::room::Held;
 use super::route::{Routed, Source};
+use super::settings::StampSettings;
 use super::{ConnectionKey, Shard};
 use crate::feedback::Swallowed;
 use crate::message::{Envelope, Stamps};
@@ -149,10 +150,7 @@ impl Shard {
             let stamps = report.map(|report| stamped(None, report, self.now.unix_ms));
             return Envelope { message, qos, retain, expires_at_ms, stamps, hop };
         }
-        let mut stamps = match self.settings.stamps {
-            Some(_) => self.stamps(self.clients.get(slot).map(|client| Arc::clone(&client.principal))),
-            None => None,
-        };
+        let mut stamps = self.stamps(message.topic_str(), || self.clients.get(slot).map(|client| Arc::clone(&client.principal)));
         if !self.settings.dead_letters.namespaces.is_empty()
             && let Some(id) = self.message_id(message.topic_str())
         {
@@ -169,10 +167,13 @@ impl Shard {
         envelope
     }
 
-    /// What this server says of a message from `principal`, where it says anything.
-    pub(super) fn stamps(&self, principal: Option<Arc<str>>) -> Option<Arc<Stamps>> {
-        let node = self.settings.stamps.as_ref()?;
-        let publisher = principal.filter(|principal| !principal.is_empty());
+    /// What this server says of a message to this topic, where it says anything.
+    pub(super) fn stamps(&self, topic: &str, principal: impl FnOnce() -> Option<Arc<str>>) -> Option<Arc<Stamps>> {
+        let StampSettings { node, namespaces } = &self.settings.stamps;
+        if !namespaces.iter().any(|filter| filter.matches(topic)) {
+            return None;
+        }
+        let publisher = principal().filter(|principal| !principal.is_empty());
         Some(Arc::new(Stamps { publisher, node: Some(Arc::clone(node)), received_at_ms: self.now.unix_ms, message_id: None, report: None }))
     }
 

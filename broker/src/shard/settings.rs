@@ -59,8 +59,8 @@ pub struct Settings {
     pub verifications: VerificationLimits,
     /// `None`: nothing is published below `$SYS/`.
     pub sys: Option<SysSettings>,
-    /// The name of this server, for stamps; `None`: no stamps are written.
-    pub stamps: Option<Arc<str>>,
+    /// Which messages are stamped.
+    pub stamps: StampSettings,
     /// What the experiments that are switched on do in queues.
     pub experiments: QueueExtensions,
 }
@@ -69,13 +69,28 @@ impl Settings {
     /// Whether the server may add something to a message that nobody asked for: stamps, a name, an end.
     #[inline]
     pub(super) fn marks_messages(&self) -> bool {
-        self.stamps.is_some() || !self.dead_letters.namespaces.is_empty() || !self.experiments.is_empty()
+        !self.stamps.namespaces.is_empty() || !self.dead_letters.namespaces.is_empty() || !self.experiments.is_empty()
     }
 
     /// When a message that waits from `unix_ms` on is of no more use, whatever it says itself; `None`: no limit.
     pub(super) fn latest_expiry(&self, unix_ms: u64) -> Option<u64> {
         let seconds = Some(self.message_expiry_max_s).filter(|seconds| *seconds != u32::MAX)?;
         Some(unix_ms.saturating_add(1000 * u64::from(seconds)))
+    }
+}
+
+/// Whose messages say who published them, which server took them, and when.
+#[derive(Debug, Clone, Default)]
+pub struct StampSettings {
+    /// The name of this server.
+    pub node: Arc<str>,
+    pub namespaces: Vec<TopicFilter>,
+}
+
+impl StampSettings {
+    /// All messages are stamped, but those of topics that begin with `$`.
+    pub fn of_all(node: &str) -> Self {
+        Self { node: node.into(), namespaces: TopicFilter::new("#").into_iter().collect() }
     }
 }
 
@@ -132,7 +147,7 @@ impl Default for Settings {
             pending: PendingLimits::default(),
             verifications: VerificationLimits::default(),
             sys: None,
-            stamps: None,
+            stamps: StampSettings::default(),
             experiments: QueueExtensions::default(),
         }
     }

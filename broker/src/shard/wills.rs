@@ -53,7 +53,7 @@ impl Shard {
     /// A will is published now: now its interval begins, and now is when this server has it.
     pub(super) fn publish_will_envelope(&mut self, will: Envelope, principal: Arc<str>, armed: Option<Armed>) {
         let expires_at_ms = self.now.expiry_of(&will.hop);
-        let (hop, stamps) = (experiment_keys(&will.hop), self.stamps(Some(principal)));
+        let (hop, stamps) = (experiment_keys(&will.hop), self.stamps(will.message.topic_str(), || Some(principal)));
         // A will has no publisher to be refused.
         let _ = self.route(&Envelope { expires_at_ms, hop, stamps, ..will }, Source { armed, ..Source::default() });
     }
@@ -68,7 +68,7 @@ impl Shard {
             qos: will.qos,
             retain: will.retain,
             expires_at_ms: None,
-            stamps: self.stamps(Some(principal)),
+            stamps: self.stamps(will.message.topic_str(), || Some(principal)),
             hop: hop.finish(),
         }
     }
