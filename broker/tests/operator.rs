@@ -3,7 +3,7 @@
 
 mod support;
 
-use candor_protocol::packet::Qos;
+use candor_protocol::packet::{Qos, property};
 use candor_protocol::session::Parked;
 use candor_protocol::sim::Way;
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,7 +28,11 @@ struct Process {
 
 impl Process {
     fn start(threads: u16) -> Self {
-        let mut child = command("mqtt://127.0.0.1:0", threads).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::start_with(threads, &[])
+    }
+
+    fn start_with(threads: u16, flags: &[&str]) -> Self {
+        let mut child = command("mqtt://127.0.0.1:0", threads).args(flags).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening mqtt://").expect("the broker listens").to_owned();
@@ -93,5 +97,22 @@ fn the_end_comes_although_a_subscriber_does_not_read() {
         }
         assert_eq!(process.end(DEADLINE), Some(0), "{threads} threads");
         drop(deaf);
+    }
+}
+
+#[test]
+fn messages_are_stamped_where_the_operator_wants_it() {
+    let process = Process::start_with(1, &["--node", "n1", "--stamps", "plant/#"]);
+    for way in Way::ALL {
+        let mut subscriber = Client::resume(&process.address, Way::Extended.settings("subscriber"), Parked::default());
+        subscriber.subscribe("#", Qos::AtLeastOnce);
+        let mut publisher = Client::resume(&process.address, way.settings("publisher"), Parked::default());
+        for topic in ["plant/1", "office/1"] {
+            publisher.publish(topic, "x", Qos::AtLeastOnce);
+        }
+        subscriber.until(|client| client.messages.len() == 2);
+        let nodes: Vec<_> = subscriber.messages.iter().map(|message| message.dictionary.value(property::NODE)).collect();
+        assert_eq!(nodes, [Some("n1".to_owned()), None], "{way:?}");
+        [subscriber, publisher].into_iter().for_each(Client::leave);
     }
 }
