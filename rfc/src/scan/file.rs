@@ -228,7 +228,6 @@ impl<'a> FileScan<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::scan::tests::{findings, scanned};
 
     #[test]

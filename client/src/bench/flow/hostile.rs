@@ -55,7 +55,7 @@ impl Hostile {
 
     /// Of each kind one repeats itself and one never does, in turn.
     pub(super) fn new(at: usize, link: usize, dialect: Dialect, qos: u8, payload_len: usize) -> Self {
-        let (topic, aim) = Aim::numbered(FORBIDDEN, if at / 3 % 2 == 0 { 1 } else { TOPICS });
+        let (topic, aim) = Aim::numbered(FORBIDDEN, if (at / 3).is_multiple_of(2) { 1 } else { TOPICS });
         let dictionary = dialect.is_extended().then_some(&[][..]);
         let template = Template::new(Shape { topic: &topic, qos, retain: false, payload_len, dictionary });
         Self { link, dialect, qos, template, aim, sent: 0, told: 0 }
