@@ -11,6 +11,7 @@ use candor_protocol::dialect::read::raise;
 use candor_protocol::dialect::write::to_bytes;
 use candor_protocol::packet::legality::Role;
 use candor_protocol::packet::{Ack, Connect, Kind, Message, Packet, PacketId, Publish, Qos, Subscribe, SubscribeItem, TopicFilter};
+use candor_protocol::session::{Outcome, Output, Parked, Session};
 use candor_protocol::sim::Way;
 use std::sync::Arc;
 use support::TestRights;
@@ -304,4 +305,94 @@ fn a_connection_that_goes_before_its_connack_leaves_the_session_as_it_was() {
     let written = bench.after_the_receipt(key);
     let [Packet::ConnAck(connack)] = &written[..] else { panic!("{written:?}") };
     assert!(connack.session_present);
+}
+
+/// A client that offers the extension, and its connection.
+struct Talker {
+    key: ConnectionKey,
+    session: Session,
+    messages: Vec<String>,
+}
+
+impl Talker {
+    /// What its session wants to send; it takes every message.
+    fn says(&mut self) -> BytesMut {
+        let mut out = BytesMut::new();
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Send(packet) => drop(self.session.lower(&packet, &mut out)),
+                Output::Message { ticket, publish } => {
+                    self.messages.push(String::from_utf8_lossy(publish.message.payload()).into_owned());
+                    ticket.into_iter().for_each(|ticket| self.session.settle(ticket, Outcome::accepted()));
+                }
+                Output::Record(record) => self.session.recorded(record),
+                Output::Closed { cause, .. } => panic!("{cause:?}"),
+                _ => {}
+            }
+        }
+        out
+    }
+}
+
+impl Bench {
+    /// Connects, and makes the offer after so many turns.
+    fn offers(&mut self, parked: Parked, turns: u64) -> Talker {
+        let settings = support::stored_everywhere(Way::Offer, "kept");
+        self.shard.begin_turn(self.now);
+        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls_client_name: None };
+        let key = self.shard.accepted(peer, Arc::clone(&self.listener));
+        let mut talker = Talker { key, session: Session::client(Arc::new(settings), parked, 0), messages: Vec::new() };
+        let mut offer = talker.says();
+        let connect = Frame::split(&mut offer.clone().freeze(), u32::MAX).unwrap().unwrap().total();
+        self.shard.receive(key, &mut offer.split_to(connect));
+        assert_eq!(self.shard.take_authenticate(), [key]);
+        let of = self.shard.asks(key).unwrap();
+        self.shard.authenticated(key, of, Ok(admission()));
+        (0..turns).for_each(|_| self.turn());
+        self.shard.receive(key, &mut offer);
+        talker
+    }
+
+    /// Both say what they have to, until neither has, and everything that waits has its receipt.
+    fn talk(&mut self, talker: &mut Talker) {
+        for _ in 0..10 * LATE {
+            let mut bytes = BytesMut::new();
+            self.shard.out(talker.key).unwrap().take_into(&mut bytes);
+            while let Some(frame) = Frame::split_mut(&mut bytes, u32::MAX).unwrap() {
+                talker.session.receive(&frame, 1);
+                let mut said = talker.says();
+                self.shard.receive(talker.key, &mut said);
+            }
+            self.turn();
+        }
+    }
+}
+
+/// A delivery waits for its record when an offer comes: it leaves neither in a dialect that is over nor uncounted by one end.
+#[test]
+fn what_waits_to_be_kept_when_a_connection_becomes_extended_is_counted_by_both_ends() {
+    for (turns, qos) in (0..3 * LATE).flat_map(|turns| [Qos::AtLeastOnce, Qos::ExactlyOnce].map(|qos| (turns, qos))) {
+        let mut bench = Bench::new();
+        let publisher = bench.connect("publisher", true);
+        bench.written(publisher);
+        let kept = bench.kept("kept", Qos::ExactlyOnce);
+        bench.shard.lost(kept);
+        for n in 1..=2 {
+            bench.publish(publisher, "kept/a", Qos::ExactlyOnce, n);
+        }
+        (0..2 * LATE).for_each(|_| bench.turn());
+        let mut talker = bench.offers(Parked::default(), turns);
+        bench.talk(&mut talker);
+        assert_eq!(talker.messages, ["1", "2"], "offer after {turns} turns");
+        assert!(talker.session.terms().dialect.is_extended() && talker.session.is_ready());
+        // The next one is lost with its connection. If the ends disagreed, the exchange would take it for received.
+        bench.publish(publisher, "kept/a", qos, 3);
+        (0..3 * LATE).for_each(|_| bench.turn());
+        bench.shard.lost(talker.key);
+        talker.session.lost();
+        while talker.session.poll().is_some() {}
+        let mut next = bench.offers(talker.session.park(), 0);
+        bench.talk(&mut next);
+        assert_eq!(next.messages, ["3"], "{qos:?}, offer after {turns} turns");
+    }
 }

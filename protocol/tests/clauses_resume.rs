@@ -327,6 +327,41 @@ fn a_client_that_was_refused_for_its_count_comes_back_without() {
     assert_eq!(held(&pair), (None, None));
 }
 
+/// clause resume.late MUST NOT
+/// A server MUST NOT act on what a CONNECT says of a count by a name that the count had before its last exchange.
+#[test]
+fn a_connect_that_is_read_late_is_not_believed() {
+    for qos in QOS {
+        let mut pair = open(Way::Extended);
+        pair.sever();
+        let resumed = |client, server| Pair::resumed(stored(Way::Extended), ServerPolicy::default(), client, Some(server));
+        // The client gives up a connection behind its CONNECT, and makes another, which the server reads first.
+        let (given_up, server) = (pair.client.session.park(), pair.server.session.park());
+        let mut pair = resumed(given_up.clone(), server);
+        pair.server.count_mark = Bytes::from_static(b"count-2.");
+        pair.drive();
+        unheard(&mut pair, Role::Client);
+        pair.server.publish(message("one"), qos, 1);
+        pair.drive();
+        assert_eq!(pair.client.take_messages(), ["a/b one"]);
+        let first = publishes(&pair, Role::Server)[0].clone();
+        pair.sever();
+        let client = pair.client.session.park();
+        let mut late = resumed(given_up, pair.server.session.park());
+        late.server.count_mark = Bytes::from_static(b"count-3.");
+        unheard(&mut late, Role::Server);
+        late.drive();
+        late.sever();
+        let mut pair = resumed(client, late.server.session.park());
+        pair.server.count_mark = Bytes::from_static(b"count-4.");
+        pair.drive();
+        assert_eq!(publishes(&pair, Role::Server), [Publish { dup: true, ..first }], "{qos:?}: it may have been received");
+        let repeated = if qos == Qos::ExactlyOnce { vec![] } else { vec!["a/b one"] };
+        assert_eq!(pair.client.take_messages(), repeated);
+        assert_eq!(pair.server.take_outcomes(), [(1, Reason::SUCCESS)]);
+    }
+}
+
 /// clause resume.bounded MUST NOT
 /// An end MUST NOT send more than 8192 bytes under `held`; where it would have to, it resumes without an exchange.
 #[test]

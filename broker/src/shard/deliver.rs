@@ -154,7 +154,12 @@ impl Shard {
                     self.reports.sent(slot, id.and(name), report);
                 }
                 if let (Some(message), Some(id)) = (kept, id)
-                    && keep_sent(&mut self.keeper, client, Sent { slot, generation: connection.generation, message, id, qos })
+                    && keep_sent(
+                        &mut self.keeper,
+                        client,
+                        &mut connection.session,
+                        Sent { slot, generation: connection.generation, message, id, qos },
+                    )
                 {
                     return;
                 }
@@ -179,10 +184,9 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.generation == generation) else { return };
         client.unsent = client.unsent.saturating_sub(1);
         let has_more = client.unsent == 0 && !client.queue.is_empty();
-        let terms = connection.session.terms();
-        if let Some(sent) = connection.session.in_flight().get(id) {
-            let Delivery { message, qos, retain, hop } = &sent.delivery;
-            let form = Form { dialect: terms.dialect, qos: *qos, retain: *retain, experiments: terms.experiments != 0 };
+        let (dialect, experiments) = (connection.session.terms().dialect, connection.session.terms().experiments != 0);
+        if let Some(Delivery { message, qos, retain, hop }) = connection.session.leaves(id) {
+            let form = Form { dialect, qos: *qos, retain: *retain, experiments };
             write_one(&mut connection.out, &mut self.spare, form, false, Some(id), message, hop);
             self.counts.publish_sent += 1;
             self.touch(key);
@@ -268,7 +272,7 @@ impl Shard {
                     }
                     if let (Some(number), Some(id)) = (waiting.message, id) {
                         let sent = Sent { slot, generation: connection.generation, message: number, id, qos: waiting.qos };
-                        if keep_sent(&mut self.keeper, client, sent) {
+                        if keep_sent(&mut self.keeper, client, &mut connection.session, sent) {
                             continue;
                         }
                     }

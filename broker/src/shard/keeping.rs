@@ -10,7 +10,7 @@ use crate::router::Subscription;
 use crate::store::{Keeper, MessageNumber, Reached, Receipt, Record};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Durability, Notice, Packet, PacketId, Problem, Qos, Reason, Refusal, Retry, TopicFilter, property};
-use candor_protocol::session::{Acceptance, Outcome, Record as Step, Ticket, Token};
+use candor_protocol::session::{Acceptance, Outcome, Record as Step, Session, Ticket, Token};
 
 /// A session, whatever connection it has by the time that something is due to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ pub(super) enum Then {
     Hold(Box<Held>),
     /// A step of a QoS 2 exchange of a session.
     Recorded { of: Life, step: Step },
-    /// A delivery at QoS 2 that has its identifier, on the connection of this generation.
+    /// A delivery at QoS 2, or one behind it, that has its identifier, on the connection of this generation.
     Publish { slot: u32, generation: u64, id: PacketId },
     /// A message that is delivered only when it is as durable as promised, or that must not overtake one.
     Deliver(Box<HeldBack>),
@@ -102,16 +102,18 @@ pub(super) struct Sent {
 }
 
 /// Keeps under which identifier a delivery is sent, where its session is kept. Tells whether the delivery leaves only with the
-/// receipt of that, as it does at QoS 2: under another identifier it would be taken for another message.
+/// receipt of that, as it does at QoS 2: under another identifier it would be taken for another message. Nothing overtakes it: both
+/// ends count what is sent in the order in which it leaves.
 #[inline]
-pub(super) fn keep_sent(keeper: &mut Keeper<Then>, client: &mut Client, sent: Sent) -> bool {
+pub(super) fn keep_sent(keeper: &mut Keeper<Then>, client: &mut Client, deliveries: &mut Session, sent: Sent) -> bool {
     let Sent { slot, generation, message, id, qos } = sent;
     let Some(session) = client.number else { return false };
     keeper.keep(Record::Sent { session, message, id });
-    if qos != Qos::ExactlyOnce {
+    if qos != Qos::ExactlyOnce && client.unsent == 0 {
         return false;
     }
     client.unsent += 1;
+    deliveries.waits_to_leave(id);
     keeper.then(Then::Publish { slot, generation, id });
     true
 }

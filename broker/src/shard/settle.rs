@@ -130,7 +130,12 @@ impl Shard {
         if let (false, Some(id), Some(slot)) = (sending.dup, sending.id, connection.client)
             && let Some(client) = self.clients.get_mut(slot)
             && let Some(message) = connection.session.in_flight().get(id).and_then(|sent| number_of(sent.token))
-            && keep_sent(&mut self.keeper, client, Sent { slot, generation: connection.generation, message, id, qos: delivery.qos })
+            && keep_sent(
+                &mut self.keeper,
+                client,
+                &mut connection.session,
+                Sent { slot, generation: connection.generation, message, id, qos: delivery.qos },
+            )
         {
             return;
         }

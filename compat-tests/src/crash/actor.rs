@@ -9,7 +9,7 @@ use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::write::PublishFrame;
 use candor_protocol::packet::{Connect, Durability, Message, PacketId, Profile, Qos, Reason, SubscribeItem, TopicFilter, Will, property};
 use candor_protocol::session::outbound::Stage;
-use candor_protocol::session::{Answer, ClientSettings, Delivered, Delivery, OfferSettings, Outcome, Output, Parked, Session};
+use candor_protocol::session::{Answer, ClientSettings, Delivered, Delivery, OfferSettings, Outcome, Output, Parked, Record, Session};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -178,13 +178,22 @@ impl Actor {
                 if let Some(ticket) = ticket {
                     session.settle(ticket, Outcome::accepted());
                 }
+                ledger.note(|| {
+                    let id = publish.id.map_or_else(|| "-".to_owned(), |id| id.value().to_string());
+                    format!("{} at {id} dup {}: {topic} {payload}", self.name, publish.dup)
+                });
                 if publish.retain {
                     self.retained.insert(topic, payload);
                 } else {
                     ledger.arrived(&self.name, &topic, &payload);
                 }
             }
-            Output::Record(record) => session.recorded(record),
+            Output::Record(record) => {
+                if let Record::Released(id) = record {
+                    ledger.note(|| format!("{} at {} released", self.name, id.value()));
+                }
+                session.recorded(record);
+            }
             Output::Settled { token, outcome, .. } => {
                 self.settled += 1;
                 match outcome.refusal() {
@@ -200,6 +209,7 @@ impl Actor {
                 self.promised = profile.map(|profile| Profile::of_dictionary(&profile).durability);
                 ledger.note(|| format!("{} is promised {:?}", self.name, self.promised));
             }
+            Output::Closed { cause, .. } => ledger.note(|| format!("{} is closed: {cause:?}", self.name)),
             Output::Opened(opened) => {
                 self.is_open = true;
                 self.promised = (self.speech != Speech::Plain).then_some(opened.terms.profile.durability);

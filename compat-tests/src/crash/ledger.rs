@@ -3,7 +3,7 @@
 //!
 //! Every payload is `PUBLISHER NUMBER`, and a publisher counts all its messages, so that each is one of a kind.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 
 /// A message: its publisher and number.
@@ -119,16 +119,60 @@ pub struct Ledger {
     pub complaints: Vec<String>,
     /// Everything that happens is printed.
     pub is_loud: bool,
+    /// What happened last, each with the life of the broker that it happened in; empty unless `keeps_history`.
+    history: VecDeque<(u64, String)>,
+    pub keeps_history: bool,
+    /// Readers and messages that something is wrong with.
+    wronged: BTreeSet<(String, Name)>,
 }
 
 const COMPLAINTS_MAX: usize = 20;
+const HISTORY_MAX: usize = 200_000;
 
 impl Ledger {
-    /// Prints what happened, if anybody wants to read it.
-    pub fn note(&self, what: impl FnOnce() -> String) {
-        if self.is_loud {
-            println!("{}", what());
+    /// Prints what happened, if anybody wants to read it, and keeps it for [`Ledger::story`].
+    pub fn note(&mut self, what: impl FnOnce() -> String) {
+        if !self.is_loud && !self.keeps_history {
+            return;
         }
+        let what = what();
+        if self.is_loud {
+            println!("{what}");
+        }
+        if self.keeps_history {
+            if self.history.len() == HISTORY_MAX {
+                self.history.pop_front();
+            }
+            self.history.push_back((self.counts.kills, what));
+        }
+    }
+
+    /// What is known of each message that something is wrong with: when it was sent and acknowledged, under which identifiers it, and
+    /// others under the same, came to the reader that it went wrong with, and between which connections and kills.
+    pub fn story(&self) -> String {
+        let mut story = String::new();
+        for (reader, (publisher, n)) in &self.wronged {
+            let at = format!("{reader} at ");
+            let is_message = |line: &str| {
+                let mut words = line.split_whitespace();
+                words.any(|word| word == publisher) && words.next().and_then(|word| word.parse().ok()) == Some(*n)
+            };
+            let of_reader: Vec<&str> = self.history.iter().filter_map(|(_, line)| line.strip_prefix(&at)).collect();
+            let ids: BTreeSet<&str> = of_reader.iter().filter(|line| is_message(line)).filter_map(|line| line.split(' ').next()).collect();
+            story.push_str(&format!("\n{reader}, \"{publisher} {n}\":"));
+            let is_told = |line: &str| {
+                let is_same_id = line.strip_prefix(&at).is_some_and(|rest| rest.split(' ').next().is_some_and(|id| ids.contains(id)));
+                let is_state = line.starts_with("the broker")
+                    || [" is open", " is closed", " loses"]
+                        .iter()
+                        .any(|what| line.strip_prefix(reader.as_str()).is_some_and(|rest| rest.starts_with(what)));
+                is_state || is_same_id || (is_message(line) && (line.starts_with(publisher.as_str()) || line.starts_with(&at)))
+            };
+            for (life, line) in self.history.iter().filter(|(_, line)| is_told(line)) {
+                story.push_str(&format!("\n  life {life}: {line}"));
+            }
+        }
+        story
     }
 
     fn complain(&mut self, what: String) {
@@ -188,6 +232,7 @@ impl Ledger {
             return self.complain(format!("{reader}: {topic} {payload:?} came, and nobody sent it"));
         };
         let shown = format!("{reader}: {topic} \"{} {}\"", name.0, name.1);
+        let wronged = (reader.to_owned(), name.clone());
         let Some(book) = self.readers.get_mut(reader) else { return };
         let times = book.arrived.entry(name.clone()).or_default();
         *times += 1;
@@ -197,6 +242,7 @@ impl Ledger {
                 return;
             }
             self.counts.doubled += 1;
+            self.wronged.insert(wronged);
             return self.complain(format!("{shown} came again at QoS 2"));
         }
         let is_reordering = self.reordering.contains(&name.0);
@@ -205,6 +251,7 @@ impl Ledger {
         *newest = before.max(n);
         if n < before && !is_reordering {
             self.counts.disordered += 1;
+            self.wronged.insert(wronged);
             self.complain(format!("{shown} came behind {before}"));
         }
     }
@@ -264,14 +311,17 @@ impl Ledger {
 
     /// What was acknowledged and has not arrived.
     pub fn missing(&self) -> Vec<String> {
+        self.missing_messages().into_iter().map(|(_, what)| what).collect()
+    }
+
+    fn missing_messages(&self) -> Vec<((String, Name), String)> {
         let mut missing = Vec::new();
         for (reader, book) in &self.readers {
             let owed = self.sent.iter().filter(|(_, sent)| sent.fate == Fate::Acknowledged && book.wants(&sent.topic));
             for (name, sent) in owed.filter(|(name, _)| !book.arrived.contains_key(*name)) {
-                missing.push(format!(
-                    "{reader}: {} \"{} {}\" (QoS {}) was acknowledged and did not come",
-                    sent.topic, name.0, name.1, sent.qos
-                ));
+                let what =
+                    format!("{reader}: {} \"{} {}\" (QoS {}) was acknowledged and did not come", sent.topic, name.0, name.1, sent.qos);
+                missing.push(((reader.clone(), name.clone()), what));
             }
         }
         missing
@@ -279,8 +329,9 @@ impl Ledger {
 
     /// Closes the book: what is missing now is lost.
     pub fn close(&mut self) {
-        for what in self.missing() {
+        for (wronged, what) in self.missing_messages() {
             self.counts.lost += 1;
+            self.wronged.insert(wronged);
             self.complain(what);
         }
     }

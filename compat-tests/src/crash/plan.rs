@@ -80,5 +80,5 @@ pub(super) fn copy(from: &Path, to: &Path) -> Checked {
 /// What a run came to, for people.
 pub fn report(plan: &Plan, ledger: &Ledger) -> String {
     let complaints: String = ledger.complaints.iter().map(|what| format!("\n  {what}")).collect();
-    format!("seed {}, {} threads\n{}{complaints}\n", plan.seed, plan.threads, ledger.counts)
+    format!("seed {}, {} threads\n{}{complaints}{}\n", plan.seed, plan.threads, ledger.counts, ledger.story())
 }

@@ -74,6 +74,7 @@ impl Run {
         let online: Vec<Online> = (0..READERS + PUBLISHERS).map(actor).collect();
         let mut ledger = Ledger::default();
         ledger.is_disk_failing = plan.has_faults;
+        ledger.keeps_history = true;
         if plan.has_faults {
             let refusable = online[READERS..].iter().filter(|online| online.actor.speech != Speech::Plain);
             refusable.for_each(|online| ledger.may_reorder(&online.actor.name));
@@ -209,9 +210,16 @@ impl Run {
         self.kill(n)
     }
 
+    /// What a life of the broker found worth an operator's attention.
+    fn note_log(&mut self, process: &Process) {
+        let worth = process.log().tail_of(|line| ["WARN", "ERROR", "panicked"].iter().any(|level| line.contains(level)));
+        self.ledger.note(|| format!("the broker ends here; it warned of{}", if worth.is_empty() { " nothing" } else { &worth }));
+    }
+
     fn kill(&mut self, n: u64) -> Checked {
         if let Some(mut process) = self.process.take() {
             process.kill();
+            self.note_log(&process);
         }
         self.ledger.counts.kills += 1;
         if self.online.iter().any(|online| online.actor.is_in_exchange()) {
@@ -283,6 +291,10 @@ impl Run {
             self.pump(u64::MAX);
         }
         self.look_at_retained()?;
+        if let Some(process) = self.process.take() {
+            self.note_log(&process);
+            self.process = Some(process);
+        }
         self.ledger.close();
         let open: Vec<_> = self.online.iter().filter(|online| online.actor.in_flight() > 0).map(|online| &online.actor.name).collect();
         ensure!(open.is_empty() || !self.ledger.counts.is_clean(), "messages of {open:?} were never settled");

@@ -345,6 +345,20 @@ impl Session {
         &self.inbound
     }
 
+    /// The PUBLISH of a delivery above QoS 0 that was admitted, or that is to be sent again as new, does not leave at once: its owner
+    /// keeps a record first. When that is kept, [`Session::leaves`] tells whether it still goes.
+    #[inline]
+    pub fn waits_to_leave(&mut self, id: crate::packet::PacketId) {
+        self.outbound.waits_to_leave(id);
+    }
+
+    /// A PUBLISH that waited to leave is written now, in the dialect in force; `None`: it is not. A server that accepts an offer says
+    /// nothing more in the dialect before, and counts from there on: what had not left by then is sent as new behind the confirm.
+    #[inline]
+    pub fn leaves(&mut self, id: crate::packet::PacketId) -> Option<&Delivery> {
+        self.outbound.leaves(id).map(|message| &message.delivery)
+    }
+
     /// Gives up a delivery that would be sent again, because the peer may no longer get it; its identifier is free.
     pub fn withdraw(&mut self, id: crate::packet::PacketId) -> Option<Delivery> {
         let message = self.outbound.finish(id)?;

@@ -60,6 +60,8 @@ pub struct InFlight {
     pub number: Option<u64>,
     /// It was sent before the count began: the peer may hold it under its identifier, whatever the count says.
     pub is_older: bool,
+    /// Its PUBLISH has not left yet: its owner waits for a record that it depends on.
+    pub is_unsent: bool,
     /// In place: memory of its own for each message of a window is what an allocator is slowest at.
     pub delivery: Delivery,
     /// What PUBREC said beyond success: it is the outcome once PUBCOMP has come.
@@ -155,7 +157,7 @@ impl Outbound {
         self.slots.resize(distance as usize, Slot::Free);
         let stage = Stage::Waiting(if received { Again::Release } else { Again::Publish });
         let number = number.filter(|number| self.sent.is_some_and(|sent| *number <= sent));
-        self.push(Slot::Message(InFlight { token, stage, number, is_older: false, delivery, committed: None }));
+        self.push(Slot::Message(InFlight { token, stage, number, is_older: false, is_unsent: false, delivery, committed: None }));
         self.waiting += 1;
         true
     }
@@ -198,7 +200,15 @@ impl Outbound {
     pub fn start(&mut self, delivery: Delivery, token: Token) -> PacketId {
         self.open += 1;
         let number = self.count();
-        self.push(Slot::Message(InFlight { token, stage: Stage::Published, number, is_older: false, delivery, committed: None }))
+        self.push(Slot::Message(InFlight {
+            token,
+            stage: Stage::Published,
+            number,
+            is_older: false,
+            is_unsent: false,
+            delivery,
+            committed: None,
+        }))
     }
 
     fn count(&mut self) -> Option<u64> {

@@ -2,7 +2,7 @@
 //! nothing is taken for sent that did not.
 //!
 //! ```text
-//! extended CONNECT   client: CONNECT held    server: CONNACK held        or, where it is skipped, count
+//! extended CONNECT   client: CONNECT held    server: CONNACK held, count or, where it is skipped, count
 //! offer              server: accept  held, count             client: confirm held     or, skipped, nothing
 //! ```
 //! By the offer the server speaks first, because the confirm is the first packet in which a client may say anything extended. So
@@ -12,6 +12,10 @@
 //! end can no longer know what the other has counted: with the first message above QoS 0 on a plain connection, with a message
 //! that was withdrawn, with a store that has not kept it. Then the server names a new count, and this one resumption follows
 //! MQTT 3.1.1.
+//!
+//! A count goes on under another name with each exchange. A CONNECT can be read late, from a connection that its client has given up,
+//! when a later one was served already: what it says of the count was true once, and messages that have arrived since would go as new.
+//! It names the count as it was called before, so it is not believed.
 
 use super::held::{Held, Mark, is_about_held, lie};
 use super::{Output, Session};
@@ -25,6 +29,11 @@ impl Session {
         self.mark = mark;
         self.inbound.begin_count(mark.is_some());
         self.outbound.begin_count(mark.is_some());
+    }
+
+    /// The count goes on under this name, if there is one.
+    fn rename_count(&mut self, next: Option<Mark>) {
+        self.mark = next.or(self.mark);
     }
 
     /// From here on the two ends can no longer know the same.
@@ -69,7 +78,8 @@ impl Session {
         if let (Some(theirs), Some(ours)) = (theirs, ours) {
             let outputs = self.outbound.reconcile(&theirs)?;
             self.inbound.listed(true);
-            return Ok((ours, outputs));
+            self.rename_count(Mark::of(next));
+            return Ok((MapBuilder::new().merge(&ours).merge(&count_of(Mark::of(next))).finish(), outputs));
         }
         self.inbound.listed(false);
         self.begin_count(Mark::of(next));
@@ -101,6 +111,7 @@ impl Session {
         }
         let outputs = self.outbound.reconcile(&theirs)?;
         self.inbound.listed(true);
+        self.rename_count(Self::named_count(accept));
         Ok(outputs)
     }
 
@@ -116,6 +127,7 @@ impl Session {
             Some(theirs) if said && self.mark == Some(theirs.mark) => {
                 let outputs = self.outbound.reconcile(&theirs)?;
                 self.inbound.listed(true);
+                self.rename_count(Self::named_count(answer));
                 Ok(outputs)
             }
             // An accept answers a client of which the server does not know yet what it holds.

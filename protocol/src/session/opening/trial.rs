@@ -158,6 +158,8 @@ impl Session {
         let confirm = Accept::confirm_hash(&accept);
         let answer = UnsubAck { id: OFFER_ID, reasons: Vec::new(), dictionary: Dictionary::EMPTY, accept };
         self.send(Packet::UnsubAck(Box::new(answer)));
+        // Plain, it would be read as extended from here on; and behind the confirm the client would count what this end did not.
+        self.outbound.take_back_unsent();
         self.trial = Some(Box::new(Trial::AwaitConfirm { terms: Box::new(terms), dictionary, session_present, confirm, pinged: false }));
     }
 

@@ -13,6 +13,11 @@ impl Outbound {
                 Slot::Message(message) => {
                     message.stage = match message.stage {
                         Stage::Waiting(again) => Stage::Waiting(again),
+                        // What its owner waited to keep may never be kept: it is as if it had not been admitted.
+                        Stage::Published if message.is_unsent => {
+                            (message.number, message.is_unsent) = (None, false);
+                            Stage::Waiting(Again::New)
+                        }
                         Stage::Published | Stage::Recording => Stage::Waiting(Again::Publish),
                         Stage::Received => Stage::Waiting(Again::Release),
                     }
@@ -78,9 +83,36 @@ impl Outbound {
         // In a ring that is full there is no other identifier; this one is as good, since the peer never saw it.
         let is_full = self.slots.len() >= IDS as usize;
         let Some(message) = self.get_mut(id) else { return };
-        (message.stage, message.number, message.is_older) = (Stage::Waiting(Again::New), None, false);
+        (message.stage, message.number) = (Stage::Waiting(Again::New), None);
+        (message.is_older, message.is_unsent) = (false, false);
         if !is_full && let Some(slot) = self.free(id) {
             self.push(slot);
+        }
+    }
+
+    /// The PUBLISH of a message waits for a record of its owner's.
+    #[inline]
+    pub(in crate::session) fn waits_to_leave(&mut self, id: PacketId) {
+        if let Some(message) = self.get_mut(id) {
+            message.is_unsent = true;
+        }
+    }
+
+    /// What that PUBLISH waited for has come: the message; `None`: it has been given up, or goes under another identifier.
+    #[inline]
+    pub(in crate::session) fn leaves(&mut self, id: PacketId) -> Option<&InFlight> {
+        let message = self.get_mut(id)?;
+        std::mem::take(&mut message.is_unsent).then_some(&*message)
+    }
+
+    /// What has not left on this connection goes as new, when something may leave again.
+    pub(in crate::session) fn take_back_unsent(&mut self) {
+        let is_unsent = |(_, message): &(PacketId, &InFlight)| message.is_unsent && message.stage == Stage::Published;
+        let unsent: Vec<PacketId> = self.messages().filter(is_unsent).map(|(id, _)| id).collect();
+        for id in unsent {
+            self.open -= 1;
+            self.waiting += 1;
+            self.renew(id);
         }
     }
 
