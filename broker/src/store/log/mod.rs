@@ -55,7 +55,8 @@ pub(super) struct Log<F> {
 }
 
 impl<F: Files> Log<F> {
-    /// Goes on behind what was found, in a new segment.
+    /// Goes on behind what was found, in a new segment, which calls it good: so it is on the disk before. A process that was killed has
+    /// left it to the system to write, and a loss of power may yet come before that.
     pub(super) fn begin(files: F, found: &[Segment], last_number: u64, segment_bytes: u64, numbers: [u64; 3]) -> Result<Self, StoreError> {
         let mut log = Self {
             files,
@@ -66,6 +67,10 @@ impl<F: Files> Log<F> {
             is_removal_unsure: false,
             is_void_left: true,
         };
+        if let Some(newest) = log.segments.back() {
+            let name = name_of(newest.number);
+            log.files.sync(&name).map_err(|error| failure(&log.files, &name, &error))?;
+        }
         log.roll(numbers)?;
         // It is tried again before it does harm.
         let _ = log.remove_void();

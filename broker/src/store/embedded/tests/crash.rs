@@ -47,6 +47,34 @@ fn lose_power(seed: u64, history: &[Vec<Batch>], operation: u64, mutant: Mutant)
     Err(wrong)
 }
 
+/// Runs a history until the process dies at the operation; the next one tells its clients what it finds, and then the power is lost.
+fn die_and_lose_power(seed: u64, history: &[Vec<Batch>], operation: u64) -> Result<(), String> {
+    let disk = SimDisk::new(seed << 32 | operation);
+    disk.plan(operation, Mishap::Death);
+    let mut model = Model::default();
+    let mut open_group: &[Batch] = &[];
+    if let Ok(mut engine) = open(&disk) {
+        for group in history {
+            if engine.keep(group).is_err() {
+                open_group = group;
+                break;
+            }
+            model.keep(group);
+            if tidy(&mut engine).is_err() {
+                break;
+            }
+        }
+    }
+    disk.next_process();
+    disk.repair();
+    let mut engine = open(&disk).map_err(|error| format!("the next process does not start: {error}"))?;
+    let mut found = model.prefixes(open_group).into_iter();
+    let model = found.find(|model| model.check(&mut engine).is_ok()).ok_or("the next process finds something else")?;
+    drop(engine);
+    disk.restart();
+    model.check(&mut open(&disk).map_err(|error| format!("it does not start after the loss of power: {error}"))?)
+}
+
 /// What was found can be built upon.
 fn goes_on(disk: &SimDisk, mut engine: Embedded<SimFiles>, mut model: Model, history: &[Vec<Batch>]) -> Result<(), String> {
     // Steps that name nothing new.
@@ -91,6 +119,18 @@ fn hunt(seeds: std::ops::Range<u64>, mutant: Mutant) -> Option<String> {
 fn what_was_acknowledged_is_there_after_a_loss_of_power_and_nothing_half() {
     if let Some(wrong) = hunt(seeds(0..25), |_| {}) {
         panic!("{wrong}");
+    }
+}
+
+#[test]
+fn what_a_process_found_that_another_left_when_it_died_is_there_after_a_loss_of_power() {
+    for seed in seeds(0..8) {
+        let history = history_of(seed, 30);
+        for operation in 0..=operations(seed, &history) {
+            if let Err(wrong) = die_and_lose_power(seed, &history, operation) {
+                panic!("seed {seed}, the process died at operation {operation}: {wrong}");
+            }
+        }
     }
 }
 

@@ -77,9 +77,10 @@ impl Files for SimFiles {
         let mut disk = self.disk.disk();
         let verdict = disk.operate()?;
         let late = disk.syncs_late;
-        let ignores = disk.ignores_sync || late;
+        let (ignores, is_dead) = (disk.ignores_sync || late, disk.is_dead);
         let content = disk.files.get_mut(name).ok_or_else(|| missing(name))?;
         match verdict {
+            Verdict::Partly(error) if is_dead => return Err(error),
             // The pages count as clean from now on, and are not what was written.
             Verdict::Partly(error) => {
                 content.lost.push(content.synced_len..content.bytes.len());

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub enum Mishap {
     /// The power is lost in it: a part of it is done, and nothing works any more until [`SimDisk::restart`].
     PowerLoss,
+    /// The process dies in it: a part of it is done, and nothing works any more until [`SimDisk::next_process`].
+    Death,
     /// It fails: of a write a part is done, a sync loses what it was to keep.
     Fails,
     /// It fails, and all after it, until [`SimDisk::repair`].
@@ -34,6 +36,7 @@ struct Disk {
     operations: u64,
     mishap: Option<(u64, Mishap)>,
     is_without_power: bool,
+    is_dead: bool,
     is_broken: bool,
     bytes_max: Option<u64>,
     is_locked: bool,
@@ -114,6 +117,12 @@ impl SimDisk {
         self.disk().restart();
     }
 
+    /// The process has died, and the power stayed: all that it wrote is there, and may yet be lost with the power where it was not synced.
+    pub fn next_process(&self) {
+        let mut disk = self.disk();
+        (disk.is_dead, disk.is_locked) = (false, false);
+    }
+
     pub fn flip_bit(&self, name: &str, offset: u64, bit: u8) {
         if let Some(byte) = self.disk().files.get_mut(name).and_then(|content| content.bytes.get_mut(offset as usize)) {
             *byte ^= 1 << (bit % 8);
@@ -160,7 +169,11 @@ impl Disk {
     }
 
     fn check_power(&self) -> io::Result<()> {
-        if self.is_without_power { Err(io::Error::other("the power is lost")) } else { Ok(()) }
+        match (self.is_without_power, self.is_dead) {
+            (true, _) => Err(io::Error::other("the power is lost")),
+            (_, true) => Err(io::Error::other("the process is dead")),
+            _ => Ok(()),
+        }
     }
 
     /// Counts an operation that changes something.
@@ -181,12 +194,14 @@ impl Disk {
         let Some((_, mishap)) = mishap else { return Ok(Verdict::Done) };
         self.mishap = None;
         self.is_without_power = mishap == Mishap::PowerLoss;
+        self.is_dead = mishap == Mishap::Death;
         self.is_broken = mishap == Mishap::FailsForEver;
         Ok(Verdict::Partly(io::Error::other(format!("{mishap:?} at operation {operation}"))))
     }
 
     fn restart(&mut self) {
         self.is_without_power = false;
+        self.is_dead = false;
         self.is_locked = false;
         self.late = None;
         self.restart_directory();
