@@ -122,6 +122,30 @@ fn a_will_that_a_new_process_cannot_keep_is_owed_by_the_next() {
     });
 }
 
+/// Under another identifier it would be another message to a reader that has it: so after a restart, which knows no identifier that was
+/// not kept.
+#[test]
+fn a_delivery_whose_identifier_cannot_be_kept_leaves_on_no_connection() {
+    on_a_store(|store, way, shards| {
+        let broker = start(store, shards);
+        let mut reader = asleep(&broker, way, "reader", "t");
+        asleep(&broker, way, "prober's", "probe");
+        broker.connect(way, "publisher").publish("t", "one", Qos::ExactlyOnce);
+        fail(&broker, store);
+        for _ in 0..3 {
+            let mut awake = awake(&broker, way, "reader", reader);
+            awake.expect_nothing();
+            reader = awake.lose_connection();
+        }
+        let mut awake = awake(&broker, way, "reader", reader);
+        awake.expect_nothing();
+        mend(&broker, store);
+        assert_eq!(awake.expect(1), ["t one"], "{way:?}");
+        awake.expect_nothing();
+        broker.stop();
+    });
+}
+
 /// clause custody.will-kept MUST
 /// A server that keeps nothing for the time MUST refuse a CONNECT with a will, also of a session that it has, with reason 0xC6 and a
 /// problem whose field is the will.
