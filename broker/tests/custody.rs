@@ -128,20 +128,18 @@ fn a_will_that_a_new_process_cannot_keep_is_owed_by_the_next() {
 fn a_delivery_whose_identifier_cannot_be_kept_leaves_on_no_connection() {
     on_a_store(|store, way, shards| {
         let broker = start(store, shards);
-        let mut reader = asleep(&broker, way, "reader", "t");
+        let reader = asleep(&broker, way, "reader", "t");
         asleep(&broker, way, "prober's", "probe");
         broker.connect(way, "publisher").publish("t", "one", Qos::ExactlyOnce);
         fail(&broker, store);
-        for _ in 0..3 {
-            let mut awake = awake(&broker, way, "reader", reader);
-            awake.expect_nothing();
-            reader = awake.lose_connection();
-        }
-        let mut awake = awake(&broker, way, "reader", reader);
+        let mut first = awake(&broker, way, "reader", reader);
+        first.expect_nothing();
+        let mut awake = awake(&broker, way, "reader", first.lose_connection());
         awake.expect_nothing();
         mend(&broker, store);
         assert_eq!(awake.expect(1), ["t one"], "{way:?}");
         awake.expect_nothing();
+        awake.leave();
         broker.stop();
     });
 }
