@@ -307,6 +307,8 @@ fn both_sides_of_a_takeover_are_told_and_a_fight_slows_down() {
     with(Settings::default(), |broker, way| {
         let connect = || broker.connect_with(named(way.settings("disputed"), "ann"));
         let mut holder = connect();
+        // The server has read its confirmation: before that it would be closed as a plain client is.
+        holder.ping(Dictionary::EMPTY);
         for (row, least_ms) in [(1, 5000), (2, 10_000), (3, 20_000)] {
             let mut taker = connect();
             let Cause::PeerLeft { reason, problem: Some(problem), .. } = holder.expect_close() else { panic!("{:?}", holder.closed) };
@@ -334,6 +336,9 @@ fn what_was_taken_gets_its_answer_before_the_server_ends() {
         subscriber.subscribe("a", Qos::AtLeastOnce);
         subscriber.lose_connection();
         let mut client = broker.connect(way, "client");
+        // Whatever was to be kept before is: what the store holds is the next message.
+        client.publish("a", "before", Qos::AtLeastOnce);
+        client.settled.clear();
         store.hold(true);
         let token = client.start_publish("a", "x", Qos::AtLeastOnce, false);
         store.until_it_holds();

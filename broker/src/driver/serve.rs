@@ -89,10 +89,11 @@ impl Future for Serve {
             ready!(farewell.as_mut().as_mut().poll(cx));
         }
         let mut core = core.borrow_mut();
-        // The close that follows ends both sides.
-        core.remove_socket(*key);
+        // Closed at the end, which ends both sides: a peer that sees it knows that its session is not attached any more.
+        let socket = core.remove_socket(*key);
         core.open_turn().lost(*key);
         core.wake_turn();
+        drop(socket);
         Poll::Ready(())
     }
 }
