@@ -168,15 +168,21 @@ fn refuse_broken(file: &str, output: &str) -> Result<(), BuildError> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// One test at a time: a program cannot be run while another test's child, which has not begun its own program yet, has it open
+    /// for writing.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     /// A folder that is removed when the test ends.
-    struct Folder(PathBuf);
+    struct Folder(PathBuf, #[expect(dead_code, reason = "held until the test ends")] MutexGuard<'static, ()>);
 
     impl Folder {
         fn new(test: &str) -> Self {
             let path = std::env::temp_dir().join(format!("candor-rfc-tools-{test}-{}", std::process::id()));
+            let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
             fs::create_dir_all(&path).unwrap();
-            Self(path)
+            Self(path, alone)
         }
 
         /// A program that does what the shell does with `script`.
