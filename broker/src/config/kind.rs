@@ -5,6 +5,9 @@ use super::{Draft, duration, size};
 use candor_protocol::shown::Shown;
 use std::path::{Path, PathBuf};
 
+/// The form of a namespace.
+pub(super) const NAMESPACE: &str = "a topic filter, without $share/";
+
 /// The type of an option's value, its range, and the place in the configuration that it is written to.
 ///
 /// Numbers are inclusive ranges. Everything is read from text, so that a flag and a file have one parser and one set of messages.
@@ -146,6 +149,11 @@ impl Kind {
         }
     }
 
+    /// Whether the texts of a list are namespaces.
+    pub(super) fn is_of_namespaces(&self) -> bool {
+        matches!(self, Kind::List { form, .. } if *form == NAMESPACE)
+    }
+
     /// What stands for the value in `--flag VALUE`.
     pub fn placeholder(&self, name: &str) -> String {
         let word = match self {
@@ -157,7 +165,7 @@ impl Kind {
             Kind::Path { .. } if name.contains("dir") || name.contains("development") => "DIR",
             Kind::Path { .. } => "FILE",
             Kind::List { .. } if name == "listen" => "URL",
-            Kind::List { .. } if matches!(name, "dead_letters" | "reports" | "stamps") => "FILTER",
+            Kind::List { .. } if self.is_of_namespaces() => "FILTER",
             Kind::Text { .. } if name == "log" => "FILTER",
             Kind::Text { .. } | Kind::List { .. } => "NAME",
         };

@@ -150,7 +150,7 @@ fn toml_value(option: &OptionInfo, text: &str) -> String {
 fn sample(option: &OptionInfo) -> &'static str {
     match option.name {
         "experiments" => "x-name",
-        "dead_letters" | "reports" | "stamps" => "orders/#",
+        _ if option.kind.is_of_namespaces() => "orders/#",
         "tls_cert" => "server.pem",
         "tls_key" => "server.key",
         "tls_development" => "development-tls",

@@ -8,9 +8,10 @@ mod value;
 
 pub use info::{DefaultValue, OptionInfo, Scope};
 
-use super::kind::{Choice, Kind};
+use super::diagnostic::Origin;
+use super::kind::{Choice, Kind, NAMESPACE};
 use super::listener::{self, Anonymous, Disclosure, Extended, RefusedPublish, TlsMin};
-use super::{EphemeralSession, LogFormat, machine, size};
+use super::{Draft, EphemeralSession, LogFormat, machine, size};
 use crate::transport::url;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
 use candor_protocol::packet::profile::{Durability, Overflow};
@@ -25,8 +26,13 @@ const fn row(name: &'static str, group: &'static str, kind: Kind, default: Defau
     OptionInfo { name, group, kind, default, sentence, why: "", scope: Scope::Server, short: None }
 }
 
-const fn choice(name: &'static str, meaning: &'static str, set: fn(&mut super::Draft)) -> Choice {
+const fn choice(name: &'static str, meaning: &'static str, set: fn(&mut Draft)) -> Choice {
     Choice { name, meaning, set }
+}
+
+/// Any number of namespaces.
+const fn namespaces(clear: fn(&mut Draft), add: fn(&mut Draft, &str, Origin)) -> Kind {
+    Kind::List { form: NAMESPACE, check: |text| namespace(text).map(drop), clear, add }
 }
 
 /// A number whose range fits `u32`; beyond it, which the range excludes, it saturates.
@@ -110,12 +116,7 @@ pub static OPTIONS: &[OptionInfo] = &[
     row(
         "stamps",
         SERVED,
-        List {
-            form: "a topic filter, without $share/",
-            check: |text| namespace(text).map(drop),
-            clear: |d| d.config.stamps.clear(),
-            add: |d, text, _| d.config.stamps.extend(namespace(text)),
-        },
+        namespaces(|d| d.config.stamps.clear(), |d, text, _| d.config.stamps.extend(namespace(text))),
         Unset("none"),
         "A namespace whose messages say, to extended subscribers and in envelopes, which user published them, which server took them \
          and when; may be given several times.",
@@ -405,12 +406,7 @@ pub static OPTIONS: &[OptionInfo] = &[
     row(
         "dead_letters",
         DEAD_LETTERS,
-        List {
-            form: "a topic filter, without $share/",
-            check: |text| namespace(text).map(drop),
-            clear: |d| d.config.dead_letters.namespaces.clear(),
-            add: |d, text, _| d.config.dead_letters.namespaces.extend(namespace(text)),
-        },
+        namespaces(|d| d.config.dead_letters.namespaces.clear(), |d, text, _| d.config.dead_letters.namespaces.extend(namespace(text))),
         Unset("none: what is rejected is dropped"),
         "A namespace whose rejected messages are kept, as retained messages below `$dead-letters/`; may be given several times, and the first that matches a topic counts.",
     ),
@@ -440,12 +436,7 @@ pub static OPTIONS: &[OptionInfo] = &[
     row(
         "reports",
         REPORTS,
-        List {
-            form: "a topic filter, without $share/",
-            check: |text| namespace(text).map(drop),
-            clear: |d| d.config.reports.clear(),
-            add: |d, text, _| d.config.reports.extend(namespace(text)),
-        },
+        namespaces(|d| d.config.reports.clear(), |d, text, _| d.config.reports.extend(namespace(text))),
         Unset("none: a publisher that asks is told that there are none"),
         "A namespace whose publishers may be told how many subscribers took a message, or why not; may be given several times.",
     ),

@@ -33,6 +33,7 @@
 //! | what a publisher is told of its subscribers | [`report`] |
 //! | PINGREQ, and what a client may do | `may_i` |
 //! | how much may be asked | `allowance` |
+//! | how much of a turn refusals take | `patience` |
 //! | how its client publishes, and what would come of that | `conduct` |
 //! | what a subscriber does not get | `losses` |
 //! | messages that wait in the store | `fetch` |
