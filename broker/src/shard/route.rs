@@ -11,6 +11,7 @@ use crate::router::{Retained, Subscriber, Target};
 use crate::store::record::Owed;
 use crate::store::{MessageNumber, Record, SessionNumber};
 use crate::wrapped;
+use candor_protocol::packet::reserved::SYS;
 use candor_protocol::packet::{PacketId, Qos, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -110,7 +111,7 @@ impl Shard {
         let mut ready = self.find_room(&plain, wrapped.as_ref(), from.is_some(), taken.is_some())?;
         let is_cleared = envelope.message.payload().is_empty();
         // What the broker says of itself is true of this process alone.
-        let keeps = self.keeper.keeps() && !envelope.message.topic().starts_with(b"$SYS/");
+        let keeps = self.keeper.keeps() && !envelope.message.topic().starts_with(SYS.as_bytes());
         let number = (keeps && envelope.retain && !is_cleared).then(|| self.shared.next_message());
         let version = retained.as_deref_mut().map(|retained| retain(retained, &self.shared, envelope, number));
         drop(retained);
