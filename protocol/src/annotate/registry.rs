@@ -9,8 +9,9 @@ use crate::packet::kind::Kind;
 use crate::packet::legality::{Role, check_keys, check_message_keys};
 use crate::packet::problem::PROBLEM_KEYS;
 use crate::packet::profile::{PROFILE_CLAUSES, Requirement};
-use crate::packet::property::{self, KeyInfo, Range, Writer};
+use crate::packet::property::{self, ITEMS, KeyInfo, Range, Writer};
 use crate::packet::reason::Reason;
+use crate::packet::subscribe::items_of;
 use crate::session::held::HELD_KEYS;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -118,7 +119,7 @@ impl Registry {
         let Registry::Packet { kind, sender, message_map, in_items } = self else { return Below::Keys(Registry::Free) };
         Below::Keys(match number {
             n if n == property::MESSAGE.number && kind == Kind::Publish && message_map => return Below::MessageMap,
-            n if n == property::ITEMS.number && !in_items => Registry::Items { kind, sender },
+            n if n == ITEMS.number && !in_items => Registry::Items { kind, sender },
             n if n == property::WILL.number => Registry::Packet {
                 kind: Kind::Publish,
                 sender: Some(Role::Client),
@@ -139,8 +140,9 @@ impl Registry {
         let single = single_entry(key, value)?;
         let number = single.entries().find_map(|(key, _)| if let KeyRef::Number(number) = key { Some(number) } else { None });
         let (refusal, info, section) = match self {
-            Registry::Packet { kind, sender, .. } => {
-                let judged = |sender| check_keys(kind, sender, &single, &|_| None).err();
+            Registry::Packet { kind, sender, .. } | Registry::Items { kind, sender } => {
+                let in_place = self.in_items_key(number, &single);
+                let judged = |sender| check_keys(kind, sender, in_place.as_ref().unwrap_or(&single), &|_| None).err();
                 let refusal = match sender {
                     Some(sender) => judged(sender),
                     None => judged(Role::Client).and_then(|refusal| judged(Role::Server).map(|_| refusal)),
@@ -161,8 +163,27 @@ impl Registry {
             _ => return None,
         };
         let what = refusal.problem.title.clone().unwrap_or_else(|| refusal.reason.to_string());
-        let expected = info.map_or("a key that the receiver knows, or an even one".into(), |info| allowed(info).into());
+        let expected = match info {
+            _ if matches!(self, Registry::Items { .. }) => "the index of a filter, 0 or more, and a map".into(),
+            Some(info) => allowed(info).into(),
+            None => "a key that the receiver knows, or an even one".into(),
+        };
         Some((refusal.reason, what, expected, Source::Draft(section)))
+    }
+
+    /// The entry as part of the packet's `items`, where it is judged by its place there: an entry of the map itself, and
+    /// `items` within one. A packet that may not carry `items` at all is refused for that alone.
+    fn in_items_key(self, number: Option<i64>, single: &Dictionary) -> Option<Dictionary> {
+        match self {
+            Registry::Items { kind, .. } if property::packet_key(ITEMS.number)?.packets.contains(kind) => {
+                Some(Dictionary::with(ITEMS, single))
+            }
+            Registry::Items { .. } => Some(Dictionary::default()),
+            Registry::Packet { in_items: true, .. } if number == Some(ITEMS.number) => {
+                Some(Dictionary::with(ITEMS, &items_of([single.clone()])))
+            }
+            _ => None,
+        }
     }
 }
 

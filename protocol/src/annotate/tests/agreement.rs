@@ -11,6 +11,7 @@ use crate::dialect::read::raise;
 use crate::dialect::terms::PACKET_SIZE_MAX;
 use crate::packet::Packet;
 use crate::packet::legality::{Role, check_keys, check_message_keys};
+use crate::packet::reason::Reason;
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -254,6 +255,27 @@ fn every_rule_of_a_dictionary_is_found_as_the_scanner_finds_it() {
     for text in texts {
         for packet in placed(&super::hex(text)) {
             judge(Dialect::Extended, Some(Role::Client), &packet);
+        }
+    }
+}
+
+#[test]
+fn items_are_judged_by_their_place() {
+    // The index, the map, and `items` within an item; the right one last.
+    for (dictionary, is_refused) in [
+        ("a102a120a1183601", true),
+        ("a102a16161a1183601", true),
+        ("a102a10000", true),
+        ("a102a100a102a100a1183601", true),
+        ("a102a100a1183601", false),
+    ] {
+        let dictionary = super::hex(dictionary);
+        let parts = [&[0, 1, dictionary.len() as u8][..], &dictionary, &[0, 1, b'a', 0]].concat();
+        let packet = [&[0x82, parts.len() as u8][..], &parts].concat();
+        for sender in [None, Some(Role::Client)] {
+            judge(Dialect::Extended, sender, &packet);
+            let faults: Vec<_> = packet_at(Dialect::Extended, sender, &packet, 0).faults().map(|(fault, _)| fault).collect();
+            assert_eq!(faults.contains(&Fault::Refused(Reason::KEY_NOT_ALLOWED)), is_refused, "{faults:?} {packet:02x?}");
         }
     }
 }
