@@ -41,8 +41,10 @@ pub struct Link {
     pub up: BytesMut,
     /// To the client.
     pub down: BytesMut,
-    /// The client's end is gone.
+    /// The client's end is gone, and what was under way with it.
     pub is_cut: bool,
+    /// The client has given it up, and what is under way comes late.
+    pub is_left: bool,
     /// The broker's end is gone.
     pub is_closed: bool,
 }
@@ -186,7 +188,13 @@ impl House {
         for link in links.iter_mut() {
             let Some(open) = link else { continue };
             let Some((_, key)) = open.at.filter(|(shard, _)| *shard == index) else { continue };
-            if open.is_cut {
+            if open.is_left {
+                open.down.clear();
+                if dice.below(3) > 0 {
+                    continue;
+                }
+            }
+            if open.is_cut || (open.is_left && open.up.is_empty()) {
                 shard.lost(key);
                 *link = None;
             } else if !open.up.is_empty() && !shard.is_full() && shard.connection(key).is_some_and(|connection| connection.wants_bytes()) {
@@ -196,6 +204,7 @@ impl House {
         }
         shard.end_turn();
         self.carry_out(index, links);
+        links.iter_mut().for_each(|link| drop(link.take_if(|link| link.is_closed && (link.is_cut || link.is_left))));
     }
 
     fn take_in(&mut self, index: u16, parcel: Parcel, links: &mut [Option<Link>]) {

@@ -29,6 +29,9 @@ pub struct World {
     house: Option<House>,
     /// Readers, then publishers, then those with a will.
     actors: Vec<Actor>,
+    /// Where each of them has its connection in `links`.
+    wires: Vec<Option<usize>>,
+    /// Connections, of which some belong to nobody any more.
     links: Vec<Option<Link>>,
     pub ledger: Ledger,
     mutant: Mutant,
@@ -71,7 +74,7 @@ impl World {
         let readers = (0..READERS).map(|n| Actor::new(&format!("reader-{n}"), speech(n + turn), true));
         let publishers = (0..PUBLISHERS).map(|n| Actor::new(&format!("publisher-{n}"), speech(n + turn), true));
         let actors: Vec<Actor> = readers.chain(publishers).collect();
-        let links = actors.iter().map(|_| None).collect();
+        let wires = actors.iter().map(|_| None).collect();
         let mut ledger = Ledger::default();
         ledger.is_disk_failing = seed % 2 == 1;
         if ledger.is_disk_failing {
@@ -79,7 +82,7 @@ impl World {
             extended.for_each(|actor| ledger.may_reorder(&actor.name));
         }
         let now = Now { ms: 1_000_000, unix_ms: UNIX_MS + 1_000_000 };
-        Self { seed, dice, now, disk, house: None, actors, links, ledger, mutant, loss: None, wills: 0, is_calm: false }
+        Self { seed, dice, now, disk, house: None, actors, wires, links: Vec::new(), ledger, mutant, loss: None, wills: 0, is_calm: false }
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -135,6 +138,7 @@ impl World {
             964..966 => return self.power_loss(),
             966..974 => self.add_will(),
             974 => self.set_clock(),
+            975..985 => self.leave(),
             _ => self.pass(),
         }
         Ok(())
@@ -204,31 +208,38 @@ impl World {
 
     /// A client connects, or reads any part of what came to it and answers.
     fn act(&mut self, n: usize) {
-        let Some(house) = &mut self.house else { return };
+        if self.house.is_none() {
+            return;
+        }
         let (actor, ledger) = (&mut self.actors[n], &mut self.ledger);
-        let Some(link) = &mut self.links[n] else {
+        let Some(link) = wired(&mut self.links, self.wires[n]) else {
             // One with a will dies once.
             if n < READERS + PUBLISHERS && (actor.is_connected() || self.is_calm || self.dice.one_in(4)) {
                 actor.connect(self.now.ms, ledger);
-                self.links[n] = Some(house.accept(self.now));
+                self.wires[n] = self.open();
             }
             return;
         };
-        if link.is_cut {
-            return;
-        }
         let count = if self.is_calm { link.down.len() } else { self.dice.below(link.down.len() + 1) };
         let bytes = link.down.split_to(count);
         let stands = actor.receive(&bytes, self.now.ms, ledger);
         link.up.extend_from_slice(&actor.out.split());
         if !stands || (link.is_closed && link.down.is_empty()) {
             actor.lost(ledger);
-            if link.is_closed {
-                self.links[n] = None;
-            } else {
-                link.is_cut = true;
-            }
+            (link.is_cut, self.wires[n]) = (true, None);
         }
+    }
+
+    /// A new connection to the broker, if there is one.
+    fn open(&mut self) -> Option<usize> {
+        let link = self.house.as_mut()?.accept(self.now);
+        let free = self.links.iter().position(Option::is_none);
+        let at = free.unwrap_or(self.links.len());
+        if free.is_none() {
+            self.links.push(None);
+        }
+        self.links[at] = Some(link);
+        Some(at)
     }
 
     fn publish(&mut self) {
@@ -244,7 +255,7 @@ impl World {
         if actor.in_flight() < 20 {
             actor.publish(&topic, qos, is_retained, pad, &mut self.ledger);
         }
-        if let Some(link) = &mut self.links[READERS + n] {
+        if let Some(link) = wired(&mut self.links, self.wires[READERS + n]) {
             link.up.extend_from_slice(&actor.out.split());
         }
     }
@@ -252,16 +263,24 @@ impl World {
     /// A connection breaks, with what was under way in any part of it.
     fn cut(&mut self) {
         let n = self.dice.below(self.actors.len());
-        let Some(link) = self.links[n].as_mut().filter(|link| !link.is_cut) else { return };
+        let Some(link) = wired(&mut self.links, self.wires[n]) else { return };
         link.is_cut = true;
         let has_died = !link.is_closed && n >= READERS + PUBLISHERS && self.actors[n].is_open;
-        if link.is_closed {
-            self.links[n] = None;
-        }
+        self.wires[n] = None;
         if has_died {
             let name = self.actors[n].name.clone();
             self.ledger.will_owed(&name, 0);
         }
+        self.actors[n].lost(&mut self.ledger);
+    }
+
+    /// A client loses patience and takes another connection. What it had sent on this one is read late, perhaps behind what it sends on
+    /// the next.
+    fn leave(&mut self) {
+        let n = self.dice.below(READERS + PUBLISHERS);
+        let Some(link) = wired(&mut self.links, self.wires[n]) else { return };
+        link.is_left = true;
+        self.wires[n] = None;
         self.actors[n].lost(&mut self.ledger);
     }
 
@@ -295,16 +314,16 @@ impl World {
         self.disk.repair();
         self.disk.restart();
         self.loss = None;
-        for (n, link) in self.links.iter_mut().enumerate() {
-            *link = None;
-            let actor = &mut self.actors[n];
+        self.links.clear();
+        for (n, actor) in self.actors.iter_mut().enumerate() {
+            self.wires[n] = None;
             if n >= READERS + PUBLISHERS && actor.is_open {
                 self.ledger.will_owed(&actor.name, 0);
             }
             actor.lost(&mut self.ledger);
         }
         self.actors.truncate(READERS + PUBLISHERS);
-        self.links.truncate(READERS + PUBLISHERS);
+        self.wires.truncate(READERS + PUBLISHERS);
         self.pass();
         // Whoever mends a machine may set its clock.
         if self.dice.one_in(4) {
@@ -326,14 +345,14 @@ impl World {
 
     /// A client that ends with the broker, and whose will is then owed.
     fn add_will(&mut self) {
-        let Some(house) = &mut self.house else { return };
+        let Some(wire) = self.open() else { return };
         self.wills += 1;
         let name = format!("mortal-{}", self.wills);
         let speech = Speech::ALL[self.wills % 3];
         let mut actor = Actor::new(&name, speech, false).with_will("will/all", &mut self.ledger);
         actor.connect(self.now.ms, &mut self.ledger);
         self.actors.push(actor);
-        self.links.push(Some(house.accept(self.now)));
+        self.wires.push(Some(wire));
     }
 
     /// The disk is whole, the network holds, and everything that is owed arrives.
@@ -361,10 +380,10 @@ impl World {
 
     fn look_at_retained(&mut self) -> Result<(), String> {
         let mut late = Actor::new("late", Speech::ALL[self.seed as usize % 3], false);
-        let house = self.house.as_mut().ok_or("there is no broker")?;
         late.connect(self.now.ms, &mut self.ledger);
         self.actors.push(late);
-        self.links.push(Some(house.accept(self.now)));
+        let wire = self.open().ok_or("there is no broker")?;
+        self.wires.push(Some(wire));
         for round in 0..400 {
             self.round()?;
             let late = self.actors.last_mut().ok_or("nobody is late")?;
@@ -376,4 +395,9 @@ impl World {
         self.ledger.retained(&seen);
         Ok(())
     }
+}
+
+/// A client's connection, if it has one.
+fn wired(links: &mut [Option<Link>], wire: Option<usize>) -> Option<&mut Link> {
+    links.get_mut(wire?)?.as_mut()
 }
