@@ -15,8 +15,17 @@ struct Disk {
     /// Everything that was ever kept.
     log: Mutex<Vec<Batch>>,
     fails: AtomicBool,
-    /// Nothing is kept for now; and something waits for that to end.
-    holds: (Mutex<(bool, bool)>, Condvar),
+    holds: (Mutex<Hold>, Condvar),
+}
+
+#[derive(Debug, Default)]
+struct Hold {
+    /// Nothing is kept for now.
+    is_on: bool,
+    /// How many groups are kept all the same, each by one sync.
+    let_through: usize,
+    /// Something waits to be kept.
+    is_waited_on: bool,
 }
 
 impl Disk {
@@ -44,7 +53,14 @@ impl TestStore {
     /// From here on nothing is kept, and nothing refused either, or what waited is kept.
     pub fn hold(&self, holds: bool) {
         let (state, changed) = &self.0.holds;
-        state.lock().unwrap().0 = holds;
+        *state.lock().unwrap() = Hold { is_on: holds, ..Hold::default() };
+        changed.notify_all();
+    }
+
+    /// What waits, and what came meanwhile, is kept in so many groups, and nothing more.
+    pub fn let_through(&self, groups: usize) {
+        let (state, changed) = &self.0.holds;
+        state.lock().unwrap().let_through = groups;
         changed.notify_all();
     }
 
@@ -52,9 +68,20 @@ impl TestStore {
     pub fn until_it_holds(&self) {
         let (state, changed) = &self.0.holds;
         let mut state = state.lock().unwrap();
-        while !state.1 {
+        while !state.is_waited_on {
             let (next, timeout) = changed.wait_timeout(state, super::DEADLINE).unwrap();
             assert!(!timeout.timed_out(), "nothing came that had to be kept");
+            state = next;
+        }
+    }
+
+    /// Until what is owed is as the test wants it.
+    pub fn until(&self, done: impl Fn(&State) -> bool) {
+        let (state, changed) = &self.0.holds;
+        let mut state = state.lock().unwrap();
+        while !self.look(&done) {
+            let (next, timeout) = changed.wait_timeout(state, super::DEADLINE).unwrap();
+            assert!(!timeout.timed_out(), "what was to be kept did not come");
             state = next;
         }
     }
@@ -114,11 +141,15 @@ impl Engine for Opened {
     fn keep(&mut self, batches: &[Batch]) -> Result<Durability, StoreError> {
         let (state, changed) = &self.disk.holds;
         let mut holds = state.lock().unwrap();
-        while holds.0 {
-            holds.1 = true;
+        while holds.is_on && holds.let_through == 0 {
+            holds.is_waited_on = true;
             changed.notify_all();
-            holds = changed.wait(holds).unwrap();
+            // A test that fails before it lets everything through must not wait for ever for the end of its broker.
+            let (next, timeout) = changed.wait_timeout(holds, 3 * super::DEADLINE).unwrap();
+            holds = next;
+            holds.is_on &= !timeout.timed_out();
         }
+        holds.let_through = holds.let_through.saturating_sub(1);
         drop(holds);
         if self.disk.fails.load(Ordering::SeqCst) || !self.failed.is_empty() {
             for batch in batches {
@@ -128,6 +159,8 @@ impl Engine for Opened {
             return Err(full());
         }
         self.disk.keep(batches);
+        drop(state.lock().unwrap());
+        changed.notify_all();
         Ok(Durability::Disk)
     }
 

@@ -36,6 +36,24 @@ fn the_disk_holds_at_most_twice_what_is_owed_and_two_segments() {
     }
 }
 
+/// However many batches stand in a group: what each message costs falls with their number.
+#[test]
+fn a_group_is_one_append_and_one_sync() {
+    for seed in 0..10 {
+        let disk = SimDisk::new(seed);
+        let mut engine = Embedded::open(disk.files(), Options::default()).unwrap();
+        let groups = history_of(seed, 100);
+        assert!(groups.iter().any(|group| group.len() > 1), "every group of seed {seed} is of one batch");
+        for group in &groups {
+            let (before, bytes) = (disk.operations(), disk.bytes());
+            engine.keep(group).unwrap();
+            // A group that changes nothing, as one about a session that has ended, is not written.
+            let expected = if disk.bytes() > bytes { 2 } else { 0 };
+            assert_eq!(disk.operations() - before, expected, "seed {seed}");
+        }
+    }
+}
+
 const BEGIN_MS: u64 = 1_700_000_000_000;
 
 /// What is owed for long does not hold the space of what passes by.
