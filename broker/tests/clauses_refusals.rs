@@ -3,10 +3,11 @@
 
 mod support;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use candor_broker::feedback::{QuarantineLimits, RateLimits};
 use candor_broker::shard::{Settings, Storage};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
+use candor_protocol::codec::frame::put_header;
 use candor_protocol::packet::property::Key;
 use candor_protocol::packet::subscribe::items_of;
 use candor_protocol::packet::{Disclosure, Message, Notice, Problem, Qos, Reason, Retry, TopicFilter, property};
@@ -236,7 +237,7 @@ fn a_packet_with_too_many_filters_is_answered_for_the_first_of_them() {
         let broker = TestBroker::with(Settings { subscriptions_max: 300, ..Settings::default() }, policy(), false);
         let mut client = broker.connect(way, "client");
         // Far more than there may be, though it is one subscription.
-        let filters: Vec<String> = std::iter::repeat_n("a".to_owned(), 100_000).collect();
+        let filters: Vec<String> = std::iter::repeat_n("a".to_owned(), 60_000).collect();
         if way == Way::V31 {
             // It has no way to refuse a filter but to close.
             let filters: Vec<TopicFilter> = filters.iter().map(|filter| TopicFilter::new(filter.as_str()).unwrap()).collect();
@@ -246,15 +247,38 @@ fn a_packet_with_too_many_filters_is_answered_for_the_first_of_them() {
         let (reasons, problems) = suback(&mut client, &filters);
         assert_eq!(reasons[..300], [Reason(0); 300], "{way:?}");
         let refused = if way.is_extended() { Reason::QUOTA_EXCEEDED } else { Reason::UNSPECIFIED_ERROR };
-        assert!(reasons.len() == 100_000 && reasons[300..].iter().all(|reason| *reason == refused), "{way:?}");
+        assert!(reasons.len() == 60_000 && reasons[300..].iter().all(|reason| *reason == refused), "{way:?}");
         let told: Vec<usize> = (0..problems.len()).filter(|at| problems[*at].is_some()).collect();
         assert_eq!(told, if way.is_extended() { vec![300] } else { vec![] }, "{way:?}");
         if way.is_extended() {
             let problem = problems[300].as_ref().unwrap();
-            assert_eq!((problem.limit, problem.seen), (Some(300), Some(100_000)), "{way:?}");
+            assert_eq!((problem.limit, problem.seen), (Some(300), Some(60_000)), "{way:?}");
         }
         broker.connect(way, "publisher").publish("a", "x", Qos::AtLeastOnce);
         assert_eq!(client.expect(1), ["a x"], "{way:?}");
+    }
+}
+
+/// clause refusals.filters-max MAY
+/// A server MAY close a connection on which a SUBSCRIBE or UNSUBSCRIBE has more than 65535 topic filters, with reason 0x95.
+#[test]
+fn a_packet_with_more_filters_than_a_client_has_use_for_ends_its_connection() {
+    let broker = TestBroker::start(1);
+    for way in Way::ALL {
+        for (first, filter) in [(0x82, &[0, 1, b'a', 0][..]), (0xA2, &[0, 1, b'a'])] {
+            let mut client = broker.connect(way, "client");
+            let mut body = vec![0, 1];
+            body.extend_from_slice(if way.is_extended() { &[0] } else { &[] });
+            body.extend(std::iter::repeat_n(filter, 65_536).flatten());
+            let mut packet = BytesMut::new();
+            put_header(&mut packet, first, body.len());
+            packet.extend_from_slice(&body);
+            client.write_raw(&packet);
+            match client.expect_close() {
+                Cause::PeerLeft { reason, .. } => assert!(way.is_extended() && reason == Reason::PACKET_TOO_LARGE, "{way:?}: {reason}"),
+                cause => assert!(!way.is_extended(), "{way:?}: {cause:?}"),
+            }
+        }
     }
 }
 

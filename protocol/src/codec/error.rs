@@ -5,6 +5,10 @@ use crate::packet::reason::Reason;
 use crate::packet::topic::InvalidTopic;
 use std::fmt;
 
+/// The most topic filters of one packet. A filter takes a hundred times as long to read as its bytes take to come, so that a bound on
+/// bytes alone would let one packet occupy its receiver for long.
+pub const FILTERS_MAX: usize = 65_535;
+
 /// Why bytes are not a packet: each variant is one cause. The connection they came on is closed
 /// ([MQTT-4.8.0-1]); [`Malformed::reason`] is what an extended peer is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +40,8 @@ pub enum Malformed {
     Topic(InvalidTopic),
     /// SUBSCRIBE or UNSUBSCRIBE without a topic filter ([MQTT-3.8.3-3], [MQTT-3.10.3-2]).
     NoTopicFilter,
+    /// SUBSCRIBE or UNSUBSCRIBE with more topic filters than [`FILTERS_MAX`].
+    TooManyFilters,
     /// Reserved bits of a requested QoS are set ([MQTT-3-8.3-4]).
     RequestedQosBits,
     /// The reserved flag of CONNECT is set ([MQTT-3.1.2-3]).
@@ -77,14 +83,14 @@ impl Malformed {
             Self::WillFlags => "MQTT-3.1.2-13",
             Self::PasswordWithoutUserName => "MQTT-3.1.2-22",
             Self::ProtocolName => "MQTT-3.1.2-1",
-            Self::ReasonNotAllowed(_) | Self::Dictionary(_) => "",
+            Self::ReasonNotAllowed(_) | Self::Dictionary(_) | Self::TooManyFilters => "",
         }
     }
 
     /// The reason that an extended peer is told before the close.
     pub const fn reason(self) -> Reason {
         match self {
-            Self::TooLarge { .. } | Self::Dictionary(BadDictionary::TooLong) => Reason::PACKET_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooManyFilters | Self::Dictionary(BadDictionary::TooLong) => Reason::PACKET_TOO_LARGE,
             Self::Topic(_) | Self::ReasonNotAllowed(_) => Reason::PROTOCOL_ERROR,
             _ => Reason::MALFORMED_PACKET,
         }
@@ -107,6 +113,7 @@ impl fmt::Display for Malformed {
             Self::DupOnQosZero => f.write_str("DUP is set on QoS 0"),
             Self::Topic(topic) => write!(f, "the topic is not valid: {topic}"),
             Self::NoTopicFilter => f.write_str("there is no topic filter"),
+            Self::TooManyFilters => write!(f, "the packet has more than {FILTERS_MAX} topic filters"),
             Self::RequestedQosBits => f.write_str("reserved bits of a requested QoS are set, or it is 3"),
             Self::ConnectReservedFlag => f.write_str("the reserved CONNECT flag is set"),
             Self::WillFlags => f.write_str("the will flags of CONNECT contradict each other"),

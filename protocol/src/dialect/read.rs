@@ -5,7 +5,7 @@ use super::Dialect;
 use super::level;
 use crate::codec::cursor::Reader;
 use crate::codec::dictionary::{BadDictionary, Dictionary, Limits, MapBuilder, head};
-use crate::codec::error::Malformed;
+use crate::codec::error::{FILTERS_MAX, Malformed};
 use crate::codec::frame::Frame;
 use crate::packet::Packet;
 use crate::packet::ack::{Ack, Disconnect, Notice, Ping};
@@ -303,6 +303,9 @@ fn subscribe(reader: &mut Reader<'_>, parts: &Parts) -> Result<Subscribe, Malfor
     while !reader.is_at_end() {
         let filter = filter(reader, parts)?;
         let qos = Qos::new(reader.u8()?).ok_or(Malformed::RequestedQosBits)?;
+        if items.len() == FILTERS_MAX {
+            return Err(Malformed::TooManyFilters);
+        }
         items.push(SubscribeItem { filter, qos });
     }
     if items.is_empty() {
@@ -331,7 +334,11 @@ fn unsubscribe(reader: &mut Reader<'_>, parts: &Parts) -> Result<Unsubscribe, Ma
     let dictionary = parts.dictionary(reader)?;
     let mut filters = Vec::new();
     while !reader.is_at_end() {
-        filters.push(filter(reader, parts)?);
+        let filter = filter(reader, parts)?;
+        if filters.len() == FILTERS_MAX {
+            return Err(Malformed::TooManyFilters);
+        }
+        filters.push(filter);
     }
     if filters.is_empty() {
         return Err(Malformed::NoTopicFilter);
