@@ -1,17 +1,18 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
 use super::keeping::Then;
+use super::memory::Account;
 use super::may_i::Questions;
 use super::operator::Tellings;
 use super::pending::Standing;
-use super::{Authenticate, ConnectionKey, Shard};
+use super::{Authenticate, ConnectionKey, Settings, Shard};
 use crate::feedback::Conduct;
 use crate::feedback::quarantine::Subject;
 use crate::out::Out;
-use bytes::{Buf, Bytes, BytesMut};
-use candor_protocol::codec::frame::{Frame, whole_frames};
+use bytes::{Buf, BytesMut};
+use candor_protocol::codec::frame::Frame;
 use candor_protocol::packet::{Connect, Refusal};
-use candor_protocol::session::{Direct, Output, ServerPolicy, Session};
+use candor_protocol::session::{ACK_LEN, Direct, Output, ServerPolicy, Session};
 use candor_protocol::shown::Shown;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -97,6 +98,12 @@ impl Connection {
     pub fn wants_bytes(&self) -> bool {
         // Who asks and does not read the answers is not asked for more.
         !self.is_closing && !self.is_put_off && self.session.wants_frames() && self.out.len() < ANSWERS_BYTES_MAX
+    }
+
+    /// Whether more may be written for it. At the limit of memory nothing is added to what a receiver does not take.
+    #[inline]
+    pub(super) fn has_room(&self, settings: &Settings, account: &Account) -> bool {
+        self.out.len() < settings.out_bytes_max && !(account.is_full && self.is_behind)
     }
 
     /// The identifier of its session, once CONNECT has come.
@@ -202,7 +209,7 @@ impl Shard {
         }
         let mut held = std::mem::take(&mut connection.held);
         self.read_frames(key, &mut held);
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.connections.get_mut(key).filter(|_| !held.is_empty()) {
             connection.held = held;
         }
     }
@@ -217,31 +224,40 @@ impl Shard {
     }
 
     fn read_wanted(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let limit = connection.session.receive_size_max();
-        let (len, rest) = whole_frames(bytes, limit);
-        let mut whole: Bytes = bytes.split_to(len).freeze();
-        loop {
-            let Some(connection) = self.connections.get_mut(key) else { return };
+        self.run = None;
+        // What was taken already, and is cut off where that is needed.
+        let mut at = 0;
+        while let Some(connection) = self.connections.get_mut(key) {
+            let rest = bytes.get(at..).unwrap_or_default();
             if connection.is_closing {
-                return;
+                return bytes.clear();
             }
-            if connection.is_put_off || !connection.session.wants_frames() {
-                if !whole.is_empty() {
-                    // Rare: a CONNECT that is being decided about, a full window, or too much that was refused. What follows is kept
-                    // as it came.
-                    let mut held = BytesMut::with_capacity(whole.remaining() + bytes.len());
-                    held.extend_from_slice(&whole);
-                    held.extend_from_slice(bytes);
-                    *bytes = held;
+            // Not wanted is rare: a CONNECT that is being decided about, a full window, or too much that was refused.
+            if rest.is_empty() || connection.is_put_off || !connection.session.wants_frames() {
+                break;
+            }
+            let direct = match connection.session.take_ack(rest, self.now.ms) {
+                Some(direct) => {
+                    at += ACK_LEN;
+                    direct
                 }
-                return;
-            }
-            let direct = match connection.session.take_ack(&mut whole, self.now.ms) {
-                Some(direct) => direct,
+                None if self.pass(key, bytes, &mut at) => {
+                    self.counts.packets_received += 1;
+                    self.act(key);
+                    continue;
+                }
                 None => {
-                    let Ok(Some(frame)) = Frame::split(&mut whole, limit) else { break };
-                    connection.session.take(frame, self.now.ms)
+                    bytes.advance(std::mem::take(&mut at));
+                    self.run = None;
+                    let Some(connection) = self.connections.get_mut(key) else { return };
+                    match Frame::split_mut(bytes, connection.session.receive_size_max()) {
+                        Ok(Some(frame)) => connection.session.take(frame, self.now.ms),
+                        Ok(None) => return,
+                        Err(error) => {
+                            connection.session.malformed(error);
+                            return self.act(key);
+                        }
+                    }
                 }
             };
             self.counts.packets_received += 1;
@@ -257,10 +273,7 @@ impl Shard {
             }
             self.act(key);
         }
-        if let (Err(error), Some(connection)) = (rest, self.connections.get_mut(key)) {
-            connection.session.malformed(error);
-            self.act(key);
-        }
+        bytes.advance(at);
     }
 
     /// The transport ended, and its socket is still being closed: the key stays taken, so that nobody else gets it meanwhile.

@@ -4,7 +4,7 @@
 //! of them spends most of its time on: a system's allocator is quick for a few pieces of one size, not for a hundred that come and go
 //! together. So some share a piece. It is small, since the last of them that is acknowledged keeps all of it.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use candor_protocol::packet::Message;
 
 /// Bytes of a piece: what one message that is never acknowledged keeps at most.
@@ -16,15 +16,29 @@ const SMALL: usize = PIECE / 4;
 pub(super) struct Copies(BytesMut);
 
 impl Copies {
+    /// As [`Copies::copy`], of bytes that stand together.
+    pub(super) fn copy_bytes(&mut self, bytes: &[u8]) -> Bytes {
+        if bytes.len() > SMALL {
+            return Bytes::copy_from_slice(bytes);
+        }
+        self.make_room(bytes.len());
+        self.0.extend_from_slice(bytes);
+        self.0.split().freeze()
+    }
+
+    fn make_room(&mut self, len: usize) {
+        if self.0.capacity() < len {
+            // What is left of the last piece is given up: growing would copy, and move all that shares it.
+            self.0 = BytesMut::with_capacity(PIECE);
+        }
+    }
+
     pub(super) fn copy(&mut self, message: &Message) -> Message {
         let len = message.compact_len();
         if len > SMALL {
             return message.compact();
         }
-        if self.0.capacity() < len {
-            // What is left of the last piece is given up: growing would copy, and move all that shares it.
-            self.0 = BytesMut::with_capacity(PIECE);
-        }
+        self.make_room(len);
         message.compact_in(&mut self.0)
     }
 }

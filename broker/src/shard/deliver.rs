@@ -11,7 +11,7 @@ use crate::queue::{Popped, Pushed, Waiting};
 use crate::store::MessageNumber;
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::dialect::Dialect;
+use candor_protocol::dialect::{Bare, Dialect};
 use candor_protocol::dialect::write::{PublishFrame, message_head, publish_as_read};
 use candor_protocol::packet::{Message, PacketId, Qos, property};
 use candor_protocol::session::{Admitted, Delivery};
@@ -78,6 +78,12 @@ impl FrameCache {
         self.compact.get_or_insert_with(|| self.copies.copy(message)).clone()
     }
 
+    /// A message that is kept, as it was read.
+    #[inline]
+    pub(super) fn copy_bare(&mut self, bare: &Bare, frame: &[u8]) -> Message {
+        bare.message(self.copies.copy_bytes(bare.body(frame)))
+    }
+
     /// The critical key of the message map, if it has one: it binds every recipient, and a plain one would not see it.
     fn critical_key(&mut self, envelope: &Envelope) -> Option<i64> {
         self.is_used = true;
@@ -117,11 +123,7 @@ impl Shard {
             }
             return;
         };
-        // At the limit of memory nothing is added to what a receiver does not take.
-        let has_room = client.queue.is_empty()
-            && connection.out.len() < self.settings.out_bytes_max
-            && client.may_follow(qos)
-            && !(self.account.is_full && connection.is_behind);
+        let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings, &self.account);
         if !has_room {
             return self.queue(target, envelope);
         }

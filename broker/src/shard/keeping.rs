@@ -243,7 +243,7 @@ impl Shard {
     /// Whether what waits for nothing may be carried out while it is asked for, as a step of reading from this connection: nothing is
     /// before it, and reading goes on behind it.
     #[inline]
-    fn is_next(&self, key: ConnectionKey) -> bool {
+    pub(super) fn is_next(&self, key: ConnectionKey) -> bool {
         self.reading == Some(key) && !self.is_releasing && !self.keeper.has_due()
     }
 
@@ -262,7 +262,7 @@ impl Shard {
 
     /// Writes an acknowledgement that a session gave directly.
     #[inline]
-    fn say(&mut self, key: ConnectionKey, packet: [u8; 4]) {
+    pub(super) fn say(&mut self, key: ConnectionKey, packet: [u8; 4]) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.out.tail(&mut self.spare).extend_from_slice(&packet);
             self.touch(key);

@@ -24,6 +24,7 @@
 //! | wills | `wills` |
 //! | a message from a client: whether it is taken | [`publish`] |
 //! | a message to all who get it, and to the store | `route`, over `routers` |
+//! | the shortest way of a message that says nothing more | `pass` |
 //! | who gets it, and what was made ready for it | `matched` |
 //! | a message to one client: now, or in its queue | [`deliver`] |
 //! | a message that waits for its acknowledgement | `copies` |
@@ -74,6 +75,7 @@ mod may_i;
 pub mod memory;
 pub mod operator;
 mod park;
+mod pass;
 mod patience;
 mod pending;
 pub mod publish;
@@ -113,6 +115,7 @@ pub use sys::SysSettings;
 use crate::feedback::{Holes, Ledger, Quarantine, Tally};
 use crate::message::Envelope;
 use crate::out::{Out, Spare};
+use crate::router::Target;
 use crate::store::{Batch, Keeper, MessageNumber, Reached};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::property;
@@ -208,6 +211,10 @@ pub struct Shard {
     effects: Effects,
     /// Not there while a message is routed.
     matches: Option<Box<Matches>>,
+    /// What was passed on last, out of the bytes that are being read.
+    run: Option<pass::Run>,
+    /// Used again by each message.
+    aside: Vec<Target>,
     frames: FrameCache,
     spare: Spare,
     /// Clients that have more retained messages to get than one turn hands out.
@@ -286,6 +293,8 @@ impl Shard {
             now: Now::default(),
             effects: Effects { crossings, ..Effects::default() },
             matches: None,
+            run: None,
+            aside: Vec::new(),
             frames: FrameCache::default(),
             spare: Spare::default(),
             more: Vec::new(),

@@ -24,6 +24,8 @@ pub(super) struct Matches {
     pub wrapped_targets: Targets,
     pub wrapped_picks: Picks,
     edition: Option<u64>,
+    /// Nobody got a message by this answer yet: it is given once more, and the turns of groups that were taken with it are not lost.
+    pub is_unused: bool,
 }
 
 impl Matches {
@@ -155,7 +157,8 @@ impl Shared {
     pub(super) fn matching(&self, topic: &[u8], matches: &mut Matches) {
         let is_asked_again = matches.targets.is_about(topic);
         let has_answer = |matches: &Matches| is_asked_again && matches.edition == Some(self.router_edition.load(Ordering::Acquire));
-        if matches.picks.is_empty() && matches.wrapped_picks.is_empty() && has_answer(matches) {
+        let is_unused = std::mem::take(&mut matches.is_unused);
+        if (is_unused || matches.picks.is_empty() && matches.wrapped_picks.is_empty()) && has_answer(matches) {
             return;
         }
         let routers = self.routers();

@@ -8,12 +8,14 @@
 //! | [`Dialect::V311`] | `MQTT`, level 4 | |
 //! | [`Dialect::Extended`] | [`NAME`], level 1, or an accepted offer | reasons, dictionaries, NOTICE, DISCONNECT both ways |
 
+pub mod bare;
 pub mod level;
 pub mod offer;
 pub mod read;
 pub mod terms;
 pub mod write;
 
+pub use bare::Bare;
 pub use terms::Terms;
 pub use write::Lowered;
 

@@ -3,16 +3,18 @@
 //! follows from them is handed over at once where it is one thing.
 
 use super::outbound::Stage;
-use super::{Outcome, Output, Phase, Record, Session, Ticket, Token};
+use super::{Admitted, Outcome, Output, Phase, Record, Session, Ticket, Token};
+use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
-use crate::dialect::read;
+use crate::dialect::{Bare, read};
 use crate::packet::id::{PacketId, Qos};
 use crate::packet::kind::Kind;
-use crate::packet::{Ack, Packet, Publish, Reason};
-use bytes::{Buf, Bytes};
+use crate::packet::{Ack, Message, Packet, Publish, Reason};
 
 /// PUBACK, PUBREC, PUBREL and PUBCOMP as they begin in every dialect.
 const ACKS: [u8; 4] = [0x40, 0x50, 0x62, 0x70];
+/// Bytes of such a packet.
+pub const ACK_LEN: usize = 4;
 
 /// What an input came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +58,57 @@ impl Session {
         Direct::Outputs
     }
 
-    /// Takes an acknowledgement of success off the front of `bytes`, which are whole frames; `None`: something else stands there.
-    pub fn take_ack(&mut self, bytes: &mut Bytes, now_ms: u64) -> Option<Direct> {
-        let &[first, 2, high, low] = bytes.first_chunk()? else { return None };
+    /// The PUBLISH that `bytes` begin with, if it says nothing but its message, has at most `len_max` bytes, and nothing but itself
+    /// decides what follows from it; nothing is done yet.
+    #[inline]
+    pub fn see_bare(&self, bytes: &[u8], len_max: usize) -> Option<Bare> {
+        let len_max = len_max.min(self.terms.receive_size_max as usize);
+        Bare::see(self.terms.dialect, bytes, len_max).filter(|_| self.is_ordinary())
+    }
+
+    /// Takes what [`Session::see_bare`] saw, for an owner that accepts it at once: the acknowledgement, above QoS 0. `None`: it cannot
+    /// be had so, and nothing was done.
+    #[inline]
+    pub fn take_bare(&mut self, bare: &Bare, now_ms: u64) -> Option<Option<[u8; 4]>> {
+        if !self.outputs.is_empty() {
+            return None;
+        }
+        let qos = bare.qos();
+        if bare.id().is_some_and(|id| !self.inbound.is_alone(id, qos)) {
+            return None;
+        }
+        self.clock.heard(now_ms);
+        Some(bare.id().map(|id| {
+            self.uncounted_if_plain();
+            self.inbound.arrive_settled(id, qos);
+            acceptance(id, qos)
+        }))
+    }
+
+    /// As [`Session::admit_as`], for a message that stands where it was read.
+    #[inline]
+    pub fn admit_bare(&mut self, bare: &Bare, qos: Qos, token: Token, own: impl FnOnce() -> Message) -> Admitted {
+        if !self.is_ready() {
+            return Admitted::Later;
+        }
+        if bare.len_max() > self.terms.send_size_max as usize {
+            return Admitted::TooLarge;
+        }
+        if qos == Qos::AtMostOnce {
+            return Admitted::Now(None);
+        }
+        self.take_up(qos, false, &Dictionary::EMPTY, token, own)
+    }
+
+    /// Takes the acknowledgement of success that `bytes`, which are whole frames, begin with; its length is [`ACK_LEN`]. `None`: something
+    /// else stands there.
+    #[inline]
+    pub fn take_ack(&mut self, bytes: &[u8], now_ms: u64) -> Option<Direct> {
+        let &[first, 2, high, low] = bytes.first_chunk::<ACK_LEN>()? else { return None };
         let id = PacketId::new(u16::from_be_bytes([high, low]))?;
         if !ACKS.contains(&first) || !self.is_ordinary() {
             return None;
         }
-        bytes.advance(4);
         self.clock.heard(now_ms);
         Some(self.take_success(first, id).unwrap_or_else(|| {
             let ack = Ack::success(id);
@@ -106,7 +151,7 @@ impl Session {
             return None;
         }
         let (id, qos) = self.inbound.settle_only(ticket)?;
-        Some(packet(if qos == Qos::AtLeastOnce { 0x40 } else { 0x50 }, id))
+        Some(acceptance(id, qos))
     }
 
     /// As [`Session::recorded`], for a packet that leaves at once. `None`: it does not, and nothing was done.
@@ -122,7 +167,14 @@ impl Session {
     }
 }
 
+/// PUBACK or PUBREC.
+#[inline]
+fn acceptance(id: PacketId, qos: Qos) -> [u8; 4] {
+    packet(if qos == Qos::AtLeastOnce { 0x40 } else { 0x50 }, id)
+}
+
 /// An acknowledgement of success, the same in every dialect.
+#[inline]
 fn packet(first: u8, id: PacketId) -> [u8; 4] {
     let [high, low] = id.value().to_be_bytes();
     [first, 2, high, low]
@@ -131,13 +183,12 @@ fn packet(first: u8, id: PacketId) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::dictionary::Dictionary;
     use crate::dialect::Dialect;
     use crate::dialect::write::to_bytes;
     use crate::packet::legality::Role;
-    use crate::packet::{Connect, Message};
+    use crate::packet::Connect;
     use crate::session::{Acceptance, Delivered, Delivery, Parked, ServerPolicy, SessionState};
-    use bytes::BytesMut;
+    use bytes::{Bytes, BytesMut};
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -194,8 +245,7 @@ mod tests {
             self.both(
                 |session| session.receive(&usual, 1),
                 |session| {
-                    let mut rest = bytes.clone();
-                    let direct = session.take_ack(&mut rest, 1).unwrap_or_else(|| session.take(frame, 1));
+                    let direct = session.take_ack(&bytes, 1).unwrap_or_else(|| session.take(frame, 1));
                     let (name, output) = match direct {
                         Direct::Outputs => return vec![],
                         Direct::Message { ticket, publish } => ("message", Output::Message { ticket, publish }),
@@ -209,9 +259,31 @@ mod tests {
             self.ways.extend(way);
         }
 
+        /// A PUBLISH comes, and its owner accepts it at once.
+        fn is_accepted(&mut self, publish: Publish) {
+            let bytes = to_bytes(self.session.terms().dialect, Role::Client, &Packet::Publish(publish)).unwrap();
+            let before = self.session.clone();
+            let Some(packet) = self.session.see_bare(&bytes, bytes.len()).and_then(|bare| self.session.take_bare(&bare, 1)) else {
+                return assert_eq!(self.session, before, "nothing was done");
+            };
+            let mut usual = before.clone();
+            let frame = Frame::split(&mut bytes.clone(), u32::MAX).unwrap().unwrap();
+            let Direct::Message { ticket, .. } = usual.take(frame, 1) else { panic!("from {before:#?}") };
+            assert_eq!(packet, ticket.and_then(|ticket| usual.accept_directly(ticket)), "from {before:#?}");
+            assert_eq!(self.session, usual);
+            self.ways.insert("accepted");
+        }
+
         fn step(&mut self) {
             let (id, qos) = (self.id(), self.qos());
-            match self.below(12) {
+            match self.below(13) {
+                12 => {
+                    let message = Message::publish("t", self.below(100).to_string()).unwrap();
+                    let id = (qos != Qos::AtMostOnce).then_some(id);
+                    let dup = id.is_some() && self.below(8) == 0;
+                    let retain = self.below(8) == 0;
+                    self.is_accepted(Publish { dup, ..Publish::new(message, qos, retain, id, &Dictionary::EMPTY) });
+                }
                 0..=2 => {
                     let message = Message::publish("t", self.below(100).to_string()).unwrap();
                     let id = (qos != Qos::AtMostOnce).then_some(id);
@@ -328,7 +400,7 @@ mod tests {
                 }
                 ways = table.ways;
             }
-            assert_eq!(ways, BTreeSet::from(["acknowledged", "message", "record", "recorded", "settled"]), "{dialect}");
+            assert_eq!(ways, BTreeSet::from(["accepted", "acknowledged", "message", "record", "recorded", "settled"]), "{dialect}");
         }
     }
 }

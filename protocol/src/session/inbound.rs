@@ -289,6 +289,21 @@ impl Inbound {
         Some((id, qos))
     }
 
+    /// Whether a message, which is no repetition by its DUP, would be new, and the only one that is not settled.
+    #[inline]
+    pub(super) fn is_alone(&self, id: PacketId, qos: Qos) -> bool {
+        let may_be_known = !self.interrupted.is_empty() || qos == Qos::ExactlyOnce && self.taken.get(id).is_some();
+        self.pending.is_empty() && !may_be_known
+    }
+
+    /// What [`Inbound::arrive`] and [`Inbound::settle_only`] come to for a message that [`Inbound::is_alone`].
+    #[inline]
+    pub(super) fn arrive_settled(&mut self, id: PacketId, qos: Qos) {
+        self.next_ticket += 1;
+        let number = count(&mut self.received);
+        self.commit(id, qos, number, Reason::SUCCESS);
+    }
+
     /// The answer to a message that was settled while its peer was away, and has been repeated.
     pub fn settled_meanwhile(&mut self, id: PacketId, in_order: bool, answer: impl FnMut(&Pending, Outcome)) {
         if let Some(Entry { taken: Taken::Pending(ticket), .. }) = self.taken.get(id) {

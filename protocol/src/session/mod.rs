@@ -44,7 +44,7 @@ pub mod policy;
 pub mod reconcile;
 pub mod resume;
 
-pub use direct::Direct;
+pub use direct::{ACK_LEN, Direct};
 pub use held::{Held, Mark};
 pub use opening::{ClientSettings, OfferSettings};
 pub use outbound::{Delivery, Restored};

@@ -1,0 +1,207 @@
+//! A PUBLISH that says nothing but its message, as almost all do. What a server needs in order to hand it on can be seen where it was
+//! read, and what a receiver gets are the same bytes under another identifier: it becomes a [`Message`] only where somebody keeps it.
+
+use super::Dialect;
+use crate::codec::frame::put_header;
+use crate::packet::{Message, PacketId, Qos};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Where the parts of such a PUBLISH stand in its frame. DUP and RETAIN are 0, and so is the length of its dictionary where the dialect
+/// has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bare {
+    is_extended: bool,
+    qos: Qos,
+    id: Option<PacketId>,
+    head_len: u8,
+    topic_len: u16,
+    payload_at: u32,
+    len: u32,
+}
+
+impl Bare {
+    /// Looks at the frame that `bytes` begin with. `None`: it is another packet, or not whole, or has more than `len_max` bytes (of
+    /// 16,386, which two bytes of Remaining Length can say), or is malformed. The topic name is not checked.
+    #[inline]
+    pub fn see(dialect: Dialect, bytes: &[u8], len_max: usize) -> Option<Self> {
+        let &[first, low, ..] = bytes else { return None };
+        if first & 0xF9 != 0x30 {
+            return None;
+        }
+        let (head_len, remaining) = match low {
+            0..0x80 => (2, usize::from(low)),
+            _ => match *bytes.get(2)? {
+                high @ 0..0x80 => (3, usize::from(low & 0x7F) | usize::from(high) << 7),
+                _ => return None,
+            },
+        };
+        let body = bytes.get(head_len..head_len + remaining)?;
+        let len = head_len + remaining;
+        let &[topic_high, topic_low, ..] = body else { return None };
+        let topic_len = u16::from_be_bytes([topic_high, topic_low]);
+        let qos = Qos::new(first >> 1 & 0x03)?;
+        let mut at = 2 + usize::from(topic_len);
+        let mut id = None;
+        if qos != Qos::AtMostOnce {
+            let &[high, low] = body.get(at..)?.first_chunk()?;
+            id = Some(PacketId::new(u16::from_be_bytes([high, low]))?);
+            at += 2;
+        }
+        if dialect.is_extended() {
+            (*body.get(at)? == 0).then_some(())?;
+            at += 1;
+        }
+        let is_whole = at <= remaining && len <= len_max;
+        is_whole.then_some(Self {
+            is_extended: dialect.is_extended(),
+            qos,
+            id,
+            head_len: head_len as u8,
+            topic_len,
+            payload_at: (head_len + at) as u32,
+            len: len as u32,
+        })
+    }
+
+    pub fn qos(&self) -> Qos {
+        self.qos
+    }
+
+    /// There exactly when the QoS is above 0.
+    pub fn id(&self) -> Option<PacketId> {
+        self.id
+    }
+
+    /// Bytes of the whole frame.
+    #[inline]
+    pub fn frame_len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// The most bytes of what a receiver gets, in whatever dialect and QoS.
+    #[inline]
+    pub(crate) fn len_max(&self) -> usize {
+        const IDENTIFIER_DICTIONARY_AND_LENGTH: usize = 2 + 1 + 1;
+        self.frame_len() + IDENTIFIER_DICTIONARY_AND_LENGTH
+    }
+
+    /// The topic name, as it stands in the frame.
+    #[inline]
+    pub fn topic<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        let at = usize::from(self.head_len) + 2;
+        frame.get(at..at + usize::from(self.topic_len)).unwrap_or_default()
+    }
+
+    /// What stands behind Remaining Length.
+    #[inline]
+    pub fn body<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        frame.get(usize::from(self.head_len)..).unwrap_or_default()
+    }
+
+    /// The message, over a body in memory that may be kept; its topic name was checked.
+    #[inline]
+    pub fn message(&self, body: Bytes) -> Message {
+        Message::of_body(body, 2..2 + usize::from(self.topic_len), 0..0, self.payload_at as usize - usize::from(self.head_len))
+    }
+
+    /// Writes it as a receiver gets it: in its dialect, at its QoS, and under its identifier, which is there exactly when that is
+    /// above 0.
+    #[inline]
+    pub fn write(&self, frame: &[u8], dialect: Dialect, qos: Qos, id: Option<PacketId>, out: &mut BytesMut) {
+        if qos != self.qos || dialect.is_extended() != self.is_extended {
+            return self.write_otherwise(frame, dialect, qos, id, out);
+        }
+        let at = out.len() + usize::from(self.head_len) + 2 + usize::from(self.topic_len);
+        out.extend_from_slice(frame);
+        if let (Some(id), Some(place)) = (id, out.get_mut(at..at + 2)) {
+            place.copy_from_slice(&id.value().to_be_bytes());
+        }
+    }
+
+    fn write_otherwise(&self, frame: &[u8], dialect: Dialect, qos: Qos, id: Option<PacketId>, out: &mut BytesMut) {
+        let (topic, payload) = (self.topic(frame), frame.get(self.payload_at as usize..).unwrap_or_default());
+        let between = 2 * usize::from(id.is_some()) + usize::from(dialect.is_extended());
+        put_header(out, 0x30 | (qos as u8) << 1, 2 + topic.len() + between + payload.len());
+        out.put_u16(self.topic_len);
+        out.put_slice(topic);
+        if let Some(id) = id {
+            out.put_u16(id.value());
+        }
+        if dialect.is_extended() {
+            out.put_u8(0);
+        }
+        out.put_slice(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::dictionary::{Dictionary, Limits};
+    use crate::codec::frame::Frame;
+    use crate::dialect::read;
+    use crate::dialect::write::to_bytes;
+    use crate::packet::legality::Role;
+    use crate::packet::{Packet, Publish};
+
+    const LIMITS: Limits = Limits { len_max: 1000, depth_max: 4 };
+
+    fn frame(dialect: Dialect, publish: &Publish) -> Bytes {
+        to_bytes(dialect, Role::Client, &Packet::Publish(publish.clone())).unwrap()
+    }
+
+    fn publish(qos: Qos, id: u16, payload: &str) -> Publish {
+        let id = PacketId::new(id).filter(|_| qos != Qos::AtMostOnce);
+        Publish::new(Message::publish("a/b", payload).unwrap(), qos, false, id, &Dictionary::EMPTY)
+    }
+
+    /// Where it is seen, it is what the reader makes of it, and each receiver gets what the writer would write.
+    #[test]
+    fn it_is_what_the_reader_reads_and_what_the_writer_writes() {
+        for payload_len in [0, 1, 100, 119, 120, 121, 122, 123, 124, 125, 300, 16_000] {
+            for (dialect, qos) in Dialect::ALL.into_iter().flat_map(|dialect| Qos::ALL.map(|qos| (dialect, qos))) {
+                let read = publish(qos, 77, &"x".repeat(payload_len));
+                let bytes = frame(dialect, &read);
+                let behind = [&bytes[..], b"more"].concat();
+                let bare = Bare::see(dialect, &behind, bytes.len()).unwrap();
+                assert_eq!((bare.qos(), bare.id(), bare.frame_len()), (qos, read.id, bytes.len()));
+                assert_eq!(bare.topic(&bytes), b"a/b");
+                assert_eq!(bare.message(Bytes::copy_from_slice(bare.body(&bytes))), read.message);
+                assert_eq!(Bare::see(dialect, &bytes, bytes.len() - 1), None, "too large");
+                assert!((0..bytes.len()).all(|len| Bare::see(dialect, &bytes[..len], 20_000).is_none()), "not whole");
+                for (to, qos) in Dialect::ALL.into_iter().flat_map(|to| Qos::ALL.map(|qos| (to, qos))) {
+                    let expected = frame(to, &publish(qos, 513, &"x".repeat(payload_len)));
+                    let mut out = BytesMut::from("before");
+                    bare.write(&bytes, to, qos, PacketId::new(513).filter(|_| qos != Qos::AtMostOnce), &mut out);
+                    assert_eq!(out[6..], expected[..], "{dialect} to {to} at {qos:?}");
+                    assert!(expected.len() <= bare.len_max());
+                }
+            }
+        }
+    }
+
+    /// Whatever else stands there, it sees only what the reader takes and finds nothing more in.
+    #[test]
+    fn it_sees_nothing_that_the_reader_refuses_or_finds_more_in() {
+        let mut seen = 0;
+        for (dialect, qos) in Dialect::ALL.into_iter().flat_map(|dialect| Qos::ALL.map(|qos| (dialect, qos))) {
+            let bytes = frame(dialect, &publish(qos, 1, "xy"));
+            for (at, value) in (0..bytes.len()).flat_map(|at| (0..=255).map(move |value| (at, value))) {
+                let mut other = bytes.to_vec();
+                other[at] = value;
+                let Some(bare) = Bare::see(dialect, &other, 1000) else { continue };
+                let frame = Frame::split(&mut Bytes::copy_from_slice(&other), 1000).unwrap().unwrap();
+                match read::raise(dialect, &frame, LIMITS) {
+                    Ok(Packet::Publish(read)) => {
+                        assert!(!read.dup && !read.retain && read.dictionary.is_empty(), "{other:?}");
+                        assert_eq!((read.qos, read.id), (bare.qos(), bare.id()));
+                        assert_eq!(read.message, bare.message(frame.body));
+                        seen += 1;
+                    }
+                    refused => assert!(crate::packet::topic::check_name(bare.topic(&other)).is_err(), "{refused:?} {other:?}"),
+                }
+            }
+        }
+        assert!(seen > 1000, "{seen}");
+    }
+}
