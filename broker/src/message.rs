@@ -66,6 +66,11 @@ impl Stamps {
 }
 
 impl Envelope {
+    /// A message of which nothing more is known.
+    pub fn bare(message: Message, qos: Qos) -> Self {
+        Self { message, qos, retain: false, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY }
+    }
+
     /// The bytes that a queue counts for it.
     pub fn len(&self) -> usize {
         self.message.len()

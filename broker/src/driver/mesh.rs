@@ -2,7 +2,7 @@
 //! its sockets until there is room; what it has already read waits here.
 
 use super::{Layers, Socket};
-use crate::shard::{Crossing, Fetched, Moved, Question};
+use crate::shard::{Crossings, Fetched, Moved, Question};
 use crate::store::Receipt;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
@@ -13,7 +13,7 @@ const BATCHES_MAX: usize = 256;
 
 /// A thing that crosses.
 pub enum Parcel {
-    Messages(Vec<Crossing>),
+    Messages(Crossings),
     Connection(Box<Travelling>),
     /// An operator asks.
     Question(Question),

@@ -1,8 +1,8 @@
 //! A connection: bytes to its session, and what the session says to everybody else.
 
 use super::keeping::Then;
-use super::memory::Account;
 use super::may_i::Questions;
+use super::memory::Account;
 use super::operator::Tellings;
 use super::pending::Standing;
 use super::{Authenticate, ConnectionKey, Settings, Shard};

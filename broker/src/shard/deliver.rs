@@ -11,8 +11,8 @@ use crate::queue::{Popped, Pushed, Waiting};
 use crate::store::MessageNumber;
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::dialect::{Bare, Dialect};
 use candor_protocol::dialect::write::{PublishFrame, message_head, publish_as_read};
+use candor_protocol::dialect::{Bare, Dialect};
 use candor_protocol::packet::{Message, PacketId, Qos, property};
 use candor_protocol::session::{Admitted, Delivery};
 

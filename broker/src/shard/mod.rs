@@ -27,6 +27,7 @@
 //! | the shortest way of a message that says nothing more | `pass` |
 //! | who gets it, and what was made ready for it | `matched` |
 //! | a message to one client: now, or in its queue | [`deliver`] |
+//! | messages for another shard | `crossing` |
 //! | a message that waits for its acknowledgement | `copies` |
 //! | what a subscriber settles, and what is sent again | `settle` |
 //! | what a subscriber gives back | [`returned`] |
@@ -63,6 +64,7 @@ pub mod client;
 mod conduct;
 pub mod connection;
 mod copies;
+mod crossing;
 pub mod dead_letter;
 pub mod deliver;
 pub mod door;
@@ -103,6 +105,7 @@ mod wills;
 pub use attach::Moved;
 pub use client::Client;
 pub use connection::{Connection, ListenerSettings, Peer};
+pub use crossing::{Crossing, CrossingTarget, Crossings};
 pub use dead_letter::DeadLetterSettings;
 pub use door::{Admission, Answer, Authenticate};
 pub use fetch::{Fetched, Fetching};
@@ -113,7 +116,6 @@ pub use shared::{RetainedMessage, Shared};
 pub use sys::SysSettings;
 
 use crate::feedback::{Holes, Ledger, Quarantine, Tally};
-use crate::message::Envelope;
 use crate::out::{Out, Spare};
 use crate::router::Target;
 use crate::store::{Batch, Keeper, MessageNumber, Reached};
@@ -148,27 +150,6 @@ impl Now {
     }
 }
 
-/// A message for sessions of another shard.
-#[derive(Debug)]
-pub struct Crossing {
-    pub envelope: Envelope,
-    pub targets: Vec<CrossingTarget>,
-    /// How many times it was handed out: above 0, another member of a group has given it back.
-    pub redelivery_count: u32,
-}
-
-/// One session of another shard that gets a message.
-#[derive(Debug, Clone, Copy)]
-pub struct CrossingTarget {
-    pub slot: u32,
-    pub qos: candor_protocol::packet::Qos,
-    pub retain: bool,
-    /// The number under which it is kept for the session.
-    pub message: Option<MessageNumber>,
-    /// A place in the session's queue was claimed for it.
-    pub has_place: bool,
-}
-
 /// What a turn leaves for the driver to do.
 #[derive(Debug, Default)]
 struct Effects {
@@ -176,7 +157,7 @@ struct Effects {
     authenticate: Vec<ConnectionKey>,
     moves: Vec<(ConnectionKey, u16)>,
     /// By shard.
-    crossings: Vec<Vec<Crossing>>,
+    crossings: Vec<Crossings>,
     questions: Vec<Question>,
 }
 
@@ -263,7 +244,7 @@ impl Random {
 impl Shard {
     /// `seed` is random in a broker and fixed in a simulation.
     pub fn new(index: u16, settings: Arc<Settings>, shared: Arc<Shared>, seed: u64) -> Self {
-        let crossings = (0..settings.shards).map(|_| Vec::new()).collect();
+        let crossings = (0..settings.shards).map(|_| Crossings::default()).collect();
         let keeper = match settings.storage {
             Storage::Memory => Keeper::memory(index),
             Storage::Late { turns } => Keeper::late(index, turns),
@@ -350,7 +331,7 @@ impl Shard {
     }
 
     /// The messages for each other shard that has any.
-    pub fn take_crossings(&mut self) -> impl Iterator<Item = (usize, Vec<Crossing>)> {
+    pub fn take_crossings(&mut self) -> impl Iterator<Item = (usize, Crossings)> {
         let crossings = self.effects.crossings.iter_mut().enumerate().filter(|(_, crossings)| !crossings.is_empty());
         crossings.map(|(shard, crossings)| (shard, std::mem::take(crossings)))
     }
@@ -411,21 +392,6 @@ impl Shard {
     /// How many connections and sessions there are.
     pub fn counts(&self) -> (usize, usize) {
         (self.connections.len(), self.clients.len())
-    }
-
-    /// Messages from another shard.
-    pub fn receive_crossings(&mut self, crossings: Vec<Crossing>) {
-        for crossing in crossings {
-            self.frames.start();
-            for target in &crossing.targets {
-                if crossing.redelivery_count > 0 {
-                    self.take_over_message(target, &crossing.envelope, crossing.redelivery_count);
-                    continue;
-                }
-                self.bring(target, &crossing.envelope, crossing.targets.len() > 1);
-            }
-        }
-        self.release();
     }
 
     fn touch(&mut self, key: ConnectionKey) {

@@ -3,14 +3,12 @@
 //! it come to the same, and everything else goes there.
 
 use super::keeping::token_of;
-use super::matched::Matched;
 use super::shared::Matches;
-use super::{ConnectionKey, Shard};
+use super::{ConnectionKey, CrossingTarget, Shard};
 use crate::message::Envelope;
 use crate::out::SHARE_FROM;
 use crate::router::{Subscriber, Target};
 use bytes::{Buf, Bytes, BytesMut};
-use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Bare;
 use candor_protocol::packet::topic::check_name;
 use candor_protocol::packet::{Message, Qos};
@@ -25,13 +23,21 @@ pub(super) struct Run {
 }
 
 /// A message on its way.
-struct Passing<'a> {
+pub(super) struct Passing<'a> {
     bare: Bare,
     frame: &'a [u8],
     /// Others get the same.
     is_shared: bool,
     /// It in memory of its own, where several keep it.
     own: Option<Message>,
+    /// The shard that it was left for last.
+    crossed: Option<u16>,
+}
+
+impl<'a> Passing<'a> {
+    pub(super) fn new(bare: Bare, frame: &'a [u8], is_shared: bool) -> Self {
+        Self { bare, frame, is_shared, own: None, crossed: None }
+    }
 }
 
 impl Shard {
@@ -48,6 +54,9 @@ impl Shard {
             return false;
         }
         let mut matches = self.matches.take().unwrap_or_default();
+        if !(is_again && self.shared.holds(&matches)) {
+            self.shared.matching(topic, &mut matches);
+        }
         let is_passed = self.pass_to_all(key, slot, (bare, bytes, at), &mut matches);
         self.matches = Some(matches);
         self.run = is_passed.then_some(run);
@@ -78,12 +87,12 @@ impl Shard {
         matches: &mut Matches,
     ) -> bool {
         let frame = bytes.get(*at..*at + bare.frame_len()).unwrap_or_default();
-        self.shared.matching(bare.topic(frame), matches);
         // Above QoS 0 the answer is written at once.
         let is_next = bare.qos() == Qos::AtMostOnce || self.is_next(key);
         let from = self.subscriber(slot);
         let wants = |target: &Target| !(target.subscription.no_local && target.subscriber == from);
-        let reaches = || matches.targets.iter().any(|target| wants(&target)) || matches.picks.as_slice().iter().any(|pick| wants(&pick.target));
+        let reaches =
+            || matches.targets.iter().any(|target| wants(&target)) || matches.picks.as_slice().iter().any(|pick| wants(&pick.target));
         let taken = match self.connections.get_mut(key) {
             Some(connection) if is_next && !matches.has_wrapped() && reaches() => connection.session.take_bare(&bare, self.now.ms),
             _ => None,
@@ -94,11 +103,15 @@ impl Shard {
         };
         self.counts.publish_received += 1;
         let is_shared = matches.targets.len() + matches.picks.len() > 1;
-        let mut passing = Passing { bare, frame, is_shared, own: None };
+        let mut passing = Passing::new(bare, frame, is_shared);
         let mut aside = std::mem::take(&mut self.aside);
         let picked = matches.picks.as_slice().iter().map(|pick| pick.target);
         for target in matches.targets.iter().chain(picked).filter(wants) {
-            if !self.pass_to(&target, &mut passing) {
+            let Subscriber { shard, slot } = target.subscriber;
+            let qos = bare.qos().min(target.subscription.qos);
+            if shard != self.index {
+                self.cross(shard, slot, qos, &mut passing);
+            } else if !self.pass_to(slot, qos, &mut passing) {
                 aside.push(target);
             }
         }
@@ -107,7 +120,7 @@ impl Shard {
         } else {
             bytes.advance(std::mem::take(at));
             let frame = bytes.split_to(bare.frame_len()).freeze();
-            self.hand_on_aside(&mut aside, &bare, &frame, (from, matches));
+            self.deliver_aside(&mut aside, &bare, &frame);
         }
         self.aside = aside;
         if let Some(packet) = answer {
@@ -118,17 +131,17 @@ impl Shard {
 
     /// Writes a message for one receiver, if that can be done now. `false`: nothing was done.
     #[inline]
-    fn pass_to(&mut self, target: &Target, passing: &mut Passing<'_>) -> bool {
-        if target.subscriber.shard != self.index {
-            return false;
-        }
-        let Some(client) = self.clients.get(target.subscriber.slot) else { return false };
+    pub(super) fn pass_to(&mut self, slot: u32, qos: Qos, passing: &mut Passing<'_>) -> bool {
+        let Some(client) = self.clients.get(slot) else { return false };
         let Some(key) = client.connection else { return false };
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        let Passing { bare, frame, is_shared, own } = passing;
-        let qos = bare.qos().min(target.subscription.qos);
+        let Passing { bare, frame, is_shared, own, .. } = passing;
         let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings, &self.account);
         if !has_room {
+            return false;
+        }
+        // Whether somebody may get a message without its map is looked at there.
+        if bare.has_map() && !connection.session.terms().dialect.is_extended() {
             return false;
         }
         let frames = &mut self.frames;
@@ -145,19 +158,25 @@ impl Shard {
         true
     }
 
-    /// Hands a message to those to whom it cannot be written now, or not by this shard.
+    /// Leaves a message for a session of another shard.
+    fn cross(&mut self, shard: u16, slot: u32, qos: Qos, passing: &mut Passing<'_>) {
+        if let Some(crossings) = self.effects.crossings.get_mut(usize::from(shard)) {
+            let is_again = passing.crossed.replace(shard) == Some(shard);
+            crossings.pass(passing.bare, passing.frame, (slot, qos), is_again);
+        }
+    }
+
+    /// Hands a message to sessions that cannot be written it now.
     #[cold]
-    fn hand_on_aside(&mut self, aside: &mut Vec<Target>, bare: &Bare, frame: &Bytes, (from, matches): (Subscriber, &Matches)) {
+    fn deliver_aside(&mut self, aside: &mut Vec<Target>, bare: &Bare, frame: &Bytes) {
         let message = bare.message(frame.slice_ref(bare.body(frame)));
-        let envelope =
-            Envelope { message, qos: bare.qos(), retain: false, expires_at_ms: None, stamps: None, hop: Dictionary::EMPTY };
-        let matched = Matched::new(&envelope, Some(from), &matches.targets, &matches.picks);
+        let envelope = Envelope::bare(message, bare.qos());
         let is_shared = aside.len() > 1;
         self.frames.start();
-        for targets in aside.chunk_by(|a, b| a.subscriber.shard == b.subscriber.shard) {
-            let Some(shard) = targets.first().map(|target| target.subscriber.shard) else { continue };
-            self.hand_on(shard, targets.iter().map(|target| matched.target(*target, None)), &envelope, is_shared);
+        for Target { subscriber, subscription } in aside.drain(..) {
+            let qos = bare.qos().min(subscription.qos);
+            let target = CrossingTarget { slot: subscriber.slot, qos, retain: false, message: None, has_place: false };
+            self.deliver(&target, &envelope, is_shared);
         }
-        aside.clear();
     }
 }

@@ -290,17 +290,10 @@ impl Shard {
                 && crossings.is_empty()
             {
                 // A crossing for nobody: its shard takes a turn, and looks.
-                crossings.extend(Message::publish(TOPIC, "").ok().map(|message| {
-                    let envelope = Envelope {
-                        message,
-                        qos: Qos::AtMostOnce,
-                        retain: false,
-                        expires_at_ms: None,
-                        stamps: None,
-                        hop: Dictionary::EMPTY,
-                    };
-                    Crossing { envelope, targets: Vec::new(), redelivery_count: 0 }
-                }));
+                if let Ok(message) = Message::publish(TOPIC, "") {
+                    let envelope = Envelope::bare(message, Qos::AtMostOnce);
+                    crossings.push(Crossing { envelope, targets: Vec::new(), redelivery_count: 0 });
+                }
             }
         }
     }

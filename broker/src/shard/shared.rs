@@ -170,6 +170,13 @@ impl Shared {
         routers.matching(topic, matches);
     }
 
+    /// Whether an answer is given again without a look at the routers, to the same question.
+    #[inline]
+    pub(super) fn holds(&self, matches: &Matches) -> bool {
+        let has_turns = !(matches.picks.is_empty() && matches.wrapped_picks.is_empty()) || matches.is_unused;
+        !has_turns && matches.edition == Some(self.router_edition.load(Ordering::Acquire))
+    }
+
     /// Those to whom a message on this topic goes whoever's turn it is: no picks of shared groups, of which nobody has a turn by this.
     pub(super) fn targets(&self, topic: &[u8]) -> Matches {
         let mut matches = Matches::default();
@@ -296,5 +303,19 @@ mod tests {
         turns.sort_unstable();
         assert_eq!(turns, [7, 7, 8, 8]);
         assert_eq!(slots(&shared, &mut matches, "a").0, [1]);
+        // Whose turn it was when nobody got anything has it still, unless something else is asked or has changed.
+        let turn = slots(&shared, &mut matches, "a").1;
+        for _ in 0..3 {
+            matches.is_unused = true;
+            assert!(!shared.holds(&matches));
+            assert_eq!(slots(&shared, &mut matches, "a").1, turn);
+        }
+        matches.is_unused = true;
+        assert_eq!(slots(&shared, &mut matches, "b"), (vec![], vec![]));
+        assert!(shared.holds(&matches));
+        subscribe("b", 2);
+        matches.is_unused = true;
+        assert!(!shared.holds(&matches));
+        assert_eq!(slots(&shared, &mut matches, "b").0, [2]);
     }
 }

@@ -5,7 +5,7 @@ use super::dice::Dice;
 use bytes::BytesMut;
 use candor_broker::access::Door;
 use candor_broker::shard::{
-    ConnectionKey, Crossing, Fetched, Fetching, ListenerSettings, Moved, Now, Peer, Settings, Shard, Shared, restore,
+    ConnectionKey, Crossings, Fetched, Fetching, ListenerSettings, Moved, Now, Peer, Settings, Shard, Shared, restore,
 };
 use candor_broker::store::embedded::{Embedded, Options};
 use candor_broker::store::files::{SimDisk, SimFiles};
@@ -20,7 +20,7 @@ pub const SHARDS: u16 = 3;
 
 /// What waits for a shard.
 enum Parcel {
-    Messages(Vec<Crossing>),
+    Messages(Crossings),
     Connection(Box<Moved>, usize),
     Room,
     Receipt(Receipt),

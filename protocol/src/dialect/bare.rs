@@ -1,13 +1,15 @@
-//! A PUBLISH that says nothing but its message, as almost all do. What a server needs in order to hand it on can be seen where it was
+//! A PUBLISH that says nothing but its message, with its map, as almost all do. What a server needs in order to hand it on can be seen where it was
 //! read, and what a receiver gets are the same bytes under another identifier: it becomes a [`Message`] only where somebody keeps it.
 
 use super::Dialect;
+use crate::codec::dictionary::{Limits, check};
 use crate::codec::frame::put_header;
+use crate::packet::publish::MessageOnly;
 use crate::packet::{Message, PacketId, Qos};
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Where the parts of such a PUBLISH stand in its frame. DUP and RETAIN are 0, and so is the length of its dictionary where the dialect
-/// has one.
+/// Where the parts of such a PUBLISH stand in its frame. DUP and RETAIN are 0, and where the dialect has a dictionary, there is nothing
+/// in it but the message map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bare {
     is_extended: bool,
@@ -15,15 +17,17 @@ pub struct Bare {
     id: Option<PacketId>,
     head_len: u8,
     topic_len: u16,
+    /// Bytes of the message map, which stands before the payload.
+    map_len: u16,
     payload_at: u32,
     len: u32,
 }
 
 impl Bare {
     /// Looks at the frame that `bytes` begin with. `None`: it is another packet, or not whole, or has more than `len_max` bytes (of
-    /// 16,386, which two bytes of Remaining Length can say), or is malformed. The topic name is not checked.
+    /// 16,386, which two bytes of Remaining Length can say) or a map over `limits`, or is malformed. The topic name is not checked.
     #[inline]
-    pub fn see(dialect: Dialect, bytes: &[u8], len_max: usize) -> Option<Self> {
+    pub fn see(dialect: Dialect, bytes: &[u8], len_max: usize, limits: Limits) -> Option<Self> {
         let &[first, low, ..] = bytes else { return None };
         if first & 0xF9 != 0x30 {
             return None;
@@ -47,9 +51,14 @@ impl Bare {
             id = Some(PacketId::new(u16::from_be_bytes([high, low]))?);
             at += 2;
         }
+        let mut map_len = 0;
         if dialect.is_extended() {
-            (*body.get(at)? == 0).then_some(())?;
+            let len = *body.get(at)?;
             at += 1;
+            if len > 0 {
+                let (whole, map) = dictionary_of_map(body.get(at - 1..)?, limits)?;
+                (at, map_len) = (at - 1 + whole, map as u16);
+            }
         }
         let is_whole = at <= remaining && len <= len_max;
         is_whole.then_some(Self {
@@ -58,6 +67,7 @@ impl Bare {
             id,
             head_len: head_len as u8,
             topic_len,
+            map_len,
             payload_at: (head_len + at) as u32,
             len: len as u32,
         })
@@ -70,6 +80,12 @@ impl Bare {
     /// There exactly when the QoS is above 0.
     pub fn id(&self) -> Option<PacketId> {
         self.id
+    }
+
+    /// Whether it has a message map.
+    #[inline]
+    pub fn has_map(&self) -> bool {
+        self.map_len > 0
     }
 
     /// Bytes of the whole frame.
@@ -101,11 +117,13 @@ impl Bare {
     /// The message, over a body in memory that may be kept; its topic name was checked.
     #[inline]
     pub fn message(&self, body: Bytes) -> Message {
-        Message::of_body(body, 2..2 + usize::from(self.topic_len), 0..0, self.payload_at as usize - usize::from(self.head_len))
+        let payload_at = self.payload_at as usize - usize::from(self.head_len);
+        let map = if self.has_map() { payload_at - usize::from(self.map_len)..payload_at } else { 0..0 };
+        Message::of_body(body, 2..2 + usize::from(self.topic_len), map, payload_at)
     }
 
-    /// Writes it as a receiver gets it: in its dialect, at its QoS, and under its identifier, which is there exactly when that is
-    /// above 0.
+    /// Writes it as a receiver gets it: in its dialect, which may know no map, at its QoS, and under its identifier, which is there
+    /// exactly when that is above 0.
     #[inline]
     pub fn write(&self, frame: &[u8], dialect: Dialect, qos: Qos, id: Option<PacketId>, out: &mut BytesMut) {
         if qos != self.qos || dialect.is_extended() != self.is_extended {
@@ -120,29 +138,47 @@ impl Bare {
 
     fn write_otherwise(&self, frame: &[u8], dialect: Dialect, qos: Qos, id: Option<PacketId>, out: &mut BytesMut) {
         let (topic, payload) = (self.topic(frame), frame.get(self.payload_at as usize..).unwrap_or_default());
-        let between = 2 * usize::from(id.is_some()) + usize::from(dialect.is_extended());
+        let dictionary_at = usize::from(self.head_len) + 2 + topic.len() + 2 * usize::from(self.id.is_some());
+        let dictionary = match (dialect.is_extended(), self.is_extended) {
+            (true, true) => frame.get(dictionary_at..self.payload_at as usize).unwrap_or_default(),
+            (true, false) => &[0],
+            (false, _) => &[],
+        };
+        let between = 2 * usize::from(id.is_some()) + dictionary.len();
         put_header(out, 0x30 | (qos as u8) << 1, 2 + topic.len() + between + payload.len());
         out.put_u16(self.topic_len);
         out.put_slice(topic);
         if let Some(id) = id {
             out.put_u16(id.value());
         }
-        if dialect.is_extended() {
-            out.put_u8(0);
-        }
+        out.put_slice(dictionary);
         out.put_slice(payload);
     }
+}
+
+/// Bytes of a dictionary of nothing but a message map, its length included, and those of the map.
+fn dictionary_of_map(bytes: &[u8], limits: Limits) -> Option<(usize, usize)> {
+    // A length that is longer than it needs to be is made short for the receivers, elsewhere.
+    let (len, at) = match *bytes {
+        [len @ 1..0x80, ..] => (usize::from(len), 1),
+        [low @ 0x80..=0xFF, high @ 1..0x80, ..] => (usize::from(low & 0x7F) | usize::from(high) << 7, 2),
+        _ => return None,
+    };
+    let raw = bytes.get(at..at + len).filter(|_| len <= limits.len_max as usize)?;
+    let map = raw.get(MessageOnly::map_at(raw)?..).filter(|map| !map.is_empty())?;
+    check(map, limits).ok()?;
+    Some((at + len, map.len()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::dictionary::{Dictionary, Limits};
+    use crate::codec::dictionary::{Dictionary, MapBuilder};
     use crate::codec::frame::Frame;
     use crate::dialect::read;
     use crate::dialect::write::to_bytes;
     use crate::packet::legality::Role;
-    use crate::packet::{Packet, Publish};
+    use crate::packet::{Packet, Publish, TopicName, property};
 
     const LIMITS: Limits = Limits { len_max: 1000, depth_max: 4 };
 
@@ -150,27 +186,37 @@ mod tests {
         to_bytes(dialect, Role::Client, &Packet::Publish(publish.clone())).unwrap()
     }
 
-    fn publish(qos: Qos, id: u16, payload: &str) -> Publish {
+    fn publish(qos: Qos, id: u16, with_map: bool, payload: &str) -> Publish {
         let id = PacketId::new(id).filter(|_| qos != Qos::AtMostOnce);
-        Publish::new(Message::publish("a/b", payload).unwrap(), qos, false, id, &Dictionary::EMPTY)
+        let map = match with_map {
+            true => MapBuilder::new().set(property::CONTENT_TYPE, &"text".to_owned()).finish(),
+            false => Dictionary::EMPTY,
+        };
+        Publish::new(Message::new(&TopicName::new("a/b").unwrap(), &map, payload.as_bytes()), qos, false, id, &Dictionary::EMPTY)
+    }
+
+    /// Every dialect and QoS, with a message map where there is one.
+    fn everywhere() -> impl Iterator<Item = (Dialect, Qos, bool)> {
+        let all = Dialect::ALL.into_iter().flat_map(|dialect| Qos::ALL.map(|qos| (dialect, qos)));
+        all.flat_map(|(dialect, qos)| [false, true].map(|with_map| (dialect, qos, with_map && dialect.is_extended())))
     }
 
     /// Where it is seen, it is what the reader makes of it, and each receiver gets what the writer would write.
     #[test]
     fn it_is_what_the_reader_reads_and_what_the_writer_writes() {
         for payload_len in [0, 1, 100, 119, 120, 121, 122, 123, 124, 125, 300, 16_000] {
-            for (dialect, qos) in Dialect::ALL.into_iter().flat_map(|dialect| Qos::ALL.map(|qos| (dialect, qos))) {
-                let read = publish(qos, 77, &"x".repeat(payload_len));
+            for (dialect, qos, with_map) in everywhere() {
+                let read = publish(qos, 77, with_map, &"x".repeat(payload_len));
                 let bytes = frame(dialect, &read);
                 let behind = [&bytes[..], b"more"].concat();
-                let bare = Bare::see(dialect, &behind, bytes.len()).unwrap();
-                assert_eq!((bare.qos(), bare.id(), bare.frame_len()), (qos, read.id, bytes.len()));
+                let bare = Bare::see(dialect, &behind, bytes.len(), LIMITS).unwrap();
+                assert_eq!((bare.qos(), bare.id(), bare.frame_len(), bare.has_map()), (qos, read.id, bytes.len(), with_map));
                 assert_eq!(bare.topic(&bytes), b"a/b");
                 assert_eq!(bare.message(Bytes::copy_from_slice(bare.body(&bytes))), read.message);
-                assert_eq!(Bare::see(dialect, &bytes, bytes.len() - 1), None, "too large");
-                assert!((0..bytes.len()).all(|len| Bare::see(dialect, &bytes[..len], 20_000).is_none()), "not whole");
+                assert_eq!(Bare::see(dialect, &bytes, bytes.len() - 1, LIMITS), None, "too large");
+                assert!((0..bytes.len()).all(|len| Bare::see(dialect, &bytes[..len], 20_000, LIMITS).is_none()), "not whole");
                 for (to, qos) in Dialect::ALL.into_iter().flat_map(|to| Qos::ALL.map(|qos| (to, qos))) {
-                    let expected = frame(to, &publish(qos, 513, &"x".repeat(payload_len)));
+                    let expected = frame(to, &publish(qos, 513, with_map, &"x".repeat(payload_len)));
                     let mut out = BytesMut::from("before");
                     bare.write(&bytes, to, qos, PacketId::new(513).filter(|_| qos != Qos::AtMostOnce), &mut out);
                     assert_eq!(out[6..], expected[..], "{dialect} to {to} at {qos:?}");
@@ -184,16 +230,17 @@ mod tests {
     #[test]
     fn it_sees_nothing_that_the_reader_refuses_or_finds_more_in() {
         let mut seen = 0;
-        for (dialect, qos) in Dialect::ALL.into_iter().flat_map(|dialect| Qos::ALL.map(|qos| (dialect, qos))) {
-            let bytes = frame(dialect, &publish(qos, 1, "xy"));
+        for (dialect, qos, with_map) in everywhere() {
+            let bytes = frame(dialect, &publish(qos, 1, with_map, "xy"));
             for (at, value) in (0..bytes.len()).flat_map(|at| (0..=255).map(move |value| (at, value))) {
                 let mut other = bytes.to_vec();
                 other[at] = value;
-                let Some(bare) = Bare::see(dialect, &other, 1000) else { continue };
+                let Some(bare) = Bare::see(dialect, &other, 1000, LIMITS) else { continue };
                 let frame = Frame::split(&mut Bytes::copy_from_slice(&other), 1000).unwrap().unwrap();
                 match read::raise(dialect, &frame, LIMITS) {
                     Ok(Packet::Publish(read)) => {
-                        assert!(!read.dup && !read.retain && read.dictionary.is_empty(), "{other:?}");
+                        assert!(!read.dup && !read.retain, "{other:?}");
+                        assert!(read.dictionary.is_empty() || MessageOnly::is(&read.dictionary), "{other:?}");
                         assert_eq!((read.qos, read.id), (bare.qos(), bare.id()));
                         assert_eq!(read.message, bare.message(frame.body));
                         seen += 1;

@@ -63,7 +63,7 @@ impl Session {
     #[inline]
     pub fn see_bare(&self, bytes: &[u8], len_max: usize) -> Option<Bare> {
         let len_max = len_max.min(self.terms.receive_size_max as usize);
-        Bare::see(self.terms.dialect, bytes, len_max).filter(|_| self.is_ordinary())
+        Bare::see(self.terms.dialect, bytes, len_max, self.limits()).filter(|_| self.is_ordinary())
     }
 
     /// Takes what [`Session::see_bare`] saw, for an owner that accepts it at once: the acknowledgement, above QoS 0. `None`: it cannot
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use crate::dialect::Dialect;
     use crate::dialect::write::to_bytes;
-    use crate::packet::legality::Role;
     use crate::packet::Connect;
+    use crate::packet::legality::Role;
     use crate::session::{Acceptance, Delivered, Delivery, Parked, ServerPolicy, SessionState};
     use bytes::{Bytes, BytesMut};
     use std::collections::BTreeSet;
