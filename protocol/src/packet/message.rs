@@ -144,7 +144,7 @@ impl Message {
 
     /// Bytes of topic, map and payload: what a queue counts.
     pub fn len(&self) -> usize {
-        usize::from(self.topic_len) + self.map_len as usize + self.payload().len()
+        usize::from(self.topic_len) + self.map_len as usize + self.body.len().saturating_sub(self.payload_at as usize)
     }
 
     /// Never: a topic name has at least one byte.

@@ -300,9 +300,14 @@ impl Outbound {
         }
         let (token, number) = (message.token, message.number.unwrap_or(0));
         self.bytes -= slot.bytes();
-        *slot = Slot::Free;
         self.open -= 1;
         self.acknowledged = self.acknowledged.max(number);
+        if index == 0 {
+            // Almost always.
+            self.drop_first();
+        } else {
+            *slot = Slot::Free;
+        }
         self.drop_free();
         Some(token)
     }
@@ -343,9 +348,14 @@ impl Outbound {
     #[inline]
     fn drop_free(&mut self) {
         while let Some(Slot::Free) = self.slots.front() {
-            self.slots.pop_front();
-            self.first = if u32::from(self.first) == IDS { 1 } else { self.first + 1 };
+            self.drop_first();
         }
+    }
+
+    #[inline]
+    fn drop_first(&mut self) {
+        self.slots.pop_front();
+        self.first = if u32::from(self.first) == IDS { 1 } else { self.first + 1 };
     }
 
     /// Gives the memory of the ring back if nothing is in it.
