@@ -7,7 +7,8 @@ use candor_protocol::packet::{Connect, Qos, Refusal, TopicFilter};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// The access that is in force. A reload puts another in its place, and every client asks that one from its next packet on.
+/// The access that is in force. A reload puts another in its place, and what is read of a client from then on is judged by
+/// that one.
 #[derive(Debug, Default)]
 pub struct Current {
     access: RwLock<Arc<Access>>,

@@ -2,7 +2,8 @@
 //! message that is only asked about.
 
 use super::verdicts::hash_of;
-use super::{ConnectionKey, Shard};
+use super::{Connection, ConnectionKey, Shard};
+use crate::feedback::Conduct;
 use candor_protocol::packet::{Message, Refusal};
 
 fn len_of(message: &Message) -> usize {
@@ -24,6 +25,12 @@ impl Shard {
             Some(conduct) => conduct.breaker.check(hash_of(message.topic()), self.now.ms),
             None => Ok(()),
         }
+    }
+
+    /// Whether [`Shard::check_conduct`] has nothing against a message, and nothing to count for it.
+    pub(super) fn may_publish_again(&self, connection: &Connection, topic: &[u8]) -> bool {
+        let has_objection = |conduct: &Conduct| conduct.breaker.check(hash_of(topic), self.now.ms).is_err();
+        !self.settings.rate.is_on() && !connection.conduct.as_deref().is_some_and(has_objection)
     }
 
     /// As [`Shard::check_conduct`], of a message that is not there.

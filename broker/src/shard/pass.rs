@@ -70,8 +70,7 @@ impl Shard {
         let is_kept_nowhere = qos == Qos::AtMostOnce || !(self.keeper.keeps() || self.tells_publishers() || self.account.is_full);
         is_kept_nowhere
             && client.held_back == 0
-            && connection.conduct.is_none()
-            && !self.settings.rate.is_on()
+            && self.may_publish_again(connection, topic)
             && !self.settings.marks_messages()
             && topic.first() != Some(&b'$')
             && check_name(topic).is_ok()

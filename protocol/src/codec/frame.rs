@@ -1,8 +1,7 @@
 //! Frames: the fixed header of 3.1.1 (section 2.2) and the body behind it, found in any split of the bytes.
 //!
-//! A driver asks [`whole_frames`] how many bytes at the front of its buffer are whole frames, freezes just those, and
-//! takes them off one by one with [`Frame::split`]; nothing is copied and a frame that is still incomplete stays where
-//! it is. The size limit is enforced on the header, before a byte of the body is waited for.
+//! A driver takes whole frames one by one off the front of its buffer with [`Frame::split_mut`]; nothing is copied and a frame that is
+//! still incomplete stays where it is. The size limit is enforced on the header, before a byte of the body is waited for.
 
 use super::cursor::{put_varint, varint_len};
 use super::error::Malformed;
@@ -51,18 +50,6 @@ impl Header {
     /// The length of the whole packet.
     pub const fn total(&self) -> usize {
         self.len + self.remaining as usize
-    }
-}
-
-/// How many bytes at the front of `bytes` are whole frames, and what is wrong with what follows them.
-pub fn whole_frames(bytes: &[u8], limit: u32) -> (usize, Result<(), Malformed>) {
-    let mut at = 0;
-    loop {
-        match Header::read(&bytes[at..], limit) {
-            Ok(Some(header)) if header.total() <= bytes.len() - at => at += header.total(),
-            Ok(_) => return (at, Ok(())),
-            Err(error) => return (at, Err(error)),
-        }
     }
 }
 
@@ -131,23 +118,22 @@ mod tests {
     fn frames_are_found_in_any_split_of_the_bytes() {
         let stream = [0xC0, 0x00, 0x30, 0x03, 0, 1, b'a', 0xD0, 0x00];
         for cut in 0..=stream.len() {
-            let (len, error) = whole_frames(&stream[..cut], 100);
-            assert_eq!(error, Ok(()));
-            let expected = [0, 0, 2, 2, 2, 2, 2, 7, 7, 9][cut];
-            assert_eq!(len, expected, "cut at {cut}");
+            let (mut bytes, mut firsts) = (BytesMut::from(&stream[..cut]), vec![]);
+            while let Some(frame) = Frame::split_mut(&mut bytes, 100).unwrap() {
+                firsts.push((frame.first, frame.body.len()));
+            }
+            let whole = [0, 0, 2, 2, 2, 2, 2, 7, 7, 9][cut];
+            assert_eq!(bytes.len(), cut - whole, "cut at {cut}");
+            assert!([(0xC0, 0), (0x30, 3), (0xD0, 0)].starts_with(&firsts), "cut at {cut}");
         }
-        let mut whole = Bytes::copy_from_slice(&stream);
-        let mut firsts = vec![];
-        while let Some(frame) = Frame::split(&mut whole, 100).unwrap() {
-            firsts.push((frame.first, frame.body.len()));
-        }
-        assert_eq!(firsts, [(0xC0, 0), (0x30, 3), (0xD0, 0)]);
     }
 
     #[test]
     fn a_size_over_the_limit_is_refused_before_the_body_comes() {
         assert_eq!(Header::read(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F], 1000), Err(Malformed::TooLarge { limit: 1000, seen: 268_435_460 }));
         assert_eq!(Header::read(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF], u32::MAX), Err(Malformed::RemainingLength));
-        assert_eq!(whole_frames(&[0xC0, 0, 0x00], 10), (2, Err(Malformed::PacketType(0))));
+        let mut bytes = BytesMut::from(&[0xC0, 0, 0x00][..]);
+        assert!(Frame::split_mut(&mut bytes, 10).is_ok_and(|frame| frame.is_some()));
+        assert_eq!((Frame::split_mut(&mut bytes, 10), bytes.len()), (Err(Malformed::PacketType(0)), 1));
     }
 }

@@ -3,7 +3,7 @@
 use crate::case::{Failure, Stream, files};
 use bytes::{Bytes, BytesMut};
 use candor_protocol::codec::error::Malformed;
-use candor_protocol::codec::frame::{Frame, whole_frames};
+use candor_protocol::codec::frame::Frame;
 
 fn for_every_stream(check: impl Fn(&Stream)) {
     let streams: Vec<_> = files().into_iter().flat_map(|file| file.streams).collect();
@@ -18,17 +18,6 @@ fn outcome(stream: &Stream) -> Option<&str> {
 
 fn name(result: Result<(), Malformed>) -> Option<String> {
     result.err().map(|error| Failure::from(error).name())
-}
-
-#[test]
-fn whole_packets_are_counted_and_what_follows_them_is_named() {
-    for_every_stream(|stream| {
-        let bytes = stream.hex.bytes();
-        let whole: usize = stream.frames.iter().map(|frame| frame.bytes().len()).sum();
-        let (len, error) = whole_frames(&bytes, stream.limits.packet_size_max);
-        assert_eq!((len, name(error).as_deref()), (whole, outcome(stream)), "{}", stream.name);
-        assert_eq!(stream.rest.unwrap_or(bytes.len() - whole), bytes.len() - whole, "{}", stream.name);
-    });
 }
 
 #[test]
@@ -51,6 +40,7 @@ fn packets_are_taken_off_one_by_one() {
         let expected: Vec<_> = stream.frames.iter().map(|frame| frame.bytes()).collect();
         assert!(taken == expected, "{}: {} packets", stream.name, taken.len());
         assert_eq!(name(end).as_deref(), outcome(stream), "{}", stream.name);
+        assert_eq!(stream.rest.unwrap_or(bytes.len()), bytes.len(), "{}", stream.name);
     });
 }
 
