@@ -27,9 +27,11 @@ impl Shard {
         }
     }
 
-    /// Whether [`Shard::check_conduct`] has nothing against a message, and nothing to count for it.
+    /// Whether [`Shard::check_conduct`] has nothing against a message and nothing to count for it, and nobody else is likely to have: what
+    /// is refused costs enough when it is looked at once.
     pub(super) fn may_publish_again(&self, connection: &Connection, topic: &[u8]) -> bool {
-        let has_objection = |conduct: &Conduct| conduct.breaker.check(hash_of(topic), self.now.ms).is_err();
+        let now_ms = self.now.ms;
+        let has_objection = |conduct: &Conduct| conduct.is_refused_lately(now_ms) || conduct.breaker.check(hash_of(topic), now_ms).is_err();
         !self.settings.rate.is_on() && !connection.conduct.as_deref().is_some_and(has_objection)
     }
 
