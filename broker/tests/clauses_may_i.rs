@@ -18,7 +18,7 @@ use candor_protocol::session::{Answer as Answered, Parked};
 use candor_protocol::sim::Way;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use support::store::TestStore;
-use support::{Client, TestBroker, everywhere, named, policy, stored_everywhere};
+use support::{Client, TestBroker, durable, everywhere, named, policy, stored_everywhere};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -279,7 +279,7 @@ fn an_answer_foresees_a_queue_that_is_full() {
 fn an_answer_foresees_that_the_store_fails() {
     for way in EXTENDED {
         let store = TestStore::default();
-        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, policy(), false);
+        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, durable(), false);
         let mut subscriber = broker.connect_stored(way, "subscriber", Parked::default());
         subscriber.subscribe("kept", Qos::AtLeastOnce);
         let mut client = broker.connect(way, "asker");
@@ -393,7 +393,7 @@ fn a_sign_of_life_says_how_the_server_is() {
 fn a_sign_of_life_says_that_a_guarantee_is_lost() {
     for way in EXTENDED {
         let store = TestStore::default();
-        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, policy(), false);
+        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, durable(), false);
         let mut client = broker.connect_stored(way, "asker", Parked::default());
         client.subscribe("kept", Qos::AtLeastOnce);
         store.fail(true);

@@ -8,7 +8,7 @@ use candor_protocol::packet::{Overflow, Qos, Reason};
 use candor_protocol::session::Parked;
 use candor_protocol::sim::Way;
 use support::store::TestStore;
-use support::{Client, TestBroker, in_every_storage, stored_everywhere};
+use support::{Client, TestBroker, durable, in_every_storage, policy_on, stored_everywhere};
 
 const LEN_MAX: usize = 3;
 
@@ -17,7 +17,7 @@ fn with_policy(overflow: Overflow, test: impl Fn(&TestBroker, Way, u16)) {
         for shards in [1, 3] {
             for way in Way::ALL {
                 let queue = QueueLimits { len_max: LEN_MAX, overflow, ..Settings::default().queue };
-                let mut policy = support::policy();
+                let mut policy = policy_on(storage);
                 policy.profile.overflow = overflow;
                 let broker = TestBroker::with(Settings { shards, queue, storage: storage.clone(), ..Settings::default() }, policy, false);
                 test(&broker, way, shards);
@@ -195,7 +195,7 @@ fn room_makes_no_acknowledgement_of_what_was_not_kept() {
             let store = TestStore::default();
             let queue = QueueLimits { len_max: LEN_MAX, overflow: Overflow::HoldBack, ..Settings::default().queue };
             let settings = Settings { shards, queue, storage: store.storage(), ..Settings::default() };
-            let broker = TestBroker::with(settings, support::policy(), false);
+            let broker = TestBroker::with(settings, durable(), false);
             let full = asleep(&broker, way, "full", "over/#");
             let mut publisher = broker.connect(way, "publisher");
             for n in 0..LEN_MAX {

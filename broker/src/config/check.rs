@@ -6,7 +6,6 @@ use super::machine;
 use super::resolve::{Build, Candidate, Loaded};
 use super::{Available, duration, size};
 use crate::transport::url::ListenUrl;
-use candor_protocol::packet::profile::Durability;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt::Write;
@@ -32,6 +31,7 @@ pub(super) fn listener(candidate: &Candidate, build: &mut Build) -> Option<Liste
     let policy = &candidate.policy;
     good.then_some(Listener {
         url,
+        durability: policy.durability,
         anonymous: policy.anonymous,
         disclosure: policy.disclosure,
         extended: policy.extended,
@@ -142,7 +142,7 @@ fn admits(candidate: &Candidate, tls: Option<&Tls>, build: &Build, found: &mut D
 pub(super) fn server(build: &mut Build, candidates: &[Candidate], available: &Available<'_>) {
     let mut found = Diagnostics::default();
     addresses(build, candidates, &mut found);
-    storage(build, available, &mut found);
+    storage(build, candidates, available, &mut found);
     limits(build, candidates.len() as u64, &mut found);
     for (name, origin) in &build.draft.experiments {
         if !available.experiments.contains(&name.as_str()) {
@@ -174,15 +174,22 @@ fn addresses(build: &Build, candidates: &[Candidate], found: &mut Diagnostics) {
     }
 }
 
-fn storage(build: &Build, available: &Available<'_>, found: &mut Diagnostics) {
-    let storage = &build.draft.config.storage;
-    let at = build.origin("durability");
-    if !available.durabilities.contains(&storage.durability) && build.accepted(&["durability"]) {
+fn storage(build: &Build, candidates: &[Candidate], available: &Available<'_>, found: &mut Diagnostics) {
+    let mut told: Vec<Origin> = Vec::new();
+    for candidate in candidates.iter().filter(|candidate| !available.durabilities.contains(&candidate.policy.durability)) {
+        let at = candidate.origin_of("durability", build);
+        // What is set once for several listeners is wrong once, and what was refused was told.
+        if told.contains(&at) || !build.accepted(&["durability"]) {
+            continue;
+        }
         let names: Vec<_> = available.durabilities.iter().map(|durability| durability.name()).collect();
-        let what = format!("no engine of this build keeps what durability {} promises", storage.durability);
-        found.push(Diagnostic::error(at, what).allowed(names.join(", ")));
-    } else if storage.durability < Durability::Disk && storage.data_dir.is_some() {
-        let what = format!("data_dir has no effect: under durability {} nothing is written to disk", storage.durability);
+        let what = format!("no engine of this build keeps what durability {} promises", candidate.policy.durability);
+        found.push(Diagnostic::error(at.clone(), what).allowed(names.join(", ")));
+        told.push(at);
+    }
+    let most = candidates.iter().map(|candidate| candidate.policy.durability).max();
+    if let Some(most) = most.filter(|most| told.is_empty() && !most.outlives_process() && build.draft.config.storage.data_dir.is_some()) {
+        let what = format!("data_dir has no effect: under durability {most} nothing is written to disk");
         found.push(Diagnostic::warning(build.origin("data_dir"), what));
     }
 }
@@ -245,7 +252,7 @@ pub fn report(loaded: &Loaded) -> String {
     let word = |text: &dyn std::fmt::Debug| format!("{text:?}").to_lowercase();
     for listener in &loaded.config.listeners {
         let _ = write!(out, "listener {}", listener.url);
-        let _ = write!(out, "  anonymous {}", word(&listener.anonymous));
+        let _ = write!(out, "  durability {}, anonymous {}", listener.durability, word(&listener.anonymous));
         let _ = write!(out, ", extended {}, disclosure {}", word(&listener.extended), word(&listener.disclosure));
         if listener.refused_publish_plain == RefusedPublish::AcknowledgeAndDrop {
             let _ = write!(out, ", a refused PUBLISH of a plain client acknowledged and dropped");
@@ -265,7 +272,6 @@ pub fn report(loaded: &Loaded) -> String {
         }
         out.push('\n');
     }
-    let _ = writeln!(out, "durability {}", loaded.config.storage.durability);
     for setting in loaded.settings.iter().filter(|setting| !setting.is_default() && !setting.is_command()) {
         let _ = writeln!(out, "{} = {}  ({})", setting.option.name, setting.text, setting.origin);
     }

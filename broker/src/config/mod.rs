@@ -79,7 +79,6 @@ pub enum LogFormat {
 /// What is kept, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Storage {
-    pub durability: Durability,
     /// `None`: the folder `candor-data` where the process began, if anything is kept on disk.
     pub data_dir: Option<PathBuf>,
     /// Start although files are damaged, with what can be read.
@@ -180,6 +179,13 @@ pub struct Available<'a> {
     pub durabilities: &'a [Durability],
     /// The names of the experiments that it knows.
     pub experiments: &'a [&'a str],
+}
+
+impl Config {
+    /// What the store has to keep: the most that any listener promises.
+    pub fn durability(&self) -> Durability {
+        self.listeners.iter().map(|listener| listener.durability).max().unwrap_or_default()
+    }
 }
 
 impl Default for Available<'_> {

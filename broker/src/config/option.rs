@@ -211,19 +211,20 @@ pub static OPTIONS: &[OptionInfo] = &[
         "durability",
         STORAGE,
         Kind::Choice(&[
-            choice("none", "nothing outlives the connection", |d| d.config.storage.durability = Durability::None),
-            choice("memory", "it outlives the connection, not the process", |d| d.config.storage.durability = Durability::Memory),
-            choice("disk", "it outlives the process and the power", |d| d.config.storage.durability = Durability::Disk),
+            choice("none", "nothing outlives the connection", |d| d.policy.durability = Durability::None),
+            choice("memory", "it outlives the connection, not the process", |d| d.policy.durability = Durability::Memory),
+            choice("disk", "it outlives the process and the power", |d| d.policy.durability = Durability::Disk),
         ]),
         Text("disk"),
-        "What an acknowledged message and the state of a session survive.",
+        "What an acknowledged message survives that comes through a listener, and the state of a session that begins there.",
     )
-    .why("A publisher that is told \"accepted\" takes it to mean that the power may fail; what is less has to be asked for."),
+    .why("A publisher that is told \"accepted\" takes it to mean that the power may fail; what is less has to be asked for.")
+    .scope(Scope::Listener),
     row(
         "data_dir",
         STORAGE,
         Path { set: |d, path| d.config.storage.data_dir = Some(path) },
-        Unset("candor-data, where durability is disk"),
+        Unset("candor-data, where the durability of a listener is disk"),
         "The folder for everything that is kept on disk.",
     ),
     row(
@@ -479,7 +480,7 @@ pub static OPTIONS: &[OptionInfo] = &[
             }),
         ]),
         Text("refuse"),
-        "What a client with CleanSession 0 gets under durability none, where no session is kept.",
+        "What a client with CleanSession 0 gets where the durability is none and no session is kept.",
     )
     .why("Accepting would promise a session that is lost with the connection."),
     row(

@@ -28,7 +28,7 @@ fn nothing_said_is_a_server_for_this_machine() {
     let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.url.to_string()).collect();
     assert_eq!(listeners, ["mqtt://127.0.0.1:1883"]);
     assert_eq!(config.listeners[0].anonymous, Anonymous::Loopback);
-    assert_eq!((config.storage.durability, config.storage.data_dir), (Durability::Disk, None));
+    assert_eq!((config.durability(), config.storage.data_dir), (Durability::Disk, None));
     assert_eq!(config.limits.packet_size_max, 10 << 20);
     assert_eq!((config.limits.queue_length_max, config.limits.overflow), (1000, Overflow::DropOldest));
     assert_eq!(config.plain.session_expiry_s, 7 * 86_400);
@@ -149,13 +149,13 @@ fn keys_below_a_section_are_told_where_they_belong() {
       |
     4 | disclosur = "code"
       | ^^^^^^^^^
-      allowed: url, extended, disclosure, tls_cert, tls_key, tls_development, tls_min, tls_client_ca, tls_client_required, anonymous, refused_publish_plain
+      allowed: url, extended, disclosure, tls_cert, tls_key, tls_development, tls_min, tls_client_ca, tls_client_required, anonymous, durability, refused_publish_plain
       help: did you mean `disclosure`?
     etc/candor.toml:5:1: a listener has no option `colour`
       |
     5 | colour = 1
       | ^^^^^^
-      allowed: url, extended, disclosure, tls_cert, tls_key, tls_development, tls_min, tls_client_ca, tls_client_required, anonymous, refused_publish_plain
+      allowed: url, extended, disclosure, tls_cert, tls_key, tls_development, tls_min, tls_client_ca, tls_client_required, anonymous, durability, refused_publish_plain
     etc/candor.toml:6:1: this listener has no url
       |
     6 | [[listener]]
@@ -228,6 +228,26 @@ fn a_durability_that_no_engine_proves_is_refused_with_what_there_is() {
         warnings("durability = \"memory\"\ndata_dir = \"d\"\n")
             .starts_with("etc/candor.toml:2:12: warning: data_dir has no effect: under durability memory nothing")
     );
+}
+
+#[test]
+fn a_listener_has_a_durability_of_its_own_and_the_store_keeps_the_most() {
+    let section = |port: u16, durability: &str| format!("[[listener]]\nurl = \"mqtt://127.0.0.1:{port}\"\n{durability}");
+    let text = format!("durability = \"memory\"\n{}{}", section(1, "durability = \"none\"\n"), section(2, ""));
+    let durabilities = |config: &Config| config.listeners.iter().map(|listener| listener.durability).collect::<Vec<_>>();
+    let config = from_file(&text).unwrap().config;
+    assert_eq!((durabilities(&config), config.durability()), (vec![Durability::None, Durability::Memory], Durability::Memory));
+    // What a section says for itself stays under a flag.
+    let source = Source::new("x", &*text);
+    let config = resolve(&[flag("durability", "disk")], Some(&source), &Available::default()).unwrap().config;
+    assert_eq!((durabilities(&config), config.durability()), (vec![Durability::None, Durability::Disk], Durability::Disk));
+    // Where one listener writes to disk, the folder has an effect.
+    let text = format!("data_dir = \"d\"\n{}{}", section(1, "durability = \"memory\"\n"), section(2, ""));
+    assert_eq!(warnings(&text), "");
+    let memory = Available { durabilities: &[Durability::None, Durability::Memory], experiments: &[] };
+    let text = format!("durability = \"memory\"\n{}{}", section(1, "durability = \"disk\"\n"), section(2, ""));
+    let found = resolve(&[], Some(&Source::new("x", text)), &memory).unwrap_err().to_string();
+    assert!(found.starts_with("x:4:14: no engine of this build keeps what durability disk promises"), "{found}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::rare::Rare;
 use crate::router::Subscription;
 use crate::store::{MessageNumber, Record, SessionNumber};
 use crate::wrapped;
-use candor_protocol::packet::{Qos, Refusal, TopicFilter};
+use candor_protocol::packet::{Durability, Qos, Refusal, TopicFilter};
 use candor_protocol::session::Parked;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
@@ -87,6 +87,13 @@ impl FromIterator<(TopicFilter, Subscription)> for Subscriptions {
 /// Of each subscription what it was when it was last kept, and how many receipts are to come.
 pub type Unkept = HashMap<TopicFilter, (Option<Subscription>, u32)>;
 
+/// How a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    pub incarnation: u64,
+    pub durability: Durability,
+}
+
 #[derive(Debug)]
 pub struct Client {
     pub id: Arc<str>,
@@ -95,6 +102,8 @@ pub struct Client {
     pub rights: Arc<dyn Rights>,
     /// 8 random bytes that name this life of the session.
     pub incarnation: u64,
+    /// What it survives: as it was granted when it began, whatever its later connections would get.
+    pub durability: Durability,
     /// Under which it is kept; `None`: it is not.
     pub number: Option<SessionNumber>,
     /// The store has it, under its number.
@@ -137,12 +146,14 @@ pub struct Client {
 
 impl Client {
     /// A session that begins.
-    pub fn new(id: Arc<str>, principal: Arc<str>, rights: Arc<dyn Rights>, incarnation: u64, limits: QueueLimits) -> Self {
+    pub fn new(id: Arc<str>, principal: Arc<str>, rights: Arc<dyn Rights>, life: Begun, limits: QueueLimits) -> Self {
+        let Begun { incarnation, durability } = life;
         Self {
             id,
             principal,
             rights,
             incarnation,
+            durability,
             number: None,
             is_begun: false,
             is_restored: false,

@@ -1,7 +1,7 @@
 //! What an earlier process owed, taken up where it was left.
 
 use super::attach::home;
-use super::client::{Client, Replay};
+use super::client::{Begun, Client, Replay};
 use super::shared::RetainedMessage;
 use super::timers::Timer;
 use super::wills::Armed;
@@ -135,7 +135,7 @@ impl Shard {
     /// Takes up the sessions of an earlier process. Wills wait until all shards have done so.
     pub fn restore(&mut self, legacy: &mut Legacy) {
         for (client_id, why) in std::mem::take(&mut legacy.ended) {
-            self.ended.note(client_id, why);
+            self.ended.note(client_id, why, true);
         }
         for (number, session) in std::mem::take(&mut legacy.sessions) {
             self.restore_session(number, session, &legacy.messages);
@@ -202,7 +202,7 @@ impl Shard {
         let why = if kept.expiry_s == 0 { SessionState::New } else { SessionState::Expired };
         self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
         if why != SessionState::New {
-            self.ended.note(Arc::clone(&kept.client_id), why);
+            self.ended.note(Arc::clone(&kept.client_id), why, true);
         }
     }
 
@@ -233,7 +233,7 @@ impl Shard {
                 Arc::clone(&session.client_id),
                 Arc::clone(&session.principal),
                 Arc::new(Absent),
-                session.incarnation,
+                Begun { incarnation: session.incarnation, durability: self.shared.durability() },
                 self.settings.queue,
             )
         };

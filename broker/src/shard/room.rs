@@ -12,7 +12,7 @@ use crate::router::{Subscriber, Target};
 use crate::store::Reached;
 use crate::wrapped;
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Overflow, Problem, Publish, Qos, Reason, Refusal, Retry};
+use candor_protocol::packet::{Durability, Overflow, Problem, Publish, Qos, Reason, Refusal, Retry};
 use candor_protocol::session::Ticket;
 
 /// The places that were claimed for a message.
@@ -48,6 +48,8 @@ pub(super) struct Held {
     pub full: Vec<Subscriber>,
     pub of: Life,
     pub ticket: Ticket,
+    /// As in [`Then::Settle`].
+    pub promised: Durability,
 }
 
 impl Shard {
@@ -233,7 +235,7 @@ impl Shard {
         let waits = reached.is_some();
         held.full.retain(|subscriber| waits && self.places(*subscriber).is_some_and(|places| places.awaits(&limits)));
         match held.full.is_empty() {
-            true => self.keeper.due(Then::Settle { of: held.of, ticket: held.ticket, is_matched: true }, reached),
+            true => self.keeper.due(Then::Settle { of: held.of, ticket: held.ticket, is_matched: true, promised: held.promised }, reached),
             false => self.held.push((held, reached)),
         }
     }

@@ -15,8 +15,9 @@ use candor_protocol::packet::reserved::{FEEDBACK, is_of};
 use candor_protocol::packet::subscribe::options::{NO_LOCAL, NO_RETAINED, RETAIN_AS_PUBLISHED, RETAINED_IF_NEW, UNORDERED};
 use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
 use candor_protocol::packet::{
-    Packet, Problem, Qos, Reason, Refusal, Requirement, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
+    Packet, Problem, Qos, Reason, Refusal, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
 };
+use candor_protocol::session::check_requirement;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -106,9 +107,7 @@ impl Shard {
             return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR));
         };
         let profile = &connection.listener.policy.profile;
-        if let Some(map) = options.value(property::REQUIRE) {
-            check_requirement(&map, profile)?;
-        }
+        check_requirement(options, &connection.session.terms().profile.of_subscriptions())?;
         if filter.group().is_some() && !profile.shared_subscriptions {
             let problem = Problem::titled("this server serves no shared subscriptions").retry(Retry::Never);
             return Err(Refusal::new(Reason::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, problem));
@@ -406,21 +405,5 @@ fn filter_text(filter: &RequestedFilter) -> &str {
     match filter {
         Ok(filter) => filter.as_str(),
         Err((text, _)) => text,
-    }
-}
-
-fn check_requirement(map: &Dictionary, profile: &candor_protocol::packet::Profile) -> Result<(), Refusal> {
-    let failed = |field: String, detail: Option<String>| {
-        let mut problem = Problem::titled("the server cannot keep what is required").field(field).retry(Retry::Changed);
-        problem.detail = detail;
-        Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem)
-    };
-    let requirement = Requirement::of_dictionary(map).map_err(|clause| failed(format!("require: {clause}"), None))?;
-    match requirement.failing(profile) {
-        None => Ok(()),
-        Some(clause) => {
-            let detail = format!("required {}, available {}", clause.required, clause.available);
-            Err(failed(format!("require: {}", clause.name), Some(detail)))
-        }
     }
 }
