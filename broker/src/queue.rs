@@ -3,9 +3,11 @@
 
 mod entry;
 mod gap;
+mod namespaces;
 
 pub use entry::{Reference, Stored, Waiting};
 pub use gap::Gap;
+pub use namespaces::{Namespace, Namespaces, Share, Space};
 
 use crate::experiment::{QueueExtensions, QueueView};
 use crate::message::Envelope;
@@ -48,6 +50,8 @@ pub struct Queue {
     aside: Rare<Vec<(u64, Entry)>>,
     bytes: usize,
     near_bytes: usize,
+    /// What of it is of each namespace with limits, by its index.
+    shares: Rare<Vec<Share>>,
     limits: QueueLimits,
     /// What was dropped and has not been told.
     pub gap: Rare<Gap>,
@@ -62,6 +66,7 @@ impl Queue {
             aside: Rare::default(),
             bytes: 0,
             near_bytes: 0,
+            shares: Rare::default(),
             limits,
             gap: Rare::default(),
             dropped: Rare::default(),
@@ -93,13 +98,18 @@ impl Queue {
         self.near_bytes
     }
 
+    /// What of it is of a namespace.
+    pub fn share(&self, space: Space) -> Share {
+        self.shares.get(space.index()).copied().unwrap_or_default()
+    }
+
     /// How many of the messages are in memory.
     pub fn bodies(&self) -> usize {
         self.waiting.iter().filter(|entry| matches!(entry.body, Body::Here(_))).count()
     }
 
     /// Puts a message behind the others, or where the experiments in force rank it.
-    pub fn push(&mut self, waiting: Waiting, extensions: &QueueExtensions) -> Pushed {
+    pub fn push(&mut self, waiting: Waiting, extensions: &QueueExtensions, namespaces: &Namespaces) -> Pushed {
         let is_admitted =
             extensions.is_empty() || extensions.admit(&waiting.envelope, QueueView { len: self.len(), bytes: self.bytes }).is_ok();
         if !is_admitted {
@@ -107,33 +117,29 @@ impl Queue {
             return Pushed::DroppedNewest;
         }
         let has_place = waiting.has_place;
-        self.push_entry(Entry::new(waiting), has_place, extensions)
+        self.push_entry(Entry::new(waiting), has_place, extensions, namespaces)
     }
 
     /// As [`Queue::push`], for a message that only the store holds, and that was admitted before.
-    pub fn push_stored(&mut self, stored: Stored, extensions: &QueueExtensions) -> Pushed {
-        self.push_entry(stored.into(), self.limits.overflow.tells_publishers(), extensions)
+    pub fn push_stored(&mut self, stored: Stored, extensions: &QueueExtensions, namespaces: &Namespaces) -> Pushed {
+        self.push_entry(stored.into(), true, extensions, namespaces)
     }
 
-    fn push_entry(&mut self, entry: Entry, has_place: bool, extensions: &QueueExtensions) -> Pushed {
-        let QueueLimits { len_max, bytes_max, .. } = self.limits;
-        let len = entry.len();
-        if !has_place && (len > bytes_max || len_max == 0) {
-            self.overflow(entry.message);
-            return Pushed::DroppedNewest;
-        }
+    fn push_entry(&mut self, entry: Entry, has_place: bool, extensions: &QueueExtensions, namespaces: &Namespaces) -> Pushed {
+        let of_space = entry.space.and_then(|space| namespaces.get(space)).map(|namespace| (entry.space, namespace.queue));
         let mut pushed = Pushed::Kept;
-        while !has_place && (self.len() >= len_max || self.bytes + len > bytes_max) {
-            if self.limits.overflow != Overflow::DropOldest {
-                self.overflow(entry.message);
-                return Pushed::DroppedNewest;
+        // What is dropped of its namespace may be the room that the queue needs.
+        for (space, limits) in of_space.into_iter().chain([(None, self.limits)]) {
+            match self.make_room(space, &limits, entry.len(), has_place && limits.overflow.tells_publishers()) {
+                Pushed::Kept => {}
+                Pushed::DroppedOldest => pushed = Pushed::DroppedOldest,
+                Pushed::DroppedNewest => {
+                    self.overflow(entry.message);
+                    return Pushed::DroppedNewest;
+                }
             }
-            let oldest = self.pop_oldest();
-            self.overflow(oldest.and_then(|oldest| oldest.message));
-            pushed = Pushed::DroppedOldest;
         }
-        self.bytes += len;
-        self.near_bytes += entry.near_bytes();
+        self.count(&entry);
         if extensions.is_empty() {
             self.waiting.push_back(entry);
         } else {
@@ -142,6 +148,29 @@ impl Queue {
             self.waiting.insert(at, entry);
         }
         pushed
+    }
+
+    /// Makes room for a message of so many bytes in the whole queue, or in a namespace's part of it; [`Pushed::DroppedNewest`]: there
+    /// is none.
+    fn make_room(&mut self, space: Option<Space>, limits: &QueueLimits, len: usize, has_place: bool) -> Pushed {
+        let QueueLimits { len_max, bytes_max, overflow } = *limits;
+        if has_place {
+            return Pushed::Kept;
+        }
+        if len > bytes_max || len_max == 0 {
+            return Pushed::DroppedNewest;
+        }
+        let mut pushed = Pushed::Kept;
+        loop {
+            let used = space.map_or(Share { len: self.len(), bytes: self.bytes }, |space| self.share(space));
+            if used.len < len_max && used.bytes + len <= bytes_max {
+                return pushed;
+            }
+            let oldest = if overflow == Overflow::DropOldest { self.pop_oldest(space) } else { None };
+            let Some(oldest) = oldest else { return Pushed::DroppedNewest };
+            self.overflow(oldest.message);
+            pushed = Pushed::DroppedOldest;
+        }
     }
 
     /// Drops a message that there is no memory for.
@@ -163,8 +192,7 @@ impl Queue {
     /// Puts a message that was taken out back to the front.
     pub fn push_front(&mut self, waiting: Waiting) {
         let entry = Entry::new(waiting);
-        self.bytes += entry.len();
-        self.near_bytes += entry.near_bytes();
+        self.count(&entry);
         self.waiting.push_front(entry);
     }
 
@@ -172,8 +200,7 @@ impl Queue {
     /// before it: so messages that are given back in their order come again in it.
     pub fn put_back(&mut self, waiting: Waiting) {
         let entry = Entry::new(waiting);
-        self.bytes += entry.len();
-        self.near_bytes += entry.near_bytes();
+        self.count(&entry);
         self.insert_returned(entry);
     }
 
@@ -185,8 +212,7 @@ impl Queue {
     /// Puts a message off until a time on the clock that never runs back; others pass it, and it counts for the limits.
     pub fn set_aside(&mut self, waiting: Waiting, until_ms: u64) {
         let entry = Entry::new(waiting);
-        self.bytes += entry.len();
-        self.near_bytes += entry.near_bytes();
+        self.count(&entry);
         let at = self.aside.partition_point(|(other_ms, _)| *other_ms <= until_ms);
         self.aside.make().insert(at, (until_ms, entry));
     }
@@ -250,9 +276,12 @@ impl Queue {
             if !wants(next.qos) {
                 return None;
             }
-            let Entry { body: Body::Here(envelope), qos, retain, redelivery_count, message } = self.pop_front()? else { return None };
+            let Entry { body: Body::Here(envelope), qos, retain, redelivery_count, message, space } = self.pop_front()? else {
+                return None;
+            };
             // It was taken out of its place, and goes back into it if it cannot go on.
-            return Some(Popped::Message(Waiting { envelope: *envelope, qos, retain, redelivery_count, message, has_place: true }));
+            let (envelope, has_place) = (*envelope, true);
+            return Some(Popped::Message(Waiting { envelope, qos, retain, redelivery_count, message, space, has_place }));
         }
     }
 
@@ -286,20 +315,49 @@ impl Queue {
         true
     }
 
+    /// An entry is put in.
+    fn count(&mut self, entry: &Entry) {
+        self.bytes += entry.len();
+        self.near_bytes += entry.near_bytes();
+        if let Some(space) = entry.space {
+            let shares = self.shares.make();
+            if shares.len() <= space.index() {
+                shares.resize(space.index() + 1, Share::default());
+            }
+            if let Some(share) = shares.get_mut(space.index()) {
+                (share.len, share.bytes) = (share.len + 1, share.bytes + entry.len());
+            }
+        }
+    }
+
     /// An entry was taken out.
     fn forget(&mut self, entry: &Entry) {
         self.bytes -= entry.len();
         self.near_bytes -= entry.near_bytes();
+        if let Some(space) = entry.space
+            && let Some(share) = self.shares.existing().and_then(|shares| shares.get_mut(space.index()))
+        {
+            (share.len, share.bytes) = (share.len - 1, share.bytes - entry.len());
+        }
     }
 
-    /// What waits longest; where nothing does, what was put off.
-    fn pop_oldest(&mut self) -> Option<Entry> {
-        if self.waiting.is_empty() && !self.aside.is_empty() {
-            let (_, entry) = self.aside.make().remove(0);
-            self.forget(&entry);
-            return Some(entry);
+    /// What waits longest, of all or of a namespace; where nothing does, what was put off.
+    fn pop_oldest(&mut self, space: Option<Space>) -> Option<Entry> {
+        let is_one = |entry: &Entry| space.is_none() || entry.space == space;
+        match self.waiting.iter().position(is_one) {
+            Some(0) => self.pop_front(),
+            Some(at) => {
+                let entry = self.waiting.remove(at)?;
+                self.forget(&entry);
+                Some(entry)
+            }
+            None => {
+                let at = self.aside.iter().position(|(_, entry)| is_one(entry))?;
+                let (_, entry) = self.aside.make().remove(at);
+                self.forget(&entry);
+                Some(entry)
+            }
         }
-        self.pop_front()
     }
 
     fn pop_front(&mut self) -> Option<Entry> {
@@ -322,7 +380,7 @@ mod tests {
     fn waiting(payload: &str, expires_at_ms: Option<u64>) -> Waiting {
         let message = Message::publish("t", payload).unwrap();
         let envelope = Envelope { message, qos: Qos::AtLeastOnce, retain: false, expires_at_ms, stamps: None, hop: Dictionary::EMPTY };
-        Waiting { envelope, qos: Qos::AtLeastOnce, retain: false, redelivery_count: 0, message: None, has_place: false }
+        Waiting { envelope, qos: Qos::AtLeastOnce, retain: false, redelivery_count: 0, message: None, space: None, has_place: false }
     }
 
     fn drain(queue: &mut Queue, unix_ms: u64) -> Vec<String> {
@@ -345,7 +403,7 @@ mod tests {
             let mut queue = queue(overflow);
             let pushed: Vec<_> = ["1", "2", "3", "4", "5"]
                 .into_iter()
-                .map(|payload| queue.push(waiting(payload, None), &QueueExtensions::default()))
+                .map(|payload| queue.push(waiting(payload, None), &QueueExtensions::default(), &Namespaces::default()))
                 .collect();
             assert_eq!(pushed[2..], [Pushed::Kept, last, last]);
             assert_eq!(*queue.gap, Gap { overflow: 2, ..Gap::default() });
@@ -357,17 +415,17 @@ mod tests {
     #[test]
     fn bytes_are_a_limit_of_their_own() {
         let mut queue = queue(Overflow::DropOldest);
-        assert_eq!(queue.push(waiting(&"x".repeat(60), None), &QueueExtensions::default()), Pushed::Kept);
-        assert_eq!(queue.push(waiting(&"y".repeat(60), None), &QueueExtensions::default()), Pushed::DroppedOldest);
-        assert_eq!(queue.push(waiting(&"z".repeat(200), None), &QueueExtensions::default()), Pushed::DroppedNewest);
+        assert_eq!(queue.push(waiting(&"x".repeat(60), None), &QueueExtensions::default(), &Namespaces::default()), Pushed::Kept);
+        assert_eq!(queue.push(waiting(&"y".repeat(60), None), &QueueExtensions::default(), &Namespaces::default()), Pushed::DroppedOldest);
+        assert_eq!(queue.push(waiting(&"z".repeat(200), None), &QueueExtensions::default(), &Namespaces::default()), Pushed::DroppedNewest);
         assert_eq!((queue.len(), queue.gap.overflow), (1, 2));
     }
 
     #[test]
     fn what_has_expired_is_not_handed_out_and_is_counted() {
         let mut queue = queue(Overflow::DropOldest);
-        queue.push(waiting("old", Some(1000)), &QueueExtensions::default());
-        queue.push(waiting("new", Some(3000)), &QueueExtensions::default());
+        queue.push(waiting("old", Some(1000)), &QueueExtensions::default(), &Namespaces::default());
+        queue.push(waiting("new", Some(3000)), &QueueExtensions::default(), &Namespaces::default());
         assert_eq!(drain(&mut queue, 2000), ["new"]);
         assert_eq!(*queue.gap, Gap { expired: 1, ..Gap::default() });
     }
@@ -376,7 +434,7 @@ mod tests {
     fn what_was_given_back_comes_first_and_in_the_order_that_it_was_given_back_in() {
         let none = QueueExtensions::default();
         let mut queue = queue(Overflow::DropOldest);
-        queue.push(waiting("new", None), &none);
+        queue.push(waiting("new", None), &none, &Namespaces::default());
         for payload in ["1", "2"] {
             queue.put_back(Waiting { redelivery_count: 1, ..waiting(payload, None) });
         }
@@ -391,8 +449,8 @@ mod tests {
             queue.set_aside(Waiting { redelivery_count: 1, ..waiting(payload, None) }, until_ms);
         }
         assert!(queue.is_empty() && queue.len() == 2 && queue.bytes() > 0);
-        assert_eq!(queue.push(waiting("new", None), &none), Pushed::Kept);
-        assert_eq!(queue.push(waiting("more", None), &none), Pushed::DroppedNewest);
+        assert_eq!(queue.push(waiting("new", None), &none, &Namespaces::default()), Pushed::Kept);
+        assert_eq!(queue.push(waiting("more", None), &none, &Namespaces::default()), Pushed::DroppedNewest);
         queue.take_up(100);
         assert_eq!(drain(&mut queue, 0), ["soon", "new"]);
         queue.take_up(99);
@@ -405,7 +463,7 @@ mod tests {
     fn a_full_queue_of_what_was_put_off_drops_its_oldest() {
         let mut queue = queue(Overflow::DropOldest);
         (1..=3).for_each(|n| queue.set_aside(Waiting { redelivery_count: 1, ..waiting(&n.to_string(), None) }, n));
-        assert_eq!(queue.push(waiting("new", None), &QueueExtensions::default()), Pushed::DroppedOldest);
+        assert_eq!(queue.push(waiting("new", None), &QueueExtensions::default(), &Namespaces::default()), Pushed::DroppedOldest);
         queue.take_up(10);
         assert_eq!(drain(&mut queue, 0), ["2", "3", "new"]);
         assert_eq!((queue.gap.overflow, queue.bytes()), (1, 0));
@@ -418,7 +476,7 @@ mod tests {
         for (payload, priority) in [("1a", 1), ("3", 3), ("1b", 1)] {
             let mut waiting = waiting(payload, None);
             waiting.envelope.hop = candor_protocol::extension::priority::with_priority(&Dictionary::EMPTY, priority);
-            queue.push(waiting, &extensions);
+            queue.push(waiting, &extensions, &Namespaces::default());
         }
         assert_eq!(drain(&mut queue, 0), ["3", "1a", "1b"]);
     }
@@ -430,7 +488,7 @@ mod tests {
         for n in 1..=5 {
             // The third is not kept: it cannot be left to the store.
             let message = (n != 3).then_some(MessageNumber(n));
-            queue.push(Waiting { message, ..waiting(&n.to_string(), (n == 4).then_some(1000)) }, &none);
+            queue.push(Waiting { message, ..waiting(&n.to_string(), (n == 4).then_some(1000)) }, &none, &Namespaces::default());
         }
         let bytes = queue.bytes();
         queue.unload(1, &none);
@@ -451,7 +509,7 @@ mod tests {
     fn a_message_that_was_never_taken_leaves_no_trace() {
         let none = QueueExtensions::default();
         let mut queue = queue(Overflow::DropOldest);
-        queue.push(Waiting { message: Some(MessageNumber(1)), ..waiting("x", None) }, &none);
+        queue.push(Waiting { message: Some(MessageNumber(1)), ..waiting("x", None) }, &none, &Namespaces::default());
         queue.unload(0, &none);
         assert!(queue.load(MessageNumber(1), None));
         assert_eq!((queue.len(), queue.bytes(), queue.gap.is_empty()), (0, 0, true));
@@ -462,11 +520,54 @@ mod tests {
         let none = QueueExtensions::default();
         for overflow in [Overflow::RefusePublisher, Overflow::HoldBack] {
             let mut queue = queue(overflow);
-            let mut push = |has_place| queue.push(Waiting { has_place, ..waiting("x", None) }, &none);
+            let mut push = |has_place| queue.push(Waiting { has_place, ..waiting("x", None) }, &none, &Namespaces::default());
             assert_eq!([false, true, false].map(&mut push), [Pushed::Kept; 3]);
             // Nobody has asked for a place: a will, what is retained, QoS 0.
             assert_eq!([false, true, false].map(push), [Pushed::DroppedNewest, Pushed::Kept, Pushed::DroppedNewest]);
             assert_eq!((queue.len(), queue.gap.overflow), (4, 2));
         }
+    }
+
+    #[test]
+    fn a_namespace_has_its_own_limits_and_policy_and_leaves_the_rest_alone() {
+        let none = QueueExtensions::default();
+        for (overflow, expected) in [(Overflow::DropOldest, ["a", "2", "3", "b", "c"]), (Overflow::DropNewest, ["1", "a", "2", "b", "c"])] {
+            let limits = QueueLimits { len_max: 2, bytes_max: 1000, overflow };
+            let filter = candor_protocol::packet::TopicFilter::new("t").unwrap();
+            let namespaces = Namespaces::new(vec![Namespace { filter, queue: limits, message_expiry_max_s: u32::MAX }]);
+            // The queue's own policy is another one.
+            let mut queue = Queue::new(QueueLimits { len_max: 5, bytes_max: 1000, overflow: Overflow::DropNewest });
+            let space = namespaces.of("t").unwrap();
+            for payload in ["1", "a", "2", "3", "b", "c"] {
+                let space = payload.parse::<u8>().is_ok().then_some(space);
+                queue.push(Waiting { space, ..waiting(payload, None) }, &none, &namespaces);
+            }
+            assert_eq!((queue.len(), queue.share(space).len, queue.gap.overflow), (5, 2, 1));
+            queue.push(waiting("d", None), &none, &namespaces);
+            assert_eq!(queue.gap.overflow, 2, "the rest has the limit of the queue");
+            // What is put off and put back counts; what is taken out does not.
+            let Some(Popped::Message(first)) = queue.pop(0) else { panic!() };
+            let len = queue.share(space).len;
+            queue.push_front(first);
+            assert_eq!((queue.share(space).len, queue.len()), (len + usize::from(overflow == Overflow::DropNewest), 5));
+            queue.set_aside(Waiting { space: Some(space), ..waiting("aside", None) }, 10);
+            assert_eq!(queue.share(space).len, 3);
+            assert_eq!(drain(&mut queue, 0), expected);
+            assert_eq!(queue.share(space), Share { len: 1, bytes: queue.bytes() });
+        }
+    }
+
+    #[test]
+    fn bytes_of_a_namespace_are_a_limit_of_their_own() {
+        let limits = QueueLimits { len_max: usize::MAX, bytes_max: 100, overflow: Overflow::DropOldest };
+        let filter = candor_protocol::packet::TopicFilter::new("t").unwrap();
+        let namespaces = Namespaces::new(vec![Namespace { filter, queue: limits, message_expiry_max_s: u32::MAX }]);
+        let mut queue = Queue::new(QueueLimits { len_max: 10, bytes_max: 1000, overflow: Overflow::DropNewest });
+        let mut push = |len: usize| {
+            let waiting = Waiting { space: namespaces.of("t"), ..waiting(&"x".repeat(len), None) };
+            queue.push(waiting, &QueueExtensions::default(), &namespaces)
+        };
+        assert_eq!([60, 60, 200, 10].map(&mut push), [Pushed::Kept, Pushed::DroppedOldest, Pushed::DroppedNewest, Pushed::Kept]);
+        assert_eq!((queue.len(), queue.gap.overflow), (2, 2));
     }
 }

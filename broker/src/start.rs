@@ -2,10 +2,10 @@
 
 use crate::broker::{ListenerSetup, Setup};
 use crate::config::listener::{self, Identity, Listener, RefusedPublish, TlsMin};
-use crate::config::{Config, EphemeralSession};
+use crate::config::{self, Config, EphemeralSession};
 use crate::experiment;
 use crate::feedback::{QuarantineLimits, RateLimits};
-use crate::queue::QueueLimits;
+use crate::queue::{Namespace, Namespaces, QueueLimits};
 use crate::shard::{
     Authenticate, DeadLetterSettings, ListenerSettings, PendingLimits, ReportSettings, Settings, StampSettings, Storage, SysSettings,
     VerificationLimits,
@@ -16,7 +16,7 @@ use crate::transport::development;
 use crate::transport::tls::{TlsOptions, TlsSettings, TlsVersion};
 use crate::transport::url::Host;
 use candor_protocol::codec::dictionary::Limits;
-use candor_protocol::packet::{Durability, Profile};
+use candor_protocol::packet::{Durability, Overflow, Profile};
 use candor_protocol::session::{Extended, ServerPolicy};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -75,6 +75,7 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
             bytes_max: usize::try_from(limits.queue_bytes_max).unwrap_or(usize::MAX),
             overflow: limits.overflow,
         },
+        namespaces: namespaces(config),
         redelivery_limit: limits.redelivery_limit,
         stamps: StampSettings { node: config.node.as_str().into(), namespaces: config.stamps.clone() },
         reports: ReportSettings {
@@ -111,6 +112,24 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         experiments,
         ..Settings::default()
     }
+}
+
+/// What holds for the messages of each namespace; what is not said is no limit.
+fn namespaces(config: &Config) -> Namespaces {
+    let namespace = |namespace: &config::Namespace| Namespace {
+        filter: namespace.filter.clone(),
+        queue: QueueLimits {
+            len_max: namespace.queue_length_max.map_or(usize::MAX, |len| len as usize),
+            bytes_max: namespace.queue_bytes_max.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            // What has no limit here does not reach one.
+            overflow: match (namespace.queue_length_max, namespace.queue_bytes_max) {
+                (None, None) => Overflow::default(),
+                _ => namespace.overflow,
+            },
+        },
+        message_expiry_max_s: namespace.message_expiry_max_s.unwrap_or(u32::MAX),
+    };
+    Namespaces::new(config.namespaces.iter().map(namespace).collect())
 }
 
 /// Where everything is kept on disk if nothing else is said: below the folder that the process began in.

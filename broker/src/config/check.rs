@@ -1,11 +1,13 @@
 //! Whether values that are right by themselves fit together, and what `--check` prints.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Origin, nearest};
+use super::file::Section;
 use super::listener::{Anonymous, Identity, Listener, RefusedPublish, Tls, TlsMin, TlsOptions};
 use super::machine;
 use super::resolve::{Build, Candidate, Loaded};
-use super::{Available, duration, size};
+use super::{Available, Namespace, duration, size};
 use crate::transport::url::ListenUrl;
+use candor_protocol::packet::TopicFilter;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt::Write;
@@ -194,6 +196,34 @@ fn storage(build: &Build, candidates: &[Candidate], available: &Available<'_>, f
     }
 }
 
+/// What is wrong with a namespace, and with how it fits to those before it.
+pub(super) fn namespace(namespace: &Namespace, section: &Section<TopicFilter>, build: &Build) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    let config = &build.draft.config;
+    let at = |name: &str| section.written.iter().find(|written| written.option.name == name).map(|written| written.origin.clone());
+    if config.namespaces.iter().any(|earlier| earlier.filter == namespace.filter) {
+        let what = format!("the namespace {} has a section already, and the first that matches a topic counts", namespace.filter);
+        found.push(Diagnostic::error(section.origin.clone(), what).allowed("one section for each filter"));
+    }
+    let packet = u64::from(config.limits.packet_size_max);
+    if let (Some(bytes), Some(at)) = (namespace.queue_bytes_max, at("queue_bytes_max"))
+        && bytes < packet
+        && build.accepted(&["packet_size_max"])
+    {
+        let what = format!(
+            "packet_size_max ({}) is more than queue_bytes_max ({}): a message would be taken that no queue can hold",
+            size::format(packet),
+            size::format(bytes)
+        );
+        found.push(Diagnostic::error(at, what).allowed("queue_bytes_max of at least packet_size_max"));
+    }
+    if let (None, None, Some(at)) = (namespace.queue_length_max, namespace.queue_bytes_max, at("overflow")) {
+        let what = "overflow has no effect: this namespace has no queue_length_max and no queue_bytes_max".to_owned();
+        found.push(Diagnostic::warning(at, what));
+    }
+    found
+}
+
 /// Pairs of limits of which one must not exceed the other.
 fn limits(build: &Build, listeners: u64, found: &mut Diagnostics) {
     let config = &build.draft.config;
@@ -271,6 +301,18 @@ pub fn report(loaded: &Loaded) -> String {
             let _ = write!(out, ", TLS {min} with {identity}{clients}");
         }
         out.push('\n');
+    }
+    for namespace in &loaded.config.namespaces {
+        let seconds = |s: u32| if s == u32::MAX { duration::FOREVER.to_owned() } else { duration::format(u64::from(s)) };
+        let mut limits = Vec::new();
+        limits.extend(namespace.queue_length_max.map(|len| format!("queue_length_max {len}")));
+        limits.extend(namespace.queue_bytes_max.map(|bytes| format!("queue_bytes_max {}", size::format(bytes))));
+        if !limits.is_empty() {
+            limits.push(format!("overflow {}", namespace.overflow));
+        }
+        limits.extend(namespace.message_expiry_max_s.map(|s| format!("message_expiry_max_s {}", seconds(s))));
+        let limits = if limits.is_empty() { "no limits of its own".to_owned() } else { limits.join(", ") };
+        let _ = writeln!(out, "namespace {}  {limits}", namespace.filter);
     }
     for setting in loaded.settings.iter().filter(|setting| !setting.is_default() && !setting.is_command()) {
         let _ = writeln!(out, "{} = {}  ({})", setting.option.name, setting.text, setting.origin);

@@ -46,6 +46,8 @@ pub struct Config {
     pub plain: Plain,
     pub quarantine: Quarantine,
     pub dead_letters: DeadLetters,
+    /// Namespaces with limits of their own, in the order in which they were written: the first that matches a topic counts.
+    pub namespaces: Vec<Namespace>,
     /// The namespaces whose messages are reported on.
     pub reports: Vec<TopicFilter>,
     /// Namespaces whose messages are stamped.
@@ -121,6 +123,19 @@ pub struct Limits {
     pub retained_bytes_max: u64,
     /// Bytes of everything that clients can make grow, together.
     pub memory_limit: u64,
+}
+
+/// What holds for the messages of a namespace, beside the limits of each session's queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    pub filter: TopicFilter,
+    /// Of its messages that wait for one session.
+    pub queue_length_max: Option<u32>,
+    pub queue_bytes_max: Option<u64>,
+    /// What happens at these two.
+    pub overflow: Overflow,
+    /// Seconds; `u32::MAX`: for ever.
+    pub message_expiry_max_s: Option<u32>,
 }
 
 /// What plain clients get where 3.1.1 leaves no way to tell them.

@@ -15,7 +15,8 @@ use super::{Draft, EphemeralSession, LogFormat, machine, size};
 use crate::transport::url;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
 use candor_protocol::packet::profile::{Durability, Overflow};
-use value::{check_experiment, check_log, check_node, namespace};
+pub use value::namespace;
+use value::{check_experiment, check_log, check_node};
 
 /// The row called `name`.
 pub fn named(name: &str) -> Option<&'static OptionInfo> {
@@ -331,7 +332,8 @@ pub static OPTIONS: &[OptionInfo] = &[
         Text("1000"),
         "Messages that wait for one session.",
     )
-    .why("It is the usual default of brokers, so that nothing changes for who moves here."),
+    .why("It is the usual default of brokers, so that nothing changes for who moves here.")
+    .scope(Scope::Namespace),
     row(
         "queue_bytes_max",
         SESSIONS,
@@ -339,7 +341,8 @@ pub static OPTIONS: &[OptionInfo] = &[
         Text("16MiB"),
         "Bytes that wait for one session; at least packet_size_max.",
     )
-    .why("The largest packet fits, and a thousand messages of 16 KiB do."),
+    .why("The largest packet fits, and a thousand messages of 16 KiB do.")
+    .scope(Scope::Namespace),
     row(
         "overflow",
         SESSIONS,
@@ -354,9 +357,10 @@ pub static OPTIONS: &[OptionInfo] = &[
             choice("hold-back", "the acknowledgement waits for room", |d| d.config.limits.overflow = Overflow::HoldBack),
         ]),
         Text("drop-oldest"),
-        "What happens to a message for a session whose queue is full.",
+        "What happens to a message for a session whose queue is full, or as full of its namespace as it may be.",
     )
-    .why("A subscriber that was away wants the present first, and one slow subscriber must not stop a publisher."),
+    .why("A subscriber that was away wants the present first, and one slow subscriber must not stop a publisher.")
+    .scope(Scope::Namespace),
     row(
         "redelivery_limit",
         SESSIONS,
@@ -380,7 +384,8 @@ pub static OPTIONS: &[OptionInfo] = &[
         Text("7d"),
         "The longest time that a message waits for an absent session.",
     )
-    .why("It covers a long weekend and a repair; older messages are seldom still wanted."),
+    .why("It covers a long weekend and a repair; older messages are seldom still wanted.")
+    .scope(Scope::Namespace),
     row(
         "retained_max",
         SESSIONS,

@@ -251,6 +251,123 @@ fn a_listener_has_a_durability_of_its_own_and_the_store_keeps_the_most() {
 }
 
 #[test]
+fn a_namespace_has_the_limits_that_its_section_sets_and_the_overflow_of_the_server() {
+    let text = r#"
+queue_length_max = 500
+overflow = "hold-back"
+[[namespace]]
+filter = "telemetry/#"
+queue_length_max = 10
+message_expiry_max_s = "5m"
+[[namespace]]
+filter = "+/#"
+queue_bytes_max = "11MiB"
+overflow = "drop-newest"
+"#;
+    let loaded = from_file(text).unwrap_or_else(|found| panic!("{found}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let filter = |text: &str| candor_protocol::packet::TopicFilter::new(text).unwrap();
+    assert_eq!(
+        loaded.config.namespaces,
+        [
+            Namespace {
+                filter: filter("telemetry/#"),
+                queue_length_max: Some(10),
+                queue_bytes_max: None,
+                overflow: Overflow::HoldBack,
+                message_expiry_max_s: Some(300),
+            },
+            Namespace {
+                filter: filter("+/#"),
+                queue_length_max: None,
+                queue_bytes_max: Some(11 << 20),
+                overflow: Overflow::DropNewest,
+                message_expiry_max_s: None,
+            },
+        ]
+    );
+    // What a section sets is not the server's, and listeners are as they were.
+    assert_eq!((loaded.config.limits.queue_length_max, loaded.config.listeners.len()), (500, 1));
+    insta::assert_snapshot!(check::report(&loaded), @r"
+    listener mqtt://127.0.0.1:1883  durability disk, anonymous loopback, extended on, disclosure full
+    namespace telemetry/#  queue_length_max 10, overflow hold-back, message_expiry_max_s 5m
+    namespace +/#  queue_bytes_max 11MiB, overflow drop-newest
+    queue_length_max = 500  (etc/candor.toml:2:20)
+    overflow = hold-back  (etc/candor.toml:3:12)
+    ");
+}
+
+#[test]
+fn what_is_wrong_with_a_namespace_is_told_with_its_place() {
+    insta::assert_snapshot!(refused(
+        r#"
+[[namespace]]
+filter = "a/#"
+queue_length = 5
+threads = 2
+anonymous = "never"
+[[namespace]]
+filter = "$share/g/a"
+[[namespace]]
+queue_length_max = 5
+[[namespace]]
+filter = "a/#"
+queue_bytes_max = "1MiB"
+[[namespace]]
+filter = "a/#/b"
+queue_length_max = 0
+"#
+    ), @r#"
+    etc/candor.toml:4:1: a namespace has no option `queue_length`
+      |
+    4 | queue_length = 5
+      | ^^^^^^^^^^^^
+      allowed: filter, queue_length_max, queue_bytes_max, overflow, message_expiry_max_s
+      help: did you mean `queue_length_max`?
+    etc/candor.toml:5:1: `threads` holds for the whole server, not for one namespace
+      |
+    5 | threads = 2
+      | ^^^^^^^
+      help: move it above the first [[namespace]]
+    etc/candor.toml:6:1: `anonymous` is a listener's, not a namespace's
+      |
+    6 | anonymous = "never"
+      | ^^^^^^^^^
+      help: move it above the first [[namespace]]
+    etc/candor.toml:8:10: filter: `$share/g/a` is shared
+      |
+    8 | filter = "$share/g/a"
+      |          ^^^^^^^^^^^^
+      allowed: a topic filter, without $share/
+    etc/candor.toml:9:1: this namespace has no filter
+      |
+    9 | [[namespace]]
+      | ^^^^^^^^^^^^^
+      allowed: a topic filter, without $share/
+    etc/candor.toml:12:10: the namespace a/# has a section already, and the first that matches a topic counts
+       |
+    12 | filter = "a/#"
+       |          ^^^^^
+      allowed: one section for each filter
+    etc/candor.toml:13:19: packet_size_max (10MiB) is more than queue_bytes_max (1MiB): a message would be taken that no queue can hold
+       |
+    13 | queue_bytes_max = "1MiB"
+       |                   ^^^^^^
+      allowed: queue_bytes_max of at least packet_size_max
+    etc/candor.toml:15:10: filter: `a/#/b` `#` must be the whole of the last level
+       |
+    15 | filter = "a/#/b"
+       |          ^^^^^^^
+      allowed: a topic filter, without $share/
+    "#);
+    assert!(refused("namespace = \"a/#\"\n").contains("each namespace has a section of its own: write [[namespace]]"));
+    let idle = warnings("[[namespace]]\nfilter = \"a\"\noverflow = \"hold-back\"\n");
+    assert!(idle.starts_with("etc/candor.toml:3:12: warning: overflow has no effect"), "{idle}");
+    let small = refused("packet_size_max = \"many\"\n[[namespace]]\nfilter = \"a\"\nqueue_bytes_max = \"1KiB\"\n");
+    assert_eq!(small.matches("candor.toml:").count(), 1, "what follows from a refused value is not told again: {small}");
+}
+
+#[test]
 fn limits_that_contradict_each_other_are_told_once_and_with_both_values() {
     insta::assert_snapshot!(refused("packet_size_max = \"20MiB\"\nsession_expiry_plain_s = \"60d\"\nquarantine_first_s = \"2h\"\n"), @r#"
     etc/candor.toml:1:19: packet_size_max (20MiB) is more than queue_bytes_max (16MiB): a message would be taken that no queue can hold

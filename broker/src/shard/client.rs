@@ -4,7 +4,7 @@ use super::dead_letter::right_filter;
 use super::memory::SUBSCRIPTION_BYTES;
 use super::returned::Pause;
 use super::{ConnectionKey, Rights};
-use crate::queue::{Queue, QueueLimits};
+use crate::queue::{Queue, QueueLimits, Space};
 use crate::rare::Rare;
 use crate::router::Subscription;
 use crate::store::{MessageNumber, Record, SessionNumber};
@@ -116,6 +116,8 @@ pub struct Client {
     pub queue: Queue,
     /// What all shards know of the queue: messages and bytes, see [`super::roll::Places`].
     pub told_room: (u64, u64),
+    /// The same of each namespace whose limit publishers learn of, by its index.
+    pub told_shares: Rare<Vec<(u64, u64)>>,
     /// What the limit of memory counts for it.
     pub counted_bytes: usize,
     pub subscriptions: Subscriptions,
@@ -161,6 +163,7 @@ impl Client {
             parked: None,
             queue: Queue::new(limits),
             told_room: (0, 0),
+            told_shares: Rare::default(),
             counted_bytes: 0,
             subscriptions: Subscriptions::default(),
             unkept: None,
@@ -206,6 +209,16 @@ impl Client {
             Some(source) => self.rights.subscribe(&source),
             None => self.rights.subscribe(filter),
         }
+    }
+
+    /// What all shards know of its queue, or of a namespace's part of it.
+    pub fn told_room_of(&mut self, space: Option<Space>) -> &mut (u64, u64) {
+        let Some(index) = space.map(Space::index) else { return &mut self.told_room };
+        let told = self.told_shares.make();
+        if told.len() <= index {
+            told.resize(index + 1, (0, 0));
+        }
+        &mut told[index]
     }
 
     /// How many of its messages wait in memory, before the others wait in the store.

@@ -80,7 +80,7 @@ impl Shard {
                     conduct.and_then(|()| self.check_publish(key, slot, &publish)).and_then(|()| self.foresee_room(slot, &publish));
                 judged.map(|()| *qos).map_err(|refusal| self.foresee_breaker(key, topic.as_str(), refusal))
             }
-            Question::Subscribe { filter, qos } => self.check_subscribe(key, slot, filter, *qos, &Dictionary::EMPTY),
+            Question::Subscribe { filter, qos } => self.check_subscribe(key, slot, filter, *qos, [&Dictionary::EMPTY; 2]),
         }
     }
 }

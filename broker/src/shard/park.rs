@@ -104,7 +104,7 @@ impl Shard {
         if let Some(roll) = self.shared.roll(self.index) {
             roll.clear(slot);
         }
-        self.end_room(slot, client.told_room);
+        self.end_room(slot, &client);
         if client.subscriptions.is_empty() {
             return;
         }

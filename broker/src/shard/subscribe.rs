@@ -41,7 +41,7 @@ impl Shard {
         let most = self.settings.subscriptions_max.max(FILTERS_MIN);
         let mut problems_len = 0;
         for (item, options) in packet.items.iter().take(most).zip(packet.dictionary.items()) {
-            match self.subscribe_one(key, slot, &item.filter, item.qos, &options) {
+            match self.subscribe_one(key, slot, &item.filter, item.qos, [&packet.dictionary, &options]) {
                 Ok(Granted { qos, what }) => {
                     let has_number = self.clients.get(slot).is_some_and(|client| client.number.is_some());
                     match (&item.filter, what) {
@@ -91,7 +91,7 @@ impl Shard {
         if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
     }
 
-    /// Whether a filter would be granted, and at which QoS.
+    /// Whether a filter would be granted, and at which QoS. The dictionaries: of the packet, and of this filter in it.
     ///
     /// # Errors
     /// Why not.
@@ -101,13 +101,16 @@ impl Shard {
         slot: u32,
         filter: &TopicFilter,
         qos: Qos,
-        options: &Dictionary,
+        [of_all, options]: [&Dictionary; 2],
     ) -> Result<Qos, Refusal> {
         let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot)) else {
             return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR));
         };
         let profile = &connection.listener.policy.profile;
-        check_requirement(options, &connection.session.terms().profile.of_subscriptions())?;
+        let declared = &connection.session.terms().profile;
+        for required in [of_all, options].into_iter().filter(|dictionary| !dictionary.is_empty()) {
+            check_requirement(required, &self.settings.namespaces.narrowed(declared.of_subscriptions(), filter))?;
+        }
         if filter.group().is_some() && !profile.shared_subscriptions {
             let problem = Problem::titled("this server serves no shared subscriptions").retry(Retry::Never);
             return Err(Refusal::new(Reason::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, problem));
@@ -140,13 +143,14 @@ impl Shard {
         slot: u32,
         filter: &RequestedFilter,
         qos: Qos,
-        options: &Dictionary,
+        dictionaries: [&Dictionary; 2],
     ) -> Result<Granted, Refusal> {
+        let [_, options] = dictionaries;
         let filter = filter.as_ref().map_err(|(_, error)| {
             let problem = Problem::titled(error.to_string()).field("topic filter").retry(Retry::Never);
             Refusal::new(Reason::TOPIC_FILTER_INVALID, problem)
         })?;
-        let qos = self.check_subscribe(key, slot, filter, qos, options)?;
+        let qos = self.check_subscribe(key, slot, filter, qos, dictionaries)?;
         if operator::is_question(filter) {
             self.take_telling(key, operator::cost_of(filter));
             return Ok(Granted { qos, what: What::Question });
