@@ -83,7 +83,8 @@ fn at_the_limit_of_a_namespace_its_own_messages_are_dropped_and_told() {
             let kept = if overflow == Overflow::DropOldest { 2..5 } else { 0..3 };
             let expected: Vec<String> = (0..5)
                 .flat_map(|n| [("telemetry/a", kept.contains(&n)), ("orders/a", true)].map(|(topic, comes)| (topic, n, comes)))
-                .filter_map(|(topic, n, comes)| comes.then(|| format!("{topic} {n}")))
+                .filter(|(.., comes)| *comes)
+                .map(|(topic, n, _)| format!("{topic} {n}"))
                 .collect();
             let mut sleeper = awake(broker, way, id, sleeper);
             assert_eq!(sleeper.expect(8), expected, "{way:?} {overflow:?}");

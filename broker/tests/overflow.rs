@@ -1,4 +1,5 @@
 //! A full queue under the policies by which a publisher learns of it.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
