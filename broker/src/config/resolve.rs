@@ -229,3 +229,7 @@ impl Setting {
 #[cfg(test)]
 #[path = "resolve_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "section_tests.rs"]
+mod section_tests;
