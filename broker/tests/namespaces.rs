@@ -57,6 +57,11 @@ fn awake(broker: &TestBroker, way: Way, id: &str, parked: Parked) -> Client {
     Client::resume(&broker.address, named(stored_everywhere(way, id), "ann"), parked)
 }
 
+/// Ends a session: what it leaves behind is not for the next way, nor for the next broker on the same disk.
+fn forget(broker: &TestBroker, way: Way, id: &str) {
+    broker.connect_with(named(way.settings(id), "ann")).leave();
+}
+
 /// Publishes a message above QoS 0; `None`: it was refused where there is no word for it but the end of the connection.
 fn publish(broker: &TestBroker, way: Way, topic: &str, payload: &str) -> Option<Outcome> {
     let mut publisher = broker.connect(way, "publisher");
@@ -107,7 +112,7 @@ fn at_the_limit_of_a_namespace_its_own_messages_are_dropped_and_told() {
                 );
             }
             sleeper.leave();
-            broker.connect_with(named(way.settings(id), "ann")).leave();
+            forget(broker, way, id);
         });
     }
 }
@@ -148,7 +153,7 @@ fn where_publishers_are_refused_the_namespace_is_named_and_the_rest_goes_on() {
         assert_eq!((sleeper.expect(1), roomy.expect(1)), (vec!["telemetry/both again".into()], vec!["telemetry/both again".into()]));
         sleeper.leave();
         roomy.leave();
-        ["sleeper", "roomy"].iter().for_each(|id| broker.connect_with(named(way.settings(id), "ann")).leave());
+        ["sleeper", "roomy"].iter().for_each(|id| forget(broker, way, id));
     });
 }
 
@@ -174,7 +179,7 @@ fn where_acknowledgements_wait_for_room_only_those_of_the_namespace_do() {
         assert!(sleeper.notices.is_empty(), "{way:?}: nothing was lost: {:?}", sleeper.notices);
         sleeper.leave();
         publisher.leave();
-        broker.connect_with(named(way.settings("sleeper"), "ann")).leave();
+        forget(broker, way, "sleeper");
     });
 }
 
@@ -187,7 +192,7 @@ fn what_comes_in_an_envelope_is_of_the_namespace_of_its_message() {
         let mut sleeper = awake(broker, way, "sleeper", sleeper);
         sleeper.until(|client| client.messages.len() == LEN_MAX);
         sleeper.leave();
-        broker.connect_with(named(way.settings("sleeper"), "ann")).leave();
+        forget(broker, way, "sleeper");
     });
 }
 
@@ -215,6 +220,7 @@ fn the_first_namespace_that_matches_counts_and_its_expiry_is_one_more_limit() {
                     assert_eq!((reason, count), (Some(u64::from(Reason::MESSAGE_EXPIRED.0)), Some(1)), "{way:?}");
                 }
                 sleeper.leave();
+                forget(&broker, way, &format!("{way:?}"));
             }
             // What is left of it is told, and is no more than the namespace gives.
             let parked = asleep(&broker, Way::Extended, "told", &["telemetry/#"]);
@@ -226,6 +232,7 @@ fn the_first_namespace_that_matches_counts_and_its_expiry_is_one_more_limit() {
             let left = told.messages[0].dictionary.value(property::MESSAGE_EXPIRY_INTERVAL);
             assert!(left.is_some_and(|left| (30..=60).contains(&left)), "the server's limit holds beside it: {left:?}");
             told.leave();
+            forget(&broker, Way::Extended, "told");
             broker.stop();
         }
     });
@@ -283,7 +290,7 @@ fn a_message_that_finds_no_place_in_the_queue_takes_none_in_its_namespace() {
                 let mut sleeper = awake(&broker, way, "sleeper", sleeper);
                 sleeper.expect(LEN_MAX);
                 sleeper.leave();
-                broker.connect_with(named(way.settings("sleeper"), "ann")).leave();
+                forget(&broker, way, "sleeper");
                 broker.stop();
             }
         }
