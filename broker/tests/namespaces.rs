@@ -270,22 +270,30 @@ fn how_full_a_namespace_is_is_known_after_a_restart() {
 
 /// A queue and a namespace that both tell publishers: a place is claimed in both or in none.
 #[test]
-fn a_message_that_finds_no_place_in_the_queue_takes_none_in_its_namespace() {
+fn a_message_that_finds_no_place_in_one_takes_none_in_the_other() {
     in_every_storage(|storage| {
         for shards in [1, 3] {
             for way in Way::ALL {
-                let queue = QueueLimits { len_max: LEN_MAX, overflow: Overflow::RefusePublisher, ..Settings::default().queue };
+                let queue = QueueLimits { len_max: LEN_MAX + 2, overflow: Overflow::RefusePublisher, ..Settings::default().queue };
                 let settings = Settings { queue, ..settings(storage, shards, Overflow::RefusePublisher) };
                 let broker = TestBroker::with(settings, policy_on(storage), false);
                 let sleeper = asleep(&broker, way, "sleeper", &["telemetry/#", "orders/#"]);
                 let is_taken = |topic: &str| publish(&broker, way, topic, "x").is_some_and(|outcome| !outcome.reason.is_error());
-                let topics = ["telemetry/a", "orders/a", "orders/a", "telemetry/a", "orders/a"];
-                assert_eq!(topics.map(is_taken), [true, true, true, false, false], "{way:?}");
+                // What its namespace has no room for takes none in the queue.
+                assert_eq!(["telemetry/a"; LEN_MAX + 2].map(is_taken), [true, true, true, false, false], "{way:?}");
+                assert_eq!(["orders/a"; 3].map(is_taken), [true, true, false], "{way:?}");
+                assert!(!is_taken("telemetry/a"), "{way:?}: neither has room");
                 let mut sleeper = awake(&broker, way, "sleeper", sleeper);
-                assert_eq!(sleeper.expect(3), ["telemetry/a x", "orders/a x", "orders/a x"], "{way:?}");
+                sleeper.expect(LEN_MAX + 2);
                 sleeper.settle_down();
                 let sleeper = sleeper.lose_connection();
-                // All that its namespace may hold is free again.
+                // What the queue has no room for takes none in its namespace.
+                assert_eq!(["orders/a"; LEN_MAX + 2].map(is_taken), [true; LEN_MAX + 2], "{way:?}");
+                assert_eq!(["telemetry/a"; LEN_MAX].map(is_taken), [false; LEN_MAX], "{way:?}");
+                let mut sleeper = awake(&broker, way, "sleeper", sleeper);
+                sleeper.expect(LEN_MAX + 2);
+                sleeper.settle_down();
+                let sleeper = sleeper.lose_connection();
                 assert_eq!(["telemetry/a"; LEN_MAX + 1].map(is_taken), [true, true, true, false], "{way:?}");
                 let mut sleeper = awake(&broker, way, "sleeper", sleeper);
                 sleeper.expect(LEN_MAX);
