@@ -82,6 +82,7 @@ impl Broker {
         let clock = Clock::start();
         let mut shared = Shared::new(settings.shards);
         shared.keep_dead_letters(&settings.dead_letters);
+        shared.divide(&settings.namespaces);
         let mut engine = open(&settings.storage).map_err(CannotStart::Guarantee)?;
         check_promises(&setup.listeners, engine.as_deref()).map_err(CannotStart::Guarantee)?;
         let mut legacies = match &mut engine {

@@ -2,10 +2,10 @@
 
 use crate::broker::{ListenerSetup, Setup};
 use crate::config::listener::{self, Identity, Listener, RefusedPublish, TlsMin};
-use crate::config::{Config, EphemeralSession};
+use crate::config::{self, Config, EphemeralSession};
 use crate::experiment;
 use crate::feedback::{QuarantineLimits, RateLimits};
-use crate::queue::QueueLimits;
+use crate::queue::{Namespace, Namespaces, QueueLimits};
 use crate::shard::{
     Authenticate, DeadLetterSettings, ListenerSettings, PendingLimits, ReportSettings, Settings, StampSettings, Storage, SysSettings,
     VerificationLimits,
@@ -16,7 +16,7 @@ use crate::transport::development;
 use crate::transport::tls::{TlsOptions, TlsSettings, TlsVersion};
 use crate::transport::url::Host;
 use candor_protocol::codec::dictionary::Limits;
-use candor_protocol::packet::{Durability, Profile};
+use candor_protocol::packet::{Durability, Overflow, Profile};
 use candor_protocol::session::{Extended, ServerPolicy};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -69,12 +69,13 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
     let limits = &config.limits;
     Settings {
         shards: config.threads.clamp(1, u32::from(u16::MAX)) as u16,
-        storage: storage(&config.storage),
+        storage: storage(config),
         queue: QueueLimits {
             len_max: limits.queue_length_max as usize,
             bytes_max: usize::try_from(limits.queue_bytes_max).unwrap_or(usize::MAX),
             overflow: limits.overflow,
         },
+        namespaces: namespaces(config),
         redelivery_limit: limits.redelivery_limit,
         stamps: StampSettings { node: config.node.as_str().into(), namespaces: config.stamps.clone() },
         reports: ReportSettings {
@@ -99,7 +100,7 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
         verifications: VerificationLimits { running_max: config.threads.max(1) as usize, ..VerificationLimits::default() },
         sys: (config.sys_interval_s > 0).then(|| SysSettings {
             interval_ms: 1000 * u64::from(config.sys_interval_s),
-            retain: config.storage.durability > Durability::None && limits.retained_max > 0,
+            retain: config.durability() > Durability::None && limits.retained_max > 0,
         }),
         rate: RateLimits { messages: limits.publish_messages_per_s_max, bytes: limits.publish_bytes_per_s_max },
         quarantine: QuarantineLimits {
@@ -113,24 +114,40 @@ fn settings(config: &Config, experiments: experiment::QueueExtensions) -> Settin
     }
 }
 
+/// What holds for the messages of each namespace; what is not said is no limit.
+fn namespaces(config: &Config) -> Namespaces {
+    let namespace = |namespace: &config::Namespace| Namespace {
+        filter: namespace.filter.clone(),
+        queue: QueueLimits {
+            len_max: namespace.queue_length_max.map_or(usize::MAX, |len| len as usize),
+            bytes_max: namespace.queue_bytes_max.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            // What has no limit here does not reach one.
+            overflow: match (namespace.queue_length_max, namespace.queue_bytes_max) {
+                (None, None) => Overflow::default(),
+                _ => namespace.overflow,
+            },
+        },
+        message_expiry_max_s: namespace.message_expiry_max_s.unwrap_or(u32::MAX),
+    };
+    Namespaces::new(config.namespaces.iter().map(namespace).collect())
+}
+
 /// Where everything is kept on disk if nothing else is said: below the folder that the process began in.
 const DATA_DIR: &str = "candor-data";
 
-/// What keeps what the configuration promises.
-fn storage(storage: &crate::config::Storage) -> Storage {
-    match storage.durability {
-        Durability::None | Durability::Memory => Storage::Memory,
-        Durability::Disk | Durability::Quorum => {
-            let path = storage.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
-            Storage::Engine(Arc::new(DataDir { path, salvage: storage.salvage }))
-        }
+/// What keeps what the configuration promises, whatever the listener that promises most.
+fn storage(config: &Config) -> Storage {
+    if !config.durability().outlives_process() {
+        return Storage::Memory;
     }
+    let path = config.storage.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
+    Storage::Engine(Arc::new(DataDir { path, salvage: config.storage.salvage }))
 }
 
-/// What a listener grants. A server that keeps nothing declares no QoS 2, no retained messages and no stored sessions.
+/// What a listener grants. One that promises nothing declares no QoS 2, no retained messages and no stored sessions.
 fn policy(config: &Config, listener: &Listener, registry: candor_protocol::extension::Registry) -> ServerPolicy {
     let limits = &config.limits;
-    let durability = config.storage.durability;
+    let durability = listener.durability;
     let keeps = durability > Durability::None;
     let profile = Profile {
         durability,

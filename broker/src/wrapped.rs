@@ -22,6 +22,11 @@ pub fn inner(filter: &TopicFilter) -> Option<TopicFilter> {
     TopicFilter::new(text).ok()
 }
 
+/// The topic that a message was published to; of one in an envelope, the topic of the message in it.
+pub fn inner_topic(topic: &str) -> &str {
+    topic.strip_prefix(ENVELOPE).unwrap_or(topic)
+}
+
 /// Whether a filter that begins with `$envelope` can be served.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use candor_protocol::session::{Answer, Outcome};
 use candor_protocol::sim::Way;
 use ciborium::Value;
 use support::store::TestStore;
-use support::{Client, TestBroker, everywhere, named, policy, stored_everywhere};
+use support::{Client, TestBroker, durable, everywhere, named, policy, stored_everywhere};
 
 /// What a message carries: topic, stamps, message map, payload.
 fn carried(publish: &Publish) -> [Value; 4] {
@@ -239,7 +239,7 @@ fn an_envelope_waits_for_its_reader_and_outlives_the_broker() {
     for way in Way::ALL {
         for shards in [1, 3] {
             let store = TestStore::default();
-            let start = || TestBroker::with(Settings { shards, storage: store.storage(), ..Settings::default() }, policy(), false);
+            let start = || TestBroker::with(Settings { shards, storage: store.storage(), ..Settings::default() }, durable(), false);
             let broker = start();
             let mut reader = broker.connect_with(stored_everywhere(way, "reader"));
             reader.subscribe("$envelope/owed/#", Qos::ExactlyOnce);

@@ -6,7 +6,7 @@
 mod support;
 
 use candor_broker::feedback::{QuarantineLimits, RateLimits};
-use candor_broker::queue::QueueLimits;
+use candor_broker::queue::{Namespace, Namespaces, QueueLimits};
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::question::{Answer, Answers, questions_to_dictionary};
@@ -18,7 +18,7 @@ use candor_protocol::session::{Answer as Answered, Parked};
 use candor_protocol::sim::Way;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use support::store::TestStore;
-use support::{Client, TestBroker, everywhere, named, policy, stored_everywhere};
+use support::{Client, TestBroker, durable, everywhere, named, policy, stored_everywhere};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -251,9 +251,19 @@ fn an_answer_foresees_that_the_rate_is_used_up() {
 /// say it, of all subscribers but those whose turn in a group it would be.
 #[test]
 fn an_answer_foresees_a_queue_that_is_full() {
-    for (way, shards) in EXTENDED.into_iter().flat_map(|way| [(way, 1), (way, 3)]) {
-        let queue = QueueLimits { len_max: 2, bytes_max: 1 << 20, overflow: Overflow::RefusePublisher };
-        let broker = TestBroker::with(Settings { shards, queue, ..Settings::default() }, policy(), false);
+    let cases = EXTENDED.into_iter().flat_map(|way| [1, 3].map(|shards| (way, shards)));
+    for (way, shards, is_of_namespace) in cases.flat_map(|(way, shards)| [(way, shards, false), (way, shards, true)]) {
+        let limits = QueueLimits { len_max: 2, bytes_max: 1 << 20, overflow: Overflow::RefusePublisher };
+        let settings = match is_of_namespace {
+            true => {
+                let filter = TopicFilter::new("#").unwrap();
+                let namespaces = Namespaces::new(vec![Namespace { filter, queue: limits, message_expiry_max_s: u32::MAX }]);
+                Settings { shards, namespaces, ..Settings::default() }
+            }
+            false => Settings { shards, queue: limits, ..Settings::default() },
+        };
+        let rule = if is_of_namespace { "overflow refuse-publisher of namespace #" } else { "overflow refuse-publisher" };
+        let broker = TestBroker::with(settings, policy(), false);
         for filter in ["a/+", "$envelope/b", "$share/g/c"] {
             let mut away = broker.connect_stored(way, filter, Parked::default());
             away.subscribe(filter, Qos::AtLeastOnce);
@@ -264,7 +274,7 @@ fn an_answer_foresees_a_queue_that_is_full() {
         for topic in ["a/b", "b"] {
             assert_eq!(is_foreseen(&mut client, topic, 2), twice, "{way:?} {topic}");
             let full = is_foreseen(&mut client, topic, 1).remove(0).unwrap_err();
-            assert_eq!((full.reason, full.problem.rule.as_deref()), (Reason::QUEUE_OVERFLOW, Some("overflow refuse-publisher")), "{topic}");
+            assert_eq!((full.reason, full.problem.rule.as_deref()), (Reason::QUEUE_OVERFLOW, Some(rule)), "{topic}");
         }
         assert_eq!(is_foreseen(&mut client, "d", 1), [Ok(Qos::AtLeastOnce)], "{way:?}: nobody wants it");
         // Whose turn it would be in the group is not asked, and asking gives nobody a turn.
@@ -279,7 +289,7 @@ fn an_answer_foresees_a_queue_that_is_full() {
 fn an_answer_foresees_that_the_store_fails() {
     for way in EXTENDED {
         let store = TestStore::default();
-        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, policy(), false);
+        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, durable(), false);
         let mut subscriber = broker.connect_stored(way, "subscriber", Parked::default());
         subscriber.subscribe("kept", Qos::AtLeastOnce);
         let mut client = broker.connect(way, "asker");
@@ -393,7 +403,7 @@ fn a_sign_of_life_says_how_the_server_is() {
 fn a_sign_of_life_says_that_a_guarantee_is_lost() {
     for way in EXTENDED {
         let store = TestStore::default();
-        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, policy(), false);
+        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, durable(), false);
         let mut client = broker.connect_stored(way, "asker", Parked::default());
         client.subscribe("kept", Qos::AtLeastOnce);
         store.fail(true);

@@ -14,7 +14,7 @@ use candor_protocol::packet::{Disclosure, Message, Notice, Problem, Qos, Reason,
 use candor_protocol::session::{Answer, Cause, Parked};
 use candor_protocol::sim::Way;
 use support::store::TestStore;
-use support::{Client, TestBroker, everywhere, named, policy, stored_everywhere, time_passes};
+use support::{Client, TestBroker, durable, everywhere, named, policy, stored_everywhere, time_passes};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -355,7 +355,7 @@ fn both_sides_of_a_takeover_are_told_and_a_fight_slows_down() {
 fn what_was_taken_gets_its_answer_before_the_server_ends() {
     for way in Way::ALL {
         let store = TestStore::default();
-        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, policy(), false);
+        let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, durable(), false);
         let mut subscriber = broker.connect_with(stored_everywhere(way, "away"));
         subscriber.subscribe("a", Qos::AtLeastOnce);
         subscriber.lose_connection();
@@ -389,7 +389,7 @@ fn what_was_taken_gets_its_answer_before_the_server_ends() {
 #[test]
 fn an_end_waits_for_no_store_that_does_not_answer() {
     let store = TestStore::default();
-    let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, policy(), false);
+    let broker = TestBroker::with(Settings { storage: store.storage(), ..Settings::default() }, durable(), false);
     broker.connect_stored(Way::Plain, "away", Parked::default()).subscribe("a", Qos::AtLeastOnce);
     let mut client = broker.connect(Way::Extended, "client");
     store.hold(true);

@@ -5,20 +5,17 @@ mod support;
 
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Durability, Message, Qos, property};
+use candor_protocol::packet::{Message, Qos, property};
 use candor_protocol::session::{ClientSettings, SessionState};
 use candor_protocol::sim::Way;
 use std::time::Duration;
 use support::store::TestStore;
-use support::{Client, TestBroker, stored_everywhere};
+use support::{Client, TestBroker, durable, stored_everywhere};
 
 const YEARS_MS: u64 = 10 * 365 * 86_400_000;
 
 fn start(store: &TestStore) -> TestBroker {
-    let mut policy = support::policy();
-    policy.profile.durability = Durability::Disk;
-    policy.profile.session_durability = Durability::Disk;
-    TestBroker::with(Settings { shards: 2, storage: store.storage(), ..Settings::default() }, policy, false)
+    TestBroker::with(Settings { shards: 2, storage: store.storage(), ..Settings::default() }, durable(), false)
 }
 
 fn with_expiry(way: Way, id: &str, seconds: u64) -> ClientSettings {

@@ -5,19 +5,12 @@
 mod support;
 
 use candor_broker::shard::Settings;
-use candor_protocol::packet::{Durability, Problem, Qos, Reason, Retry, property};
-use candor_protocol::session::{Answer, Cause, Outcome, Parked, ServerPolicy};
+use candor_protocol::packet::{Problem, Qos, Reason, Retry, property};
+use candor_protocol::session::{Answer, Cause, Outcome, Parked};
 use candor_protocol::sim::Way;
 use std::collections::BTreeSet;
 use support::store::TestStore;
-use support::{Client, TestBroker, everywhere, stored_everywhere, with_will};
-
-fn durable() -> ServerPolicy {
-    let mut policy = support::policy();
-    policy.profile.durability = Durability::Disk;
-    policy.profile.session_durability = Durability::Disk;
-    policy
-}
+use support::{Client, TestBroker, durable, everywhere, stored_everywhere, with_will};
 
 fn start(store: &TestStore, shards: u16) -> TestBroker {
     TestBroker::with(Settings { shards, storage: store.storage(), ..Settings::default() }, durable(), false)

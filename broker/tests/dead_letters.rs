@@ -17,7 +17,7 @@ use candor_protocol::packet::{
 use candor_protocol::session::Outcome;
 use candor_protocol::sim::Way;
 use std::sync::Arc;
-use support::{Client, Folder, TestBroker, in_every_storage, named, policy};
+use support::{Client, Folder, TestBroker, durable, in_every_storage, named, policy, policy_on};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -31,7 +31,7 @@ fn keeping(storage: &Storage, shards: u16, len_max: usize) -> Settings {
 fn where_they_are_kept(len_max: usize, test: impl Fn(&TestBroker, Way)) {
     in_every_storage(|storage| {
         for shards in [1, 3] {
-            let broker = TestBroker::with(keeping(storage, shards, len_max), policy(), false);
+            let broker = TestBroker::with(keeping(storage, shards, len_max), policy_on(storage), false);
             for way in EXTENDED {
                 test(&broker, way);
             }
@@ -328,7 +328,7 @@ fn what_the_limit_takes_is_a_dead_letter() {
 fn dead_letters_survive_a_restart() {
     let folder = Folder::new();
     let storage = Storage::Engine(Arc::new(DataDir { path: folder.0.clone(), salvage: false }));
-    let broker = TestBroker::with(keeping(&storage, 2, 2), policy(), false);
+    let broker = TestBroker::with(keeping(&storage, 2, 2), durable(), false);
     let mut first = rejecter(&broker, Way::Extended, "rejecter");
     first.subscribe("elsewhere", Qos::AtLeastOnce);
     let mut publisher = broker.connect(Way::Plain, "publisher");
@@ -341,7 +341,7 @@ fn dead_letters_survive_a_restart() {
     assert_eq!(before.len(), 2);
     [first, publisher].into_iter().for_each(Client::leave);
     broker.stop();
-    let broker = TestBroker::with(keeping(&storage, 2, 2), policy(), false);
+    let broker = TestBroker::with(keeping(&storage, 2, 2), durable(), false);
     let after = browse(&broker, Way::Extended, "$dead-letters/#");
     let told = |found: &[Publish]| found.iter().map(|publish| (publish.message.clone(), letter(publish))).collect::<Vec<_>>();
     assert_eq!(told(&after), told(&before));

@@ -8,12 +8,12 @@ mod support;
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::Dictionary;
 
-use candor_protocol::packet::{Durability, Notice, Profile, Qos, Refusal, Retry, property};
+use candor_protocol::packet::{Notice, Profile, Qos, Refusal, Retry, property};
 use candor_protocol::sim::Way;
 use std::fmt::Write;
 use std::path::PathBuf;
 use support::store::TestStore;
-use support::{Client, TestBroker, named, stored_everywhere};
+use support::{Client, TestBroker, durable, named, stored_everywhere};
 
 const BEGIN: &str = "<!-- transcript: begin -->\n";
 const END: &str = "<!-- transcript: end -->";
@@ -62,10 +62,7 @@ fn verdict(client: &Client) -> String {
 fn play() -> String {
     let mut told = Transcript::default();
     let store = TestStore::default();
-    let mut policy = support::policy();
-    policy.profile.durability = Durability::Disk;
-    policy.profile.session_durability = Durability::Disk;
-    let broker = TestBroker::with(Settings { shards: 2, storage: store.storage(), ..Settings::default() }, policy, false);
+    let broker = TestBroker::with(Settings { shards: 2, storage: store.storage(), ..Settings::default() }, durable(), false);
     let plain_settings = || named(Way::Plain.settings("plain"), "ann");
     let mut sleeper = broker.connect_with(stored_everywhere(Way::Plain, "sleeper"));
     sleeper.subscribe("owed/#", Qos::AtLeastOnce);

@@ -11,13 +11,13 @@ use candor_protocol::sim::Way;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use support::store::TestStore;
-use support::{Client, DEADLINE, TestBroker, in_every_storage, policy, stored};
+use support::{Client, DEADLINE, TestBroker, durable, in_every_storage, policy, policy_on, stored};
 
 #[test]
 fn a_message_waits_no_longer_than_message_expiry_max_s_whatever_it_says_itself() {
     in_every_storage(|storage| {
         let settings = Settings { message_expiry_max_s: 60, storage: storage.clone(), ..Settings::default() };
-        let broker = TestBroker::with(settings, policy(), false);
+        let broker = TestBroker::with(settings, policy_on(storage), false);
         let mut sleeper = broker.connect_stored(Way::Extended, "sleeper", Parked::default());
         sleeper.subscribe("wait", Qos::AtLeastOnce);
         let parked = sleeper.lose_connection();
@@ -44,7 +44,7 @@ fn a_message_waits_no_longer_than_message_expiry_max_s_whatever_it_says_itself()
 fn retained_bytes_max_holds_when_a_small_message_is_replaced_by_a_large_one() {
     in_every_storage(|storage| {
         let settings = Settings { retained_bytes_max: 1000, storage: storage.clone(), ..Settings::default() };
-        let broker = TestBroker::with(settings, policy(), false);
+        let broker = TestBroker::with(settings, policy_on(storage), false);
         let mut publisher = broker.connect(Way::Extended, "publisher");
         publisher.retain("kept/a", "small");
         let mut retain = |payload: &str| {
@@ -67,7 +67,7 @@ fn the_longest_wait_does_not_begin_anew_with_the_broker() {
     let store = TestStore::default();
     let start = || {
         let settings = Settings { message_expiry_max_s: 60, storage: store.storage(), ..Settings::default() };
-        TestBroker::with(settings, policy(), false)
+        TestBroker::with(settings, durable(), false)
     };
     let broker = start();
     let mut sleeper = broker.connect_stored(Way::Extended, "sleeper", Parked::default());

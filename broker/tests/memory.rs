@@ -4,13 +4,13 @@
 mod support;
 
 use candor_broker::shard::{Settings, Shared, Storage, restore};
-use candor_protocol::packet::{Durability, Qos, Reason, Refusal};
+use candor_protocol::packet::{Qos, Reason, Refusal};
 use candor_protocol::session::{Cause, Parked, ServerPolicy};
 use candor_protocol::sim::Way;
 use std::io::{Read, Write};
 use support::gate::Gate;
 use support::store::TestStore;
-use support::{Client, DEADLINE, TestBroker, policy, stored_everywhere};
+use support::{Client, DEADLINE, TestBroker, durable, policy, stored_everywhere};
 
 const LIMIT: usize = 100_000;
 
@@ -221,7 +221,7 @@ fn retained_messages_count_from_the_start_of_a_later_process() {
     for shards in [1, 3] {
         let store = TestStore::default();
         let roomy = Settings { shards, storage: store.storage(), ..Settings::default() };
-        let broker = TestBroker::with(roomy, stored_policy(), false);
+        let broker = TestBroker::with(roomy, durable(), false);
         let mut publisher = broker.connect(Way::Extended, "publisher");
         for n in 0..LIMIT / 1000 + 10 {
             publisher.retain(&format!("retained/{n}"), &"x".repeat(1000));
@@ -234,15 +234,9 @@ fn retained_messages_count_from_the_start_of_a_later_process() {
     }
 }
 
-fn stored_policy() -> ServerPolicy {
-    let mut policy = policy();
-    (policy.profile.durability, policy.profile.session_durability) = (Durability::Disk, Durability::Disk);
-    policy
-}
-
 fn with_store(store: &TestStore, shards: u16) -> (Settings, TestBroker) {
     let settings = Settings { shards, memory_limit: LIMIT, storage: store.storage(), ..Settings::default() };
-    (settings.clone(), TestBroker::with(settings, stored_policy(), false))
+    (settings.clone(), TestBroker::with(settings, durable(), false))
 }
 
 /// How many messages a broker that began now would have in memory.

@@ -1,25 +1,35 @@
 //! A full queue under the policies by which a publisher learns of it.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
-use candor_broker::queue::QueueLimits;
+use candor_broker::queue::{Namespace, Namespaces, QueueLimits};
 use candor_broker::shard::Settings;
-use candor_protocol::packet::{Overflow, Qos, Reason};
+use candor_protocol::packet::{Overflow, Qos, Reason, TopicFilter};
 use candor_protocol::session::Parked;
 use candor_protocol::sim::Way;
 use support::store::TestStore;
-use support::{Client, TestBroker, in_every_storage, stored_everywhere};
+use support::{Client, TestBroker, durable, in_every_storage, policy_on, stored_everywhere};
 
 const LEN_MAX: usize = 3;
 
+/// A limit of whole queues, and the same of a namespace, in queues that have room and another policy.
 fn with_policy(overflow: Overflow, test: impl Fn(&TestBroker, Way, u16)) {
     in_every_storage(|storage| {
-        for shards in [1, 3] {
+        let kinds = [(1, false), (3, false), (1, true), (3, true)];
+        for (shards, is_of_namespace) in kinds {
             for way in Way::ALL {
-                let queue = QueueLimits { len_max: LEN_MAX, overflow, ..Settings::default().queue };
-                let mut policy = support::policy();
-                policy.profile.overflow = overflow;
-                let broker = TestBroker::with(Settings { shards, queue, storage: storage.clone(), ..Settings::default() }, policy, false);
+                let limits = QueueLimits { len_max: LEN_MAX, overflow, ..Settings::default().queue };
+                let mut settings = Settings { shards, storage: storage.clone(), ..Settings::default() };
+                let mut policy = policy_on(storage);
+                if is_of_namespace {
+                    let filter = TopicFilter::new("over/#").unwrap();
+                    settings.namespaces = Namespaces::new(vec![Namespace { filter, queue: limits, message_expiry_max_s: u32::MAX }]);
+                } else {
+                    settings.queue = limits;
+                    policy.profile.overflow = overflow;
+                }
+                let broker = TestBroker::with(settings, policy, false);
                 test(&broker, way, shards);
                 // What one way leaves behind is not for the next.
                 for id in ["full", "roomy"] {
@@ -195,7 +205,7 @@ fn room_makes_no_acknowledgement_of_what_was_not_kept() {
             let store = TestStore::default();
             let queue = QueueLimits { len_max: LEN_MAX, overflow: Overflow::HoldBack, ..Settings::default().queue };
             let settings = Settings { shards, queue, storage: store.storage(), ..Settings::default() };
-            let broker = TestBroker::with(settings, support::policy(), false);
+            let broker = TestBroker::with(settings, durable(), false);
             let full = asleep(&broker, way, "full", "over/#");
             let mut publisher = broker.connect(way, "publisher");
             for n in 0..LEN_MAX {

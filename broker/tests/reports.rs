@@ -14,7 +14,7 @@ use candor_protocol::session::{Outcome, Parked};
 use candor_protocol::sim::Way;
 use serde_json::{Value, json};
 use std::time::Instant;
-use support::{Client, DEADLINE, TestBroker, denied, in_every_storage, policy, stored_everywhere};
+use support::{Client, DEADLINE, TestBroker, denied, in_every_storage, policy, policy_on, stored_everywhere};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 
@@ -27,7 +27,7 @@ fn where_they_are_made(wait_ms: u64, test: impl Fn(&TestBroker, Way)) {
     in_every_storage(|storage| {
         for shards in [1, 3] {
             let settings = Settings { shards, storage: storage.clone(), reports: reporting(wait_ms), ..Settings::default() };
-            let broker = TestBroker::with(settings, policy(), false);
+            let broker = TestBroker::with(settings, policy_on(storage), false);
             for way in EXTENDED {
                 test(&broker, way);
             }

@@ -8,17 +8,10 @@ use candor_broker::feedback::entry::Event;
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::{Durability, Message, Profile, Qos, Reason, TopicFilter, TopicName, property};
-use candor_protocol::session::{Answer, Parked, ServerPolicy, SessionState};
+use candor_protocol::session::{Answer, Parked, SessionState};
 use candor_protocol::sim::Way;
 use support::store::TestStore;
-use support::{Client, TestBroker, stored_everywhere, time_passes, with_will};
-
-fn durable() -> ServerPolicy {
-    let mut policy = support::policy();
-    policy.profile.durability = Durability::Disk;
-    policy.profile.session_durability = Durability::Disk;
-    policy
-}
+use support::{Client, TestBroker, durable, stored_everywhere, time_passes, with_will};
 
 fn start(store: &TestStore, shards: u16) -> TestBroker {
     TestBroker::with(Settings { shards, storage: store.storage(), ..Settings::default() }, durable(), false)

@@ -12,7 +12,7 @@ use candor_protocol::packet::{Publish, Qos, Reason, property};
 use candor_protocol::session::{Outcome, Parked};
 use candor_protocol::sim::Way;
 use std::time::{Duration, Instant};
-use support::{Client, Folder, TestBroker, denied, everywhere, in_every_storage, policy, stored};
+use support::{Client, Folder, TestBroker, denied, durable, everywhere, in_every_storage, policy_on, stored};
 
 const EXTENDED: [Way; 2] = [Way::Extended, Way::Offer];
 const ABOVE_QOS_0: [Qos; 2] = [Qos::AtLeastOnce, Qos::ExactlyOnce];
@@ -159,7 +159,7 @@ fn a_message_that_is_given_back_without_end_is_rejected_and_told() {
     in_every_storage(|storage| {
         for way in EXTENDED {
             let settings = Settings { redelivery_limit: 2, storage: storage.clone(), ..Settings::default() };
-            let broker = TestBroker::with(settings, policy(), false);
+            let broker = TestBroker::with(settings, policy_on(storage), false);
             let mut subscriber = settler(&broker, way, "subscriber", "limit");
             let mut publisher = broker.connect(Way::Plain, "publisher");
             publisher.publish("limit", "poison", Qos::AtLeastOnce);
@@ -189,7 +189,7 @@ fn how_often_a_message_was_handed_out_is_known_after_a_restart() {
         let data = candor_broker::store::DataDir { path: folder.0.clone(), salvage: false };
         Settings { shards: 2, storage: candor_broker::shard::Storage::Engine(std::sync::Arc::new(data)), ..Settings::default() }
     };
-    let broker = TestBroker::with(settings(), policy(), false);
+    let broker = TestBroker::with(settings(), durable(), false);
     let mut subscriber = broker.connect_with(stored(Way::Extended, "keeper"));
     subscriber.subscribe("kept", Qos::AtLeastOnce);
     subscriber.settles = None;
@@ -204,7 +204,7 @@ fn how_often_a_message_was_handed_out_is_known_after_a_restart() {
     subscriber.lose_connection();
     publisher.leave();
     broker.stop();
-    let broker = TestBroker::with(settings(), policy(), false);
+    let broker = TestBroker::with(settings(), durable(), false);
     let mut subscriber = broker.connect_stored(Way::Extended, "keeper", Parked::default());
     subscriber.until(|client| client.messages.len() == 2);
     let told: Vec<_> = payloads(&subscriber).into_iter().zip(subscriber.messages.iter().map(redelivery_count)).collect();
@@ -222,7 +222,7 @@ fn who_has_a_message_that_changed_its_member_is_known_after_a_restart() {
         Settings { shards: 3, storage: candor_broker::shard::Storage::Engine(std::sync::Arc::new(data)), ..Settings::default() }
     };
     let ids = ["member a", "member b", "member c"];
-    let broker = TestBroker::with(settings(), policy(), false);
+    let broker = TestBroker::with(settings(), durable(), false);
     let mut members = ids.map(|id| {
         let mut member = broker.connect_with(stored(Way::Extended, id));
         member.subscribe("$share/group/moved", Qos::ExactlyOnce);
@@ -247,7 +247,7 @@ fn who_has_a_message_that_changed_its_member_is_known_after_a_restart() {
     members.into_iter().for_each(|member| drop(member.lose_connection()));
     publisher.leave();
     broker.stop();
-    let broker = TestBroker::with(settings(), policy(), false);
+    let broker = TestBroker::with(settings(), durable(), false);
     for (at, id) in ids.into_iter().enumerate() {
         let mut member = broker.connect_stored(Way::Extended, id, Parked::default());
         member.settle_down();

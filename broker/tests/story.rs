@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::time::Instant;
 use support::operator::ask;
 use support::store::TestStore;
-use support::{Client, TestBroker, everywhere, named, policy};
+use support::{Client, TestBroker, durable, everywhere, named, policy};
 
 /// Event, reason or topic, and how often.
 fn told(lines: &[Value]) -> Vec<String> {
@@ -187,7 +187,7 @@ fn a_story_outlives_the_broker() {
     for shards in [1, 3] {
         for way in Way::ALL {
             let store = TestStore::default();
-            let start = || TestBroker::with(Settings { shards, storage: store.storage(), ..Settings::default() }, policy(), false);
+            let start = || TestBroker::with(Settings { shards, storage: store.storage(), ..Settings::default() }, durable(), false);
             let device = |broker: &TestBroker| broker.connect_with(named(way.settings("device"), "somebody"));
             for _ in 0..2 {
                 let broker = start();

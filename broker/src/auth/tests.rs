@@ -205,8 +205,7 @@ fn a_check_tells_what_would_be_served_and_where_each_value_stands() {
     std::fs::remove_dir_all(&dir).unwrap();
     let folder = dir.display().to_string();
     insta::assert_snapshot!(report.replace(&folder, "DIR"), @r#"
-    listener mqtts://0.0.0.0:8883  anonymous always, extended on, disclosure full, TLS 1.3 with a development certificate in DIR/tls
-    durability disk
+    listener mqtts://0.0.0.0:8883  durability disk, anonymous always, extended on, disclosure full, TLS 1.3 with a development certificate in DIR/tls
     rules_file = rules.toml  (DIR/candor.toml:1:14)
     queue_length_max = 7  (--queue-length-max)
     users: no password file

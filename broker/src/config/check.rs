@@ -1,12 +1,13 @@
 //! Whether values that are right by themselves fit together, and what `--check` prints.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Origin, nearest};
+use super::file::Section;
 use super::listener::{Anonymous, Identity, Listener, RefusedPublish, Tls, TlsMin, TlsOptions};
 use super::machine;
 use super::resolve::{Build, Candidate, Loaded};
-use super::{Available, duration, size};
+use super::{Available, Namespace, duration, size};
 use crate::transport::url::ListenUrl;
-use candor_protocol::packet::profile::Durability;
+use candor_protocol::packet::TopicFilter;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt::Write;
@@ -32,6 +33,7 @@ pub(super) fn listener(candidate: &Candidate, build: &mut Build) -> Option<Liste
     let policy = &candidate.policy;
     good.then_some(Listener {
         url,
+        durability: policy.durability,
         anonymous: policy.anonymous,
         disclosure: policy.disclosure,
         extended: policy.extended,
@@ -142,7 +144,7 @@ fn admits(candidate: &Candidate, tls: Option<&Tls>, build: &Build, found: &mut D
 pub(super) fn server(build: &mut Build, candidates: &[Candidate], available: &Available<'_>) {
     let mut found = Diagnostics::default();
     addresses(build, candidates, &mut found);
-    storage(build, available, &mut found);
+    storage(build, candidates, available, &mut found);
     limits(build, candidates.len() as u64, &mut found);
     for (name, origin) in &build.draft.experiments {
         if !available.experiments.contains(&name.as_str()) {
@@ -174,17 +176,52 @@ fn addresses(build: &Build, candidates: &[Candidate], found: &mut Diagnostics) {
     }
 }
 
-fn storage(build: &Build, available: &Available<'_>, found: &mut Diagnostics) {
-    let storage = &build.draft.config.storage;
-    let at = build.origin("durability");
-    if !available.durabilities.contains(&storage.durability) && build.accepted(&["durability"]) {
+fn storage(build: &Build, candidates: &[Candidate], available: &Available<'_>, found: &mut Diagnostics) {
+    let mut told: Vec<Origin> = Vec::new();
+    for candidate in candidates.iter().filter(|candidate| !available.durabilities.contains(&candidate.policy.durability)) {
+        let at = candidate.origin_of("durability", build);
+        // What is set once for several listeners is wrong once, and what was refused was told.
+        if told.contains(&at) || !build.accepted(&["durability"]) {
+            continue;
+        }
         let names: Vec<_> = available.durabilities.iter().map(|durability| durability.name()).collect();
-        let what = format!("no engine of this build keeps what durability {} promises", storage.durability);
-        found.push(Diagnostic::error(at, what).allowed(names.join(", ")));
-    } else if storage.durability < Durability::Disk && storage.data_dir.is_some() {
-        let what = format!("data_dir has no effect: under durability {} nothing is written to disk", storage.durability);
+        let what = format!("no engine of this build keeps what durability {} promises", candidate.policy.durability);
+        found.push(Diagnostic::error(at.clone(), what).allowed(names.join(", ")));
+        told.push(at);
+    }
+    let most = candidates.iter().map(|candidate| candidate.policy.durability).max();
+    if let Some(most) = most.filter(|most| told.is_empty() && !most.outlives_process() && build.draft.config.storage.data_dir.is_some()) {
+        let what = format!("data_dir has no effect: under durability {most} nothing is written to disk");
         found.push(Diagnostic::warning(build.origin("data_dir"), what));
     }
+}
+
+/// What is wrong with a namespace, and with how it fits to those before it.
+pub(super) fn namespace(namespace: &Namespace, section: &Section<TopicFilter>, build: &Build) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    let config = &build.draft.config;
+    let at = |name: &str| section.written.iter().find(|written| written.option.name == name).map(|written| written.origin.clone());
+    if config.namespaces.iter().any(|earlier| earlier.filter == namespace.filter) {
+        let what = format!("the namespace {} has a section already, and the first that matches a topic counts", namespace.filter);
+        found.push(Diagnostic::error(section.origin.clone(), what).allowed("one section for each filter"));
+    }
+    let packet = u64::from(config.limits.packet_size_max);
+    if let (Some(bytes), Some(at)) = (namespace.queue_bytes_max, at("queue_bytes_max"))
+        && bytes < packet
+        && build.accepted(&["packet_size_max"])
+    {
+        let what = format!(
+            "packet_size_max ({}) is more than queue_bytes_max ({}): a message would be taken that no queue can hold",
+            size::format(packet),
+            size::format(bytes)
+        );
+        found.push(Diagnostic::error(at, what).allowed("queue_bytes_max of at least packet_size_max"));
+    }
+    if let (None, None, Some(at)) = (namespace.queue_length_max, namespace.queue_bytes_max, at("overflow")) {
+        let what = "overflow has no effect: this namespace has no queue_length_max and no queue_bytes_max".to_owned();
+        found.push(Diagnostic::warning(at, what));
+    }
+    found
 }
 
 /// Pairs of limits of which one must not exceed the other.
@@ -245,7 +282,7 @@ pub fn report(loaded: &Loaded) -> String {
     let word = |text: &dyn std::fmt::Debug| format!("{text:?}").to_lowercase();
     for listener in &loaded.config.listeners {
         let _ = write!(out, "listener {}", listener.url);
-        let _ = write!(out, "  anonymous {}", word(&listener.anonymous));
+        let _ = write!(out, "  durability {}, anonymous {}", listener.durability, word(&listener.anonymous));
         let _ = write!(out, ", extended {}, disclosure {}", word(&listener.extended), word(&listener.disclosure));
         if listener.refused_publish_plain == RefusedPublish::AcknowledgeAndDrop {
             let _ = write!(out, ", a refused PUBLISH of a plain client acknowledged and dropped");
@@ -265,7 +302,18 @@ pub fn report(loaded: &Loaded) -> String {
         }
         out.push('\n');
     }
-    let _ = writeln!(out, "durability {}", loaded.config.storage.durability);
+    for namespace in &loaded.config.namespaces {
+        let seconds = |s: u32| if s == u32::MAX { duration::FOREVER.to_owned() } else { duration::format(u64::from(s)) };
+        let mut limits = Vec::new();
+        limits.extend(namespace.queue_length_max.map(|len| format!("queue_length_max {len}")));
+        limits.extend(namespace.queue_bytes_max.map(|bytes| format!("queue_bytes_max {}", size::format(bytes))));
+        if !limits.is_empty() {
+            limits.push(format!("overflow {}", namespace.overflow));
+        }
+        limits.extend(namespace.message_expiry_max_s.map(|s| format!("message_expiry_max_s {}", seconds(s))));
+        let limits = if limits.is_empty() { "no limits of its own".to_owned() } else { limits.join(", ") };
+        let _ = writeln!(out, "namespace {}  {limits}", namespace.filter);
+    }
     for setting in loaded.settings.iter().filter(|setting| !setting.is_default() && !setting.is_command()) {
         let _ = writeln!(out, "{} = {}  ({})", setting.option.name, setting.text, setting.origin);
     }

@@ -1,12 +1,14 @@
-//! The configuration file: TOML, a key for each option, and a `[[listener]]` section for each listener with a policy of its own.
+//! The configuration file: TOML, a key for each option, a `[[listener]]` section for each listener with a policy of its own, and a
+//! `[[namespace]]` section for each namespace with limits of its own.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Origin, nearest};
 use super::document::{self, Report, type_name};
-use super::kind::{Kind, Wrong, shown};
+use super::kind::{Kind, NAMESPACE, Wrong, shown};
 use super::listener;
-use super::option::{OPTIONS, OptionInfo, Scope, named};
+use super::option::{OPTIONS, OptionInfo, Scope, named, namespace};
 use super::source::Source;
 use crate::transport::url::{self, ListenUrl};
+use candor_protocol::packet::TopicFilter;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,10 +16,30 @@ use toml::de::{DeTable, DeValue};
 /// The longest configuration file, in bytes.
 pub const LEN_MAX: u64 = 4 << 20;
 
-/// The key of a listener's URL in its section.
-const URL: &str = "url";
-/// The key of the sections.
-const LISTENER: &str = "listener";
+/// A kind of section: `[[KEY]]`, with one key that says what it is about, and options of one scope.
+struct SectionKind<T> {
+    key: &'static str,
+    /// The key of what it is about.
+    head: &'static str,
+    scope: Scope,
+    /// What the head may be.
+    form: &'static str,
+    read: fn(&str) -> Result<T, String>,
+    /// What is said to those who write something else than sections.
+    hint: &'static str,
+}
+
+const LISTENER: SectionKind<ListenUrl> = SectionKind {
+    key: "listener",
+    head: "url",
+    scope: Scope::Listener,
+    form: url::FORM,
+    read: listener::parse_url,
+    hint: "; plain URLs belong into `listen`",
+};
+
+const NAMESPACES: SectionKind<TopicFilter> =
+    SectionKind { key: "namespace", head: "filter", scope: Scope::Namespace, form: NAMESPACE, read: namespace, hint: "" };
 
 /// A value as it was written: for a list, one of its items.
 #[derive(Debug, Clone)]
@@ -27,10 +49,11 @@ pub struct Written {
     pub origin: Origin,
 }
 
-/// A `[[listener]]` section.
+/// A section.
 #[derive(Debug, Clone)]
-pub struct Section {
-    pub url: ListenUrl,
+pub struct Section<T> {
+    /// What it is about.
+    pub head: T,
     pub origin: Origin,
     pub written: Vec<Written>,
 }
@@ -41,7 +64,8 @@ pub struct File {
     pub written: Vec<Written>,
     /// Lists that are there, even if empty.
     pub lists: Vec<&'static OptionInfo>,
-    pub sections: Vec<Section>,
+    pub listeners: Vec<Section<ListenUrl>>,
+    pub namespaces: Vec<Section<TopicFilter>>,
     pub found: Diagnostics,
 }
 
@@ -53,7 +77,8 @@ pub fn read(source: &Source) -> File {
         let name = key.get_ref().as_ref();
         match (named(name), name) {
             (_, "") => {}
-            (_, LISTENER) => file.sections = sections(&mut report, value),
+            (_, name) if name == LISTENER.key => file.listeners = sections(&mut report, value, &LISTENER),
+            (_, name) if name == NAMESPACES.key => file.namespaces = sections(&mut report, value, &NAMESPACES),
             (Some(option), _) if option.scope != Scope::CommandLine => {
                 if option.is_list() {
                     file.lists.push(option);
@@ -73,52 +98,54 @@ fn unknown(name: &str, command_line: Option<&OptionInfo>, at: Origin) -> Diagnos
     }
     let known = OPTIONS.iter().filter(|option| option.scope != Scope::CommandLine).map(|option| option.name);
     let diagnostic = Diagnostic::error(at, format!("no option is called {}", shown(name)));
-    match nearest(name, known.chain([LISTENER])) {
+    match nearest(name, known.chain([LISTENER.key, NAMESPACES.key])) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None => diagnostic.allowed("the options that `candor-broker --help-config` prints"),
     }
 }
 
-fn sections(report: &mut Report, value: &Spanned<DeValue<'_>>) -> Vec<Section> {
+fn sections<T>(report: &mut Report, value: &Spanned<DeValue<'_>>, kind: &SectionKind<T>) -> Vec<Section<T>> {
+    let SectionKind { key, head, hint, .. } = *kind;
     let mut sections = Vec::new();
     let DeValue::Array(items) = value.get_ref() else {
-        let what = format!("`listener` is {} here", type_name(value.get_ref()));
-        report.push(value.span(), |at| Diagnostic::error(at, what).help("each listener has a section of its own: write [[listener]]"));
+        let what = format!("`{key}` is {} here", type_name(value.get_ref()));
+        report.push(value.span(), |at| Diagnostic::error(at, what).help(format!("each {key} has a section of its own: write [[{key}]]")));
         return sections;
     };
     for item in items {
         match item.get_ref() {
-            DeValue::Table(table) => sections.extend(section(report, table, item.span())),
+            DeValue::Table(table) => sections.extend(section(report, table, item.span(), kind)),
             other => report.push(item.span(), |at| {
-                let what = format!("a listener is a section, and this is {}", type_name(other));
-                Diagnostic::error(at, what).help("write [[listener]], and below it url = \"...\"; plain URLs belong into `listen`")
+                let what = format!("a {key} is a section, and this is {}", type_name(other));
+                Diagnostic::error(at, what).help(format!("write [[{key}]], and below it {head} = \"...\"{hint}"))
             }),
         }
     }
     sections
 }
 
-fn section(report: &mut Report, table: &DeTable<'_>, header: Range<usize>) -> Option<Section> {
+fn section<T>(report: &mut Report, table: &DeTable<'_>, header: Range<usize>, kind: &SectionKind<T>) -> Option<Section<T>> {
+    let SectionKind { key, head, form, .. } = *kind;
     let mut settings = Vec::new();
-    for (key, value) in table {
-        let name = key.get_ref().as_ref();
+    for (name, value) in table {
+        let (span, name) = (name.span(), name.get_ref().as_ref());
         match named(name) {
-            _ if name.is_empty() || name == URL => {}
-            Some(option) if option.scope == Scope::Listener => settings.extend(written(report, option, value)),
-            found => report.push(key.span(), |at| unknown_in_section(name, found, at)),
+            _ if name.is_empty() || name == head => {}
+            Some(option) if option.scope == kind.scope => settings.extend(written(report, option, value)),
+            found => report.push(span, |at| unknown_in_section(name, found, at, kind)),
         }
     }
-    let Some(text) = table.get(URL) else {
-        report.push_missing(header, |at| Diagnostic::error(at, "this listener has no url").allowed(url::FORM));
+    let Some(text) = table.get(head) else {
+        report.push_missing(header, |at| Diagnostic::error(at, format!("this {key} has no {head}")).allowed(form));
         return None;
     };
-    let wrong = |what: String| Wrong { what, allowed: url::FORM.into(), help: None };
-    let url = match text.get_ref().as_str() {
-        Some(text) => listener::parse_url(text).map_err(|what| wrong(format!("url: {} {what}", shown(text)))),
-        None => Err(wrong(format!("url: this is {}", type_name(text.get_ref())))),
+    let wrong = |what: String| Wrong { what, allowed: form.into(), help: None };
+    let read = match text.get_ref().as_str() {
+        Some(text) => (kind.read)(text).map_err(|what| wrong(format!("{head}: {} {what}", shown(text)))),
+        None => Err(wrong(format!("{head}: this is {}", type_name(text.get_ref())))),
     };
-    match url {
-        Ok(url) => Some(Section { url, origin: report.origin(text.span()), written: settings }),
+    match read {
+        Ok(head) => Some(Section { head, origin: report.origin(text.span()), written: settings }),
         Err(wrong) => {
             report.push(text.span(), |at| wrong.at(at));
             None
@@ -126,15 +153,21 @@ fn section(report: &mut Report, table: &DeTable<'_>, header: Range<usize>) -> Op
     }
 }
 
-fn unknown_in_section(name: &str, found: Option<&OptionInfo>, at: Origin) -> Diagnostic {
-    let known = || OPTIONS.iter().filter(|option| option.scope == Scope::Listener).map(|option| option.name);
-    if found.is_some_and(|option| option.scope == Scope::Server) {
-        let what = format!("`{name}` holds for the whole server, not for one listener");
-        return Diagnostic::error(at, what).help("move it above the first [[listener]]");
+fn unknown_in_section<T>(name: &str, found: Option<&OptionInfo>, at: Origin, kind: &SectionKind<T>) -> Diagnostic {
+    let SectionKind { key, head, scope, .. } = *kind;
+    let known = || OPTIONS.iter().filter(|option| option.scope == scope).map(|option| option.name);
+    if found.is_some_and(|option| option.scope != Scope::CommandLine) {
+        let what = format!("`{name}` holds for the whole server, not for one {key}");
+        let what = if found.is_some_and(|option| option.scope == LISTENER.scope) {
+            format!("`{name}` is a listener's, not a {key}'s")
+        } else {
+            what
+        };
+        return Diagnostic::error(at, what).help(format!("move it above the first [[{key}]]"));
     }
-    let allowed = std::iter::once(URL).chain(known()).collect::<Vec<_>>().join(", ");
-    let diagnostic = Diagnostic::error(at, format!("a listener has no option {}", shown(name))).allowed(allowed);
-    match nearest(name, known().chain([URL])) {
+    let allowed = std::iter::once(head).chain(known()).collect::<Vec<_>>().join(", ");
+    let diagnostic = Diagnostic::error(at, format!("a {key} has no option {}", shown(name))).allowed(allowed);
+    match nearest(name, known().chain([head])) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None => diagnostic,
     }

@@ -2,6 +2,7 @@
 
 use crate::transport::url::ListenUrl;
 pub use candor_protocol::packet::Disclosure;
+use candor_protocol::packet::Durability;
 use std::path::PathBuf;
 
 /// Reads the URL of a listener.
@@ -66,6 +67,7 @@ pub struct TlsOptions {
 /// What may differ from listener to listener.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
+    pub durability: Durability,
     pub anonymous: Anonymous,
     pub disclosure: Disclosure,
     pub extended: Extended,
@@ -97,6 +99,8 @@ pub struct Tls {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     pub url: ListenUrl,
+    /// What is promised to those who connect here.
+    pub durability: Durability,
     pub anonymous: Anonymous,
     pub disclosure: Disclosure,
     pub extended: Extended,

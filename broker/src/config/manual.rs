@@ -30,16 +30,25 @@ pub fn example() -> String {
             DefaultValue::Unset(words) => writeln!(out, "# Default: {words}.\n# {} = {}", option.name, toml_value(option, sample(option))),
         };
     }
+    let sectioned = |out: &mut String, scope| {
+        // tls_development stands in place of the two files, so the example has one or the other.
+        for option in in_file().filter(|option| option.scope == scope && option.name != "tls_development") {
+            let text = match option.default {
+                DefaultValue::Text(text) => text,
+                _ => sample(option),
+            };
+            let _ = writeln!(out, "# {} = {}", option.name, toml_value(option, text));
+        }
+    };
     out.push_str("\n\n## A listener with a policy of its own; there may be several. Sections stand below everything else.\n\n");
     out.push_str("# [[listener]]\n# url = \"mqtts://0.0.0.0:8883\"\n");
-    // tls_development stands in place of the two files, so the example has one or the other.
-    for option in in_file().filter(|option| option.scope == Scope::Listener && option.name != "tls_development") {
-        let text = match option.default {
-            DefaultValue::Text(text) => text,
-            _ => sample(option),
-        };
-        let _ = writeln!(out, "# {} = {}", option.name, toml_value(option, text));
-    }
+    sectioned(&mut out, Scope::Listener);
+    out.push_str(
+        "\n\n## A namespace whose messages have limits of their own in the queue of each session, beside those of the queue. There may be\n\
+         ## several, and the first that matches a topic counts; what is left out is not limited.\n\n",
+    );
+    out.push_str("# [[namespace]]\n# filter = \"telemetry/#\"\n");
+    sectioned(&mut out, Scope::Namespace);
     out
 }
 
@@ -57,6 +66,7 @@ pub fn help_markdown() -> String {
             Scope::CommandLine => "-".to_owned(),
             Scope::Server => format!("`{}`", option.name),
             Scope::Listener => format!("`{}` (L)", option.name),
+            Scope::Namespace => format!("`{}` (N)", option.name),
         };
         let default = match option.default {
             DefaultValue::Text(text) => format!("`{text}`"),
@@ -67,6 +77,7 @@ pub fn help_markdown() -> String {
         let _ = writeln!(out, "| `{}` | {key} | {default} | {} | {meaning} |", option.flag(), cell(&allowed(option)));
     }
     out.push_str("\n(L): also in a `[[listener]]` section, for that listener alone.\n");
+    out.push_str("(N): also in a `[[namespace]]` section, where it is one more limit, of the messages whose topic its `filter` matches.\n");
     out
 }
 
@@ -183,6 +194,18 @@ mod tests {
         let set = read.settings.iter().filter(|setting| !setting.is_default()).count();
         let written = OPTIONS.iter().filter(|o| o.scope != Scope::CommandLine && matches!(o.default, DefaultValue::Text(_))).count();
         assert_eq!(set, written);
+    }
+
+    #[test]
+    fn the_sections_that_the_example_shows_are_allowed() {
+        let text = example();
+        let (_, sections) = text.split_once("\n# [[namespace]]\n").unwrap();
+        let text: String = ["[[namespace]]", ""].join("\n")
+            + &sections.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect::<String>();
+        let read = resolve(&[], Some(&Source::new("x.toml", text)), &Available::default()).unwrap_or_else(|found| panic!("{found}"));
+        assert!(read.warnings.is_empty(), "{}", read.warnings);
+        let namespace = &read.config.namespaces[0];
+        assert_eq!((namespace.filter.as_str(), namespace.queue_length_max.is_some()), ("telemetry/#", true));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Config {
     pub plain: Plain,
     pub quarantine: Quarantine,
     pub dead_letters: DeadLetters,
+    /// Namespaces with limits of their own, in the order in which they were written: the first that matches a topic counts.
+    pub namespaces: Vec<Namespace>,
     /// The namespaces whose messages are reported on.
     pub reports: Vec<TopicFilter>,
     /// Namespaces whose messages are stamped.
@@ -79,7 +81,6 @@ pub enum LogFormat {
 /// What is kept, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Storage {
-    pub durability: Durability,
     /// `None`: the folder `candor-data` where the process began, if anything is kept on disk.
     pub data_dir: Option<PathBuf>,
     /// Start although files are damaged, with what can be read.
@@ -122,6 +123,19 @@ pub struct Limits {
     pub retained_bytes_max: u64,
     /// Bytes of everything that clients can make grow, together.
     pub memory_limit: u64,
+}
+
+/// What holds for the messages of a namespace, beside the limits of each session's queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    pub filter: TopicFilter,
+    /// Of its messages that wait for one session.
+    pub queue_length_max: Option<u32>,
+    pub queue_bytes_max: Option<u64>,
+    /// What happens at these two.
+    pub overflow: Overflow,
+    /// Seconds; `u32::MAX`: for ever.
+    pub message_expiry_max_s: Option<u32>,
 }
 
 /// What plain clients get where 3.1.1 leaves no way to tell them.
@@ -180,6 +194,13 @@ pub struct Available<'a> {
     pub durabilities: &'a [Durability],
     /// The names of the experiments that it knows.
     pub experiments: &'a [&'a str],
+}
+
+impl Config {
+    /// What the store has to keep: the most that any listener promises.
+    pub fn durability(&self) -> Durability {
+        self.listeners.iter().map(|listener| listener.durability).max().unwrap_or_default()
+    }
 }
 
 impl Default for Available<'_> {

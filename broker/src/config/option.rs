@@ -15,7 +15,8 @@ use super::{Draft, EphemeralSession, LogFormat, machine, size};
 use crate::transport::url;
 use candor_protocol::dialect::terms::PACKET_SIZE_MAX;
 use candor_protocol::packet::profile::{Durability, Overflow};
-use value::{check_experiment, check_log, check_node, namespace};
+pub use value::namespace;
+use value::{check_experiment, check_log, check_node};
 
 /// The row called `name`.
 pub fn named(name: &str) -> Option<&'static OptionInfo> {
@@ -211,19 +212,20 @@ pub static OPTIONS: &[OptionInfo] = &[
         "durability",
         STORAGE,
         Kind::Choice(&[
-            choice("none", "nothing outlives the connection", |d| d.config.storage.durability = Durability::None),
-            choice("memory", "it outlives the connection, not the process", |d| d.config.storage.durability = Durability::Memory),
-            choice("disk", "it outlives the process and the power", |d| d.config.storage.durability = Durability::Disk),
+            choice("none", "nothing outlives the connection", |d| d.policy.durability = Durability::None),
+            choice("memory", "it outlives the connection, not the process", |d| d.policy.durability = Durability::Memory),
+            choice("disk", "it outlives the process and the power", |d| d.policy.durability = Durability::Disk),
         ]),
         Text("disk"),
-        "What an acknowledged message and the state of a session survive.",
+        "What an acknowledged message survives that comes through a listener, and the state of a session that begins there.",
     )
-    .why("A publisher that is told \"accepted\" takes it to mean that the power may fail; what is less has to be asked for."),
+    .why("A publisher that is told \"accepted\" takes it to mean that the power may fail; what is less has to be asked for.")
+    .scope(Scope::Listener),
     row(
         "data_dir",
         STORAGE,
         Path { set: |d, path| d.config.storage.data_dir = Some(path) },
-        Unset("candor-data, where durability is disk"),
+        Unset("candor-data, where the durability of a listener is disk"),
         "The folder for everything that is kept on disk.",
     ),
     row(
@@ -330,7 +332,8 @@ pub static OPTIONS: &[OptionInfo] = &[
         Text("1000"),
         "Messages that wait for one session.",
     )
-    .why("It is the usual default of brokers, so that nothing changes for who moves here."),
+    .why("It is the usual default of brokers, so that nothing changes for who moves here.")
+    .scope(Scope::Namespace),
     row(
         "queue_bytes_max",
         SESSIONS,
@@ -338,7 +341,8 @@ pub static OPTIONS: &[OptionInfo] = &[
         Text("16MiB"),
         "Bytes that wait for one session; at least packet_size_max.",
     )
-    .why("The largest packet fits, and a thousand messages of 16 KiB do."),
+    .why("The largest packet fits, and a thousand messages of 16 KiB do.")
+    .scope(Scope::Namespace),
     row(
         "overflow",
         SESSIONS,
@@ -353,9 +357,10 @@ pub static OPTIONS: &[OptionInfo] = &[
             choice("hold-back", "the acknowledgement waits for room", |d| d.config.limits.overflow = Overflow::HoldBack),
         ]),
         Text("drop-oldest"),
-        "What happens to a message for a session whose queue is full.",
+        "What happens to a message for a session whose queue is full, or as full of its namespace as it may be.",
     )
-    .why("A subscriber that was away wants the present first, and one slow subscriber must not stop a publisher."),
+    .why("A subscriber that was away wants the present first, and one slow subscriber must not stop a publisher.")
+    .scope(Scope::Namespace),
     row(
         "redelivery_limit",
         SESSIONS,
@@ -379,7 +384,8 @@ pub static OPTIONS: &[OptionInfo] = &[
         Text("7d"),
         "The longest time that a message waits for an absent session.",
     )
-    .why("It covers a long weekend and a repair; older messages are seldom still wanted."),
+    .why("It covers a long weekend and a repair; older messages are seldom still wanted.")
+    .scope(Scope::Namespace),
     row(
         "retained_max",
         SESSIONS,
@@ -479,7 +485,7 @@ pub static OPTIONS: &[OptionInfo] = &[
             }),
         ]),
         Text("refuse"),
-        "What a client with CleanSession 0 gets under durability none, where no session is kept.",
+        "What a client with CleanSession 0 gets where the durability is none and no session is kept.",
     )
     .why("Accepting would promise a session that is lost with the connection."),
     row(

@@ -7,7 +7,7 @@ use super::kind::Kind;
 use super::listener::{Listener, Policy};
 use super::option::{DefaultValue, OPTIONS, OptionInfo, Scope, named};
 use super::source::Source;
-use super::{Available, Config, Draft};
+use super::{Available, Config, Draft, Namespace};
 use crate::transport::url::ListenUrl;
 use std::path::Path;
 
@@ -46,6 +46,7 @@ pub fn resolve(flags: &[Written], source: Option<&Source>, available: &Available
     build.apply_flags(flags);
     build.follow();
     let candidates = build.candidates(&file, folder, flags.iter().any(|written| written.option.name == "listen"));
+    build.namespaces(&file, folder);
     let listeners = candidates.iter().filter_map(|candidate| check::listener(candidate, &mut build)).collect();
     check::server(&mut build, &candidates, available);
     build.into_loaded(listeners)
@@ -89,7 +90,7 @@ impl Build {
         self.found.extend(file.found.clone());
         file.lists.iter().for_each(|option| self.clear(option));
         // A file with sections and without `listen` serves the sections alone.
-        if !file.sections.is_empty() {
+        if !file.listeners.is_empty() {
             named("listen").into_iter().for_each(|option| self.clear(option));
         }
         file.written.iter().for_each(|written| self.set(written, folder));
@@ -150,17 +151,41 @@ impl Build {
         let server = self.draft.policy.clone();
         let plain = |(url, origin)| Candidate { url, policy: server.clone(), origin, own: Vec::new() };
         let mut all: Vec<Candidate> = self.draft.listen.iter().cloned().map(plain).collect();
-        for section in &file.sections {
+        for section in &file.listeners {
             self.draft.policy = server.clone();
             // They are tried even where flags replace the sections: a wrong line is wrong.
             let refused = section.written.iter().filter(|written| !self.try_set(written, folder)).count();
             if refused == 0 && !by_flag {
-                let (url, origin, own) = (section.url.clone(), section.origin.clone(), section.written.clone());
+                let (url, origin, own) = (section.head.clone(), section.origin.clone(), section.written.clone());
                 all.push(Candidate { url, policy: self.draft.policy.clone(), origin, own });
             }
         }
         self.draft.policy = server;
         all
+    }
+
+    /// The namespaces: each with what its section sets.
+    fn namespaces(&mut self, file: &File, folder: &Path) {
+        let server = self.draft.config.limits.clone();
+        for section in &file.namespaces {
+            self.draft.config.limits = server.clone();
+            let refused = section.written.iter().filter(|written| !self.try_set(written, folder)).count();
+            let is_set = |name: &str| section.written.iter().any(|written| written.option.name == name);
+            let limits = &self.draft.config.limits;
+            let namespace = Namespace {
+                filter: section.head.clone(),
+                queue_length_max: is_set("queue_length_max").then_some(limits.queue_length_max),
+                queue_bytes_max: is_set("queue_bytes_max").then_some(limits.queue_bytes_max),
+                overflow: limits.overflow,
+                message_expiry_max_s: is_set("message_expiry_max_s").then_some(limits.message_expiry_max_s),
+            };
+            if refused == 0 {
+                let found = check::namespace(&namespace, section, self);
+                self.found.extend(found);
+                self.draft.config.namespaces.push(namespace);
+            }
+        }
+        self.draft.config.limits = server;
     }
 
     fn into_loaded(mut self, listeners: Vec<Listener>) -> Result<Loaded, Diagnostics> {
@@ -204,3 +229,7 @@ impl Setting {
 #[cfg(test)]
 #[path = "resolve_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "section_tests.rs"]
+mod section_tests;

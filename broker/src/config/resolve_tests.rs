@@ -1,21 +1,21 @@
 use super::*;
 use crate::config::diagnostic::Severity;
-use crate::config::listener::{Anonymous, Disclosure, Extended, Identity, TlsMin};
+use crate::config::listener::{Anonymous, Identity, TlsMin};
 use candor_protocol::packet::profile::{Durability, Overflow};
 
-fn from_file(text: &str) -> Result<Loaded, Diagnostics> {
+pub(super) fn from_file(text: &str) -> Result<Loaded, Diagnostics> {
     resolve(&[], Some(&Source::new("etc/candor.toml", text)), &Available::default())
 }
 
-fn refused(text: &str) -> String {
+pub(super) fn refused(text: &str) -> String {
     from_file(text).map(|loaded| format!("{:?}", loaded.config)).unwrap_err().to_string()
 }
 
-fn warnings(text: &str) -> String {
+pub(super) fn warnings(text: &str) -> String {
     from_file(text).unwrap_or_else(|found| panic!("{found}")).warnings.to_string()
 }
 
-fn flag(name: &str, text: &str) -> Written {
+pub(super) fn flag(name: &str, text: &str) -> Written {
     let option = named(name).unwrap();
     Written { option, text: text.into(), origin: Origin::Flag(option.flag()) }
 }
@@ -28,7 +28,7 @@ fn nothing_said_is_a_server_for_this_machine() {
     let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.url.to_string()).collect();
     assert_eq!(listeners, ["mqtt://127.0.0.1:1883"]);
     assert_eq!(config.listeners[0].anonymous, Anonymous::Loopback);
-    assert_eq!((config.storage.durability, config.storage.data_dir), (Durability::Disk, None));
+    assert_eq!((config.durability(), config.storage.data_dir), (Durability::Disk, None));
     assert_eq!(config.limits.packet_size_max, 10 << 20);
     assert_eq!((config.limits.queue_length_max, config.limits.overflow), (1000, Overflow::DropOldest));
     assert_eq!(config.plain.session_expiry_s, 7 * 86_400);
@@ -135,66 +135,6 @@ colour = "blue"
        | ^^^^^^
       allowed: the options that `candor-broker --help-config` prints
     "#);
-}
-
-#[test]
-fn keys_below_a_section_are_told_where_they_belong() {
-    insta::assert_snapshot!(refused("[[listener]]\nurl = \"mqtt://127.0.0.1:1\"\nthreads = 2\ndisclosur = \"code\"\ncolour = 1\n[[listener]]\nanonymous = \"never\"\n[[listener]]\nurl = 5\n"), @r#"
-    etc/candor.toml:3:1: `threads` holds for the whole server, not for one listener
-      |
-    3 | threads = 2
-      | ^^^^^^^
-      help: move it above the first [[listener]]
-    etc/candor.toml:4:1: a listener has no option `disclosur`
-      |
-    4 | disclosur = "code"
-      | ^^^^^^^^^
-      allowed: url, extended, disclosure, tls_cert, tls_key, tls_development, tls_min, tls_client_ca, tls_client_required, anonymous, refused_publish_plain
-      help: did you mean `disclosure`?
-    etc/candor.toml:5:1: a listener has no option `colour`
-      |
-    5 | colour = 1
-      | ^^^^^^
-      allowed: url, extended, disclosure, tls_cert, tls_key, tls_development, tls_min, tls_client_ca, tls_client_required, anonymous, refused_publish_plain
-    etc/candor.toml:6:1: this listener has no url
-      |
-    6 | [[listener]]
-      | ^^^^^^^^^^^^
-      allowed: mqtt://HOST:PORT, mqtts://HOST:PORT, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; IPv6 in brackets; port 0: any free one
-    etc/candor.toml:9:7: url: this is a whole number
-      |
-    9 | url = 5
-      |       ^
-      allowed: mqtt://HOST:PORT, mqtts://HOST:PORT, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; IPv6 in brackets; port 0: any free one
-    "#);
-}
-
-#[test]
-fn a_single_table_is_not_a_section() {
-    insta::assert_snapshot!(refused("[listener]\nurl = \"mqtt://127.0.0.1:1\"\n"), @r#"
-    etc/candor.toml:1:1: `listener` is a table here
-      |
-    1 | [listener]
-      | ^^^^^^^^^^
-      help: each listener has a section of its own: write [[listener]]
-    "#);
-}
-
-#[test]
-fn a_section_has_its_own_policy_and_inherits_the_rest() {
-    let text = r#"
-disclosure = "code"
-extended = "off"
-[[listener]]
-url = "mqtt://127.0.0.1:1883"
-disclosure = "opaque"
-[[listener]]
-url = "ws://127.0.0.1:0"
-extended = "required"
-"#;
-    let listeners = from_file(text).unwrap().config.listeners;
-    let policies: Vec<_> = listeners.iter().map(|listener| (listener.disclosure, listener.extended)).collect();
-    assert_eq!(policies, [(Disclosure::Opaque, Extended::Off), (Disclosure::Code, Extended::Required)]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A message that waits: here, or as a reference to what only the store holds.
 
+use super::namespaces::Space;
 use crate::experiment::QueueExtensions;
 use crate::message::Envelope;
 use crate::store::MessageNumber;
@@ -15,7 +16,10 @@ pub struct Waiting {
     pub redelivery_count: u32,
     /// The number under which it is kept for the session.
     pub message: Option<MessageNumber>,
-    /// Its publisher asked for a place, and may have been told that it was taken: it is not dropped for want of room.
+    /// The namespace with limits that it belongs to.
+    pub space: Option<Space>,
+    /// Its publisher asked for a place wherever publishers learn of full queues, and may have been told that it was taken: it is not
+    /// dropped for want of room there.
     pub has_place: bool,
 }
 
@@ -45,6 +49,7 @@ pub struct Stored {
     /// How many times it was handed out before.
     pub redelivery_count: u32,
     pub message: MessageNumber,
+    pub space: Option<Space>,
 }
 
 /// A message in its place. What only the store holds is a reference.
@@ -55,6 +60,7 @@ pub(super) struct Entry {
     pub(super) retain: bool,
     pub(super) redelivery_count: u32,
     pub(super) message: Option<MessageNumber>,
+    pub(super) space: Option<Space>,
 }
 
 #[derive(Debug)]
@@ -65,8 +71,8 @@ pub(super) enum Body {
 
 impl Entry {
     pub(super) fn new(waiting: Waiting) -> Self {
-        let Waiting { envelope, qos, retain, redelivery_count, message, .. } = waiting;
-        Self { body: Body::Here(Box::new(envelope)), qos, retain, redelivery_count, message }
+        let Waiting { envelope, qos, retain, redelivery_count, message, space, .. } = waiting;
+        Self { body: Body::Here(Box::new(envelope)), qos, retain, redelivery_count, message, space }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -110,7 +116,7 @@ impl Entry {
 
 impl From<Stored> for Entry {
     fn from(stored: Stored) -> Self {
-        let Stored { reference, qos, retain, redelivery_count, message } = stored;
-        Self { body: Body::Stored(reference), qos, retain, redelivery_count, message: Some(message) }
+        let Stored { reference, qos, retain, redelivery_count, message, space } = stored;
+        Self { body: Body::Stored(reference), qos, retain, redelivery_count, message: Some(message), space }
     }
 }

@@ -1,6 +1,6 @@
 //! From CONNECT to a session.
 
-use super::client::Client;
+use super::client::{Begun, Client};
 use super::connection::{ListenerSettings, Peer};
 use super::keeping::{Accept, Life, Then, not_kept};
 use super::pending::Standing;
@@ -8,8 +8,8 @@ use super::publish::check_topic;
 use super::{Admission, ConnectionKey, Shard};
 use crate::store::Record;
 use bytes::{Bytes, BytesMut};
-use candor_protocol::packet::{Connect, Problem, Reason, Refusal, Retry, property};
-use candor_protocol::session::{Acceptance, Session, SessionState};
+use candor_protocol::packet::{Connect, Durability, Problem, Reason, Refusal, Retry, property};
+use candor_protocol::session::{Acceptance, Session, SessionState, check_requirement};
 use candor_protocol::shown::Shown;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -31,7 +31,8 @@ pub struct Moved {
 /// Identifiers whose session ended for a reason that its client may ask for when it comes back; bounded.
 #[derive(Debug, Default)]
 pub struct Ended {
-    reasons: HashMap<Arc<str>, SessionState, foldhash::fast::RandomState>,
+    /// And whether the store knows it too.
+    reasons: HashMap<Arc<str>, (SessionState, bool), foldhash::fast::RandomState>,
     order: VecDeque<Arc<str>>,
     bytes: usize,
 }
@@ -41,8 +42,9 @@ const ENDED_MAX: usize = 10_000;
 const ENDED_BYTES_MAX: usize = 1024 * 1024;
 
 impl Ended {
-    pub(super) fn note(&mut self, id: Arc<str>, state: SessionState) {
-        if self.reasons.insert(Arc::clone(&id), state).is_some() {
+    pub(super) fn note(&mut self, id: Arc<str>, state: SessionState, is_kept: bool) {
+        let was_kept = self.reasons.get(&id).is_some_and(|(_, was_kept)| *was_kept);
+        if self.reasons.insert(Arc::clone(&id), (state, is_kept || was_kept)).is_some() {
             return;
         }
         self.bytes += id.len();
@@ -55,7 +57,7 @@ impl Ended {
     }
 
     /// Why there is no session, where that is known; asked once.
-    fn take(&mut self, id: &str) -> Option<SessionState> {
+    fn take(&mut self, id: &str) -> Option<(SessionState, bool)> {
         let state = self.reasons.remove(id);
         if state.is_some() {
             self.order.retain(|other| &**other != id);
@@ -131,7 +133,13 @@ impl Shard {
         if let Ok(admission) = &answer {
             connection.principal = Arc::clone(&admission.principal);
         }
-        let admitted = answer.and_then(|admission| self.check_session(key, &connect, &admission).map(|()| admission));
+        let admitted = answer.and_then(|admission| {
+            self.check_principal(key, &admission)?;
+            // Of a session, only whom it belongs to learns anything.
+            self.check_granted(key, &connect)?;
+            self.check_session(key, &connect, &admission)?;
+            Ok(admission)
+        });
         match admitted {
             Ok(admission) => self.attach(key, &connect, admission),
             Err(refusal) => self.refuse_connect(key, refusal, is_known),
@@ -139,7 +147,21 @@ impl Shard {
         self.act(key);
     }
 
-    /// A session belongs to a principal, and a will must be one that the client may publish.
+    /// A session belongs to a principal.
+    fn check_principal(&self, key: ConnectionKey, admission: &Admission) -> Result<(), Refusal> {
+        let connection = self.connections.get(key);
+        let slot = connection.and_then(|connection| self.directory.get(&connection.client_id));
+        match slot.and_then(|slot| self.clients.get(*slot)) {
+            Some(client) if client.principal != admission.principal => {
+                let problem = Problem::titled("the session belongs to another principal").field("client identifier").retry(Retry::Never);
+                Err(Refusal::new(Reason::NOT_AUTHORIZED, problem))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is room for the client, its will is one that it may publish, and its session can be what a plain client takes for
+    /// granted.
     fn check_session(&self, key: ConnectionKey, connect: &Connect, admission: &Admission) -> Result<(), Refusal> {
         let Some(connection) = self.connections.get(key) else { return Ok(()) };
         // Whoever comes back to its session takes what waits there.
@@ -153,12 +175,6 @@ impl Shard {
                 Problem::titled("the server has as many connections as it may have").rule("connections_max").limit(limit, open as u64 + 1);
             return Err(Refusal::new(Reason::SERVER_BUSY, problem.retry(Retry::After { after_ms: 10_000, jitter_ms: 20_000 })));
         }
-        if let Some(client) = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot))
-            && client.principal != admission.principal
-        {
-            let problem = Problem::titled("the session belongs to another principal").field("client identifier").retry(Retry::Never);
-            return Err(Refusal::new(Reason::NOT_AUTHORIZED, problem));
-        }
         if let Some(will) = &connect.will {
             let may = check_topic(will.message.topic());
             may.and_then(|()| admission.rights.will(will.message.topic(), will.qos, will.retain)).map_err(|mut refusal| {
@@ -166,28 +182,47 @@ impl Shard {
                 refusal
             })?;
         }
-        let expiry_s = self.session_expiry_s(key, connect);
-        let profile = &connection.listener.policy.profile;
-        if expiry_s > 0 && profile.session_expiry_s_max == 0 && !connect.dialect.is_extended() {
+        let (wish_s, longest_s) = self.session_expiry_s(key, connect);
+        if wish_s > 0 && longest_s == 0 && !connect.dialect.is_extended() {
             let problem = Problem::titled("this server keeps no session beyond its connection").field("CleanSession").retry(Retry::Never);
             return Err(Refusal::new(Reason::SESSION_NOT_KEPT, problem));
         }
         Ok(())
     }
 
-    fn session_expiry_s(&self, key: ConnectionKey, connect: &Connect) -> u64 {
-        let unsaid = match self.connections.get(key) {
-            Some(connection) if !connect.clean_session && !connect.dialect.is_extended() => {
-                connection.listener.policy.session_expiry_plain_s
-            }
-            _ => 0,
+    /// How long a client wants its session to outlive the connection, in seconds, and how long it may.
+    fn session_expiry_s(&self, key: ConnectionKey, connect: &Connect) -> (u64, u32) {
+        let Some(policy) = self.connections.get(key).and_then(|connection| connection.session.policy()) else { return (0, 0) };
+        let unsaid = if connect.clean_session || connect.dialect.is_extended() { 0 } else { policy.session_expiry_plain_s };
+        let wish = connect.dictionary.value(property::SESSION_EXPIRY_INTERVAL).unwrap_or(u64::from(unsaid));
+        (wish, policy.profile.session_expiry_s_max)
+    }
+
+    /// Looks which session a client would get, and whether that is what it requires. A session keeps what it was granted when it
+    /// began: the connection is served so.
+    fn check_granted(&mut self, key: ConnectionKey, connect: &Connect) -> Result<(), Refusal> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let existing = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot));
+        // A session that ends with the connection which holds it ends when that is taken over.
+        let resumed = existing.filter(|client| !connect.clean_session && (client.connection.is_none() || client.is_durable()));
+        let policy = &connection.listener.policy;
+        let Some(client) = resumed.filter(|client| client.durability != policy.profile.session_durability) else {
+            return connection.session.check_session();
         };
-        connect.dictionary.value(property::SESSION_EXPIRY_INTERVAL).unwrap_or(u64::from(unsaid))
+        connection.session.serve_under(Arc::new(policy.carrying_on(client.durability, client.expiry_s)));
+        connection.session.check_session().map_err(|mut refusal| {
+            if check_requirement(&connect.dictionary, &policy.profile).is_ok() {
+                let clause = refusal.problem.detail.take().unwrap_or_default();
+                refusal.problem.detail = Some(format!("{clause}: the session was begun so, and a clean start has what is required"));
+            }
+            refusal
+        })
     }
 
     fn attach(&mut self, key: ConnectionKey, connect: &Connect, admission: Admission) {
         let Some(connection) = self.connections.get(key) else { return };
         let id = Arc::clone(&connection.client_id);
+        let durability = connection.listener.policy.profile.session_durability;
         let takeovers = self.directory.get(&id).copied().and_then(|slot| self.take_over(slot, key));
         // The takeover may have ended the session.
         let existing = self.directory.get(&id).copied();
@@ -201,15 +236,15 @@ impl Shard {
                     has_ended = self.clients.get(slot).is_some_and(|client| client.number.is_some());
                     self.end_session(slot, SessionState::New);
                 }
-                let known = if connect.clean_session { Some(SessionState::New) } else { self.ended.take(&id) };
+                let known = if connect.clean_session { Some((SessionState::New, false)) } else { self.ended.take(&id) };
                 if known.is_none() {
                     kept_since = Bytes::copy_from_slice(&self.epoch.to_be_bytes());
                 }
-                let state = known.unwrap_or_default();
-                if state != SessionState::New {
+                let (state, is_kept) = known.unwrap_or_default();
+                if is_kept {
                     self.keeper.keep(Record::EndTold { client_id: Arc::clone(&id) });
                 }
-                (self.new_client(Arc::clone(&id), &admission), state)
+                (self.new_client(Arc::clone(&id), &admission, durability), state)
             }
         };
         let Some(client) = self.clients.get_mut(slot) else { return };
@@ -223,11 +258,12 @@ impl Shard {
         let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
         let count_mark = Bytes::copy_from_slice(&client.generation.to_be_bytes());
         let server_time_ms = self.now.unix_ms;
-        let expiry_s = self.session_expiry_s(key, connect);
+        let (wish_s, longest_s) = self.session_expiry_s(key, connect);
+        let expiry_s = wish_s.min(u64::from(longest_s)) as u32;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.client = Some(slot);
         let generation = connection.generation;
-        let expiry_s = expiry_s.min(u64::from(connection.listener.policy.profile.session_expiry_s_max)) as u32;
+        let promised = connection.listener.policy.profile.durability;
         let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
         self.set_standing(key, Standing::Admitted);
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
@@ -236,7 +272,7 @@ impl Shard {
             self.review_subscriptions(slot);
         }
         let is_attached = self.keep_attached(slot, expiry_s);
-        let is_armed = self.keep_will(slot, connect);
+        let is_armed = self.keep_will(slot, connect, promised);
         let Some(of) = self.life(slot) else { return };
         let then = Then::Accept(Box::new(Accept { key, generation, of, acceptance, is_armed }));
         // A client that was told of a clean start must not find the old session after a crash.
@@ -286,10 +322,10 @@ impl Shard {
         self.ready.push(key);
     }
 
-    fn new_client(&mut self, id: Arc<str>, admission: &Admission) -> u32 {
+    fn new_client(&mut self, id: Arc<str>, admission: &Admission, durability: Durability) -> u32 {
         let incarnation = u64::from(self.epoch) << 32 | self.random.draw() >> 32;
         let (principal, rights) = (Arc::clone(&admission.principal), Arc::clone(&admission.rights));
-        let client = Client::new(Arc::clone(&id), principal, rights, incarnation, self.settings.queue);
+        let client = Client::new(Arc::clone(&id), principal, rights, Begun { incarnation, durability }, self.settings.queue);
         let slot = self.clients.insert(client, self.now.ms);
         self.directory.insert(id, slot);
         self.count_session(slot);

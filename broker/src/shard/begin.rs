@@ -9,7 +9,7 @@ impl Shard {
     /// Keeps that a connection holds a session; a session that is to outlive its connection gets its number here. Tells whether
     /// anything was kept.
     pub(super) fn keep_attached(&mut self, slot: u32, expiry_s: u32) -> bool {
-        let Some(client) = self.clients.get_mut(slot).filter(|_| self.keeper.keeps()) else { return false };
+        let Some(client) = self.clients.get_mut(slot).filter(|client| self.keeper.keeps_for(client.durability)) else { return false };
         let session = match client.number {
             Some(session) => session,
             None if expiry_s == 0 => return false,

@@ -4,12 +4,12 @@ use super::dead_letter::right_filter;
 use super::memory::SUBSCRIPTION_BYTES;
 use super::returned::Pause;
 use super::{ConnectionKey, Rights};
-use crate::queue::{Queue, QueueLimits};
+use crate::queue::{Queue, QueueLimits, Space};
 use crate::rare::Rare;
 use crate::router::Subscription;
 use crate::store::{MessageNumber, Record, SessionNumber};
 use crate::wrapped;
-use candor_protocol::packet::{Qos, Refusal, TopicFilter};
+use candor_protocol::packet::{Durability, Qos, Refusal, TopicFilter};
 use candor_protocol::session::Parked;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
@@ -87,6 +87,13 @@ impl FromIterator<(TopicFilter, Subscription)> for Subscriptions {
 /// Of each subscription what it was when it was last kept, and how many receipts are to come.
 pub type Unkept = HashMap<TopicFilter, (Option<Subscription>, u32)>;
 
+/// How a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    pub incarnation: u64,
+    pub durability: Durability,
+}
+
 #[derive(Debug)]
 pub struct Client {
     pub id: Arc<str>,
@@ -95,6 +102,8 @@ pub struct Client {
     pub rights: Arc<dyn Rights>,
     /// 8 random bytes that name this life of the session.
     pub incarnation: u64,
+    /// What it survives: as it was granted when it began, whatever its later connections would get.
+    pub durability: Durability,
     /// Under which it is kept; `None`: it is not.
     pub number: Option<SessionNumber>,
     /// The store has it, under its number.
@@ -107,6 +116,8 @@ pub struct Client {
     pub queue: Queue,
     /// What all shards know of the queue: messages and bytes, see [`super::roll::Places`].
     pub told_room: (u64, u64),
+    /// The same of each namespace whose limit publishers learn of, by its index.
+    pub told_shares: Rare<Vec<(u64, u64)>>,
     /// What the limit of memory counts for it.
     pub counted_bytes: usize,
     pub subscriptions: Subscriptions,
@@ -137,12 +148,14 @@ pub struct Client {
 
 impl Client {
     /// A session that begins.
-    pub fn new(id: Arc<str>, principal: Arc<str>, rights: Arc<dyn Rights>, incarnation: u64, limits: QueueLimits) -> Self {
+    pub fn new(id: Arc<str>, principal: Arc<str>, rights: Arc<dyn Rights>, life: Begun, limits: QueueLimits) -> Self {
+        let Begun { incarnation, durability } = life;
         Self {
             id,
             principal,
             rights,
             incarnation,
+            durability,
             number: None,
             is_begun: false,
             is_restored: false,
@@ -150,6 +163,7 @@ impl Client {
             parked: None,
             queue: Queue::new(limits),
             told_room: (0, 0),
+            told_shares: Rare::default(),
             counted_bytes: 0,
             subscriptions: Subscriptions::default(),
             unkept: None,
@@ -195,6 +209,16 @@ impl Client {
             Some(source) => self.rights.subscribe(&source),
             None => self.rights.subscribe(filter),
         }
+    }
+
+    /// What all shards know of its queue, or of a namespace's part of it.
+    pub fn told_room_of(&mut self, space: Option<Space>) -> &mut (u64, u64) {
+        let Some(index) = space.map(Space::index) else { return &mut self.told_room };
+        let told = self.told_shares.make();
+        if told.len() <= index {
+            told.resize(index + 1, (0, 0));
+        }
+        &mut told[index]
     }
 
     /// How many of its messages wait in memory, before the others wait in the store.

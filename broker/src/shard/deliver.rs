@@ -7,7 +7,7 @@ use super::publish::registered_keys;
 use super::{CrossingTarget, Shard};
 use crate::message::Envelope;
 use crate::out::{Out, SHARE_FROM, Spare};
-use crate::queue::{Popped, Pushed, Waiting};
+use crate::queue::{Namespaces, Popped, Pushed, Space, Waiting};
 use crate::store::MessageNumber;
 use bytes::BufMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
@@ -25,6 +25,8 @@ pub(super) struct FrameCache {
     hop: Option<Dictionary>,
     /// The critical key of the message map, once somebody asked.
     critical: Option<Option<i64>>,
+    /// Its namespace, once somebody asked.
+    space: Option<Option<Space>>,
     /// The message in memory of its own.
     compact: Option<Message>,
     copies: Copies,
@@ -52,6 +54,7 @@ impl FrameCache {
         self.frames.clear();
         self.hop = None;
         self.critical = None;
+        self.space = None;
         self.compact = None;
     }
 
@@ -88,6 +91,15 @@ impl FrameCache {
     fn critical_key(&mut self, envelope: &Envelope) -> Option<i64> {
         self.is_used = true;
         *self.critical.get_or_insert_with(|| envelope.critical_key())
+    }
+
+    /// The namespace with limits that a message belongs to, found once for all whose queues it comes into.
+    pub(super) fn space(&mut self, envelope: &Envelope, namespaces: &Namespaces) -> Option<Space> {
+        if namespaces.is_empty() {
+            return None;
+        }
+        self.is_used = true;
+        *self.space.get_or_insert_with(|| namespaces.of(envelope.message.topic_str()))
     }
 
     /// The keys of the next hop, computed once for all receivers of the same form.
@@ -205,17 +217,18 @@ impl Shard {
         // What is left to the store at once need not be copied out of the buffer that it was read into.
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
         let mut envelope = if is_left { envelope.clone() } else { envelope.compact() };
-        if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms) {
+        let space = self.frames.space(&envelope, &self.settings.namespaces);
+        if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms, space) {
             envelope.expire_by(at_ms);
         }
-        let waiting =
-            Waiting { envelope, qos: target.qos, retain: target.retain, redelivery_count: 0, message, has_place: target.has_place };
+        let CrossingTarget { qos, retain, has_place, .. } = *target;
+        let waiting = Waiting { envelope, qos, retain, redelivery_count: 0, message, space, has_place };
         // What is left to the store takes no memory but for a reference, and what has its place was taken before memory was short.
         if self.account.is_full && !is_left && !target.has_place {
             client.queue.refuse(&waiting);
             self.counts.publish_dropped += 1;
         } else {
-            let pushed = client.queue.push(waiting, &self.settings.experiments);
+            let pushed = client.queue.push(waiting, &self.settings.experiments, &self.settings.namespaces);
             self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
         }
         self.keep_dropped(target.slot);

@@ -24,7 +24,8 @@ pub(super) struct Life {
 #[derive(Debug)]
 pub(super) enum Then {
     /// The outcome of a message from a session; `is_matched`: somebody gets it, or it is retained.
-    Settle { of: Life, ticket: Ticket, is_matched: bool },
+    /// `promised`: what it survives at most, by the listener that it came through.
+    Settle { of: Life, ticket: Ticket, is_matched: bool, promised: Durability },
     /// The same, and behind the receipt for room.
     Hold(Box<Held>),
     /// A step of a QoS 2 exchange of a session.
@@ -142,7 +143,7 @@ impl Shard {
         self.release();
     }
 
-    /// Tells every extended client what the server can keep now.
+    /// Tells every extended client that was promised more what the server can keep now.
     fn tell_guarantee(&mut self, is_kept: bool) {
         let keys: Vec<ConnectionKey> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -160,8 +161,12 @@ impl Shard {
 
     fn tell_profile(&mut self, key: ConnectionKey, is_kept: bool) {
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.session.terms().dialect.is_extended()) else { return };
-        let profile = connection.listener.policy.profile.clone();
-        let profile = if is_kept { profile } else { profile.without_guarantee() };
+        let declared = &connection.session.terms().profile;
+        let lost = declared.clone().without_guarantee();
+        if lost == *declared {
+            return;
+        }
+        let profile = if is_kept { declared.clone() } else { lost };
         let dictionary = Dictionary::with(property::PROFILE, &profile.to_dictionary());
         connection.session.answer(Packet::Notice(Notice { reason: Reason::PROFILE_CHANGED, dictionary }));
     }
@@ -192,7 +197,13 @@ impl Shard {
     #[inline]
     fn go_on(&mut self, then: Then, reached: Reached) {
         match then {
-            Then::Settle { of, ticket, is_matched } => self.settle(of, ticket, is_matched, reached),
+            Then::Settle { of, ticket, is_matched, promised } => {
+                let outcome = |reached: Durability| match is_matched {
+                    false => Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() },
+                    true => Outcome::kept(reached.min(promised)),
+                };
+                self.settle(of, ticket, reached.map(outcome));
+            }
             Then::Hold(held) => self.hold(held, reached),
             Then::Deliver(held) => self.hand_out(*held, reached.is_some()),
             Then::Retained(message) => self.shared.retained_answered(*message, reached.is_some()),
@@ -213,19 +224,15 @@ impl Shard {
         self.clients.get(slot).map(|client| Life { slot, life: client.incarnation })
     }
 
-    fn settle(&mut self, of: Life, ticket: Ticket, is_matched: bool, reached: Reached) {
-        let Some(reached) = reached else { return self.refuse_settled(of, ticket, not_kept()) };
+    /// `outcome`: `None`: it was not kept.
+    fn settle(&mut self, of: Life, ticket: Ticket, outcome: Option<Outcome>) {
+        let Some(outcome) = outcome else { return self.refuse_settled(of, ticket, not_kept()) };
         let Some(client) = self.clients.get_mut(of.slot).filter(|client| client.incarnation == of.life) else { return };
         let connection = client.connection.and_then(|key| Some((key, self.connections.get_mut(key)?)));
-        let outcome = |promised: Durability| match is_matched {
-            false => Outcome { reason: Reason::NO_MATCHING_SUBSCRIBERS, ..Outcome::accepted() },
-            true => Outcome::kept(reached.min(promised)),
-        };
         match (&mut client.parked, connection) {
             // The connection is gone, or the next one has not taken the session up yet.
-            (Some(parked), _) => parked.settle(ticket, outcome(Durability::Quorum)),
+            (Some(parked), _) => parked.settle(ticket, outcome),
             (None, Some((key, connection))) => {
-                let outcome = outcome(connection.listener.policy.profile.durability);
                 match connection.session.settle_directly(ticket, &outcome) {
                     Some(packet) => self.say(key, packet),
                     None => {

@@ -3,6 +3,7 @@
 use super::CrossingTarget;
 use super::room::Claims;
 use crate::message::Envelope;
+use crate::queue::Space;
 use crate::router::{Pick, Picks, Subscriber, Target, Targets};
 use crate::store::MessageNumber;
 
@@ -32,6 +33,8 @@ pub(super) struct Ready {
 /// Who gets a message, as the router found them.
 pub(super) struct Matched<'a> {
     pub envelope: &'a Envelope,
+    /// The namespace with limits that it belongs to; looked for where places are claimed, or something is kept.
+    pub space: Option<Space>,
     from: Option<Subscriber>,
     pub targets: &'a Targets,
     pub picks: &'a Picks,
@@ -39,7 +42,11 @@ pub(super) struct Matched<'a> {
 
 impl<'a> Matched<'a> {
     pub(super) fn new(envelope: &'a Envelope, from: Option<Subscriber>, targets: &'a Targets, picks: &'a Picks) -> Self {
-        Self { envelope, from, targets, picks }
+        Self { envelope, space: None, from, targets, picks }
+    }
+
+    pub(super) fn of_space(self, space: Option<Space>) -> Self {
+        Self { space, ..self }
     }
 
     #[inline]

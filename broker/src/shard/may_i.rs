@@ -26,8 +26,11 @@ impl Shard {
         map.set(property::BACKLOG, &(waiting as u64)).set(property::SERVER_TIME, &self.now.unix_ms);
         map.set(property::LOAD, &self.load());
         if self.keeper.failure().is_some() {
-            let profile = connection.listener.policy.profile.clone().without_guarantee();
-            map.set(property::PROFILE, &profile.to_dictionary());
+            let declared = &connection.session.terms().profile;
+            let profile = declared.clone().without_guarantee();
+            if profile != *declared {
+                map.set(property::PROFILE, &profile.to_dictionary());
+            }
         }
         if let Some(questions) = asked.value(property::QUESTIONS) {
             self.answers(key, &questions).put_into(&mut map);
@@ -77,7 +80,7 @@ impl Shard {
                     conduct.and_then(|()| self.check_publish(key, slot, &publish)).and_then(|()| self.foresee_room(slot, &publish));
                 judged.map(|()| *qos).map_err(|refusal| self.foresee_breaker(key, topic.as_str(), refusal))
             }
-            Question::Subscribe { filter, qos } => self.check_subscribe(key, slot, filter, *qos, &Dictionary::EMPTY),
+            Question::Subscribe { filter, qos } => self.check_subscribe(key, slot, filter, *qos, [&Dictionary::EMPTY; 2]),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Shard {
         if client.generation != generation || client.expires_at_ms.is_none_or(|at_ms| at_ms > self.now.ms) {
             return;
         }
-        let (id, waiting) = (Arc::clone(&client.id), client.queue.len() as u64);
+        let (id, waiting, is_kept) = (Arc::clone(&client.id), client.queue.len() as u64, client.number.is_some());
         tracing::info!(client = %Shown::new(&id), waiting, "session expired");
         self.tell_gap(slot);
         if waiting > 0 {
@@ -85,7 +85,7 @@ impl Shard {
         }
         self.note_expired(slot);
         self.end_session(slot, SessionState::Expired);
-        self.ended.note(id, SessionState::Expired);
+        self.ended.note(id, SessionState::Expired, is_kept);
     }
 
     /// Forgets a session and everything that was kept for it.
@@ -99,12 +99,12 @@ impl Shard {
         }
         if why == SessionState::New && client.incarnation >> 32 != u64::from(self.epoch) {
             // It outlived a restart, so that its name does not say that it was known here to the end.
-            self.ended.note(Arc::clone(&client.id), why);
+            self.ended.note(Arc::clone(&client.id), why, false);
         }
         if let Some(roll) = self.shared.roll(self.index) {
             roll.clear(slot);
         }
-        self.end_room(slot, client.told_room);
+        self.end_room(slot, &client);
         if client.subscriptions.is_empty() {
             return;
         }

@@ -60,18 +60,19 @@ impl Shard {
         let is_bare = routed.reached > 0 && !routed.is_kept && routed.full.is_empty();
         if let Some(ticket) = ticket
             && !(is_bare && self.accept_at_once(key, ticket))
-            && let Some(of) = self.life(slot)
+            && let Some((of, connection)) = self.life(slot).zip(self.connections.get(key))
         {
-            self.settle_later(routed, of, ticket);
+            let promised = connection.listener.policy.profile.durability;
+            self.settle_later(routed, of, ticket, promised);
         }
     }
 
     /// The acknowledgement waits for what was kept, and behind that, where publishers are held back, for room in full queues.
-    fn settle_later(&mut self, routed: Routed, of: Life, ticket: Ticket) {
+    fn settle_later(&mut self, routed: Routed, of: Life, ticket: Ticket, promised: Durability) {
         let Routed { reached, is_kept, full, .. } = routed;
         let then = match full.is_empty() {
-            true => Then::Settle { of, ticket, is_matched: reached > 0 },
-            false => Then::Hold(Box::new(Held { full, of, ticket })),
+            true => Then::Settle { of, ticket, is_matched: reached > 0, promised },
+            false => Then::Hold(Box::new(Held { full, of, ticket, promised })),
         };
         if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
     }
@@ -101,7 +102,8 @@ impl Shard {
                     .retry(Retry::Changed);
                 return Err(Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem));
             }
-            if minimum.is_some_and(|minimum| minimum > Durability::None as u64) && self.keeper.failure().is_some() {
+            let in_force = profile.durability.without_guarantee();
+            if minimum.is_some_and(|minimum| minimum > in_force as u64) && self.keeper.failure().is_some() {
                 return Err(not_kept());
             }
         }

@@ -1,15 +1,14 @@
 //! What an earlier process owed, taken up where it was left.
 
 use super::attach::home;
-use super::client::{Client, Replay};
+use super::client::{Begun, Client, Replay};
 use super::shared::RetainedMessage;
 use super::timers::Timer;
 use super::wills::Armed;
 use super::{Rights, Settings, Shard, Shared};
-use crate::experiment::QueueExtensions;
 use crate::feedback::{Entry, Page};
 use crate::message::Envelope;
-use crate::queue::{Gap, Queue, Reference, Stored, Waiting};
+use crate::queue::{Gap, Queue, Reference, Space, Stored, Waiting};
 use crate::rare::Rare;
 use crate::store::record::Whose;
 use crate::store::state::{KeptSession, Lines, OwedMessage, Progress};
@@ -40,7 +39,7 @@ enum Found {
     /// It is in flight to somebody, who gets it again first of all.
     Body(Envelope),
     /// It waits, and goes on doing so in the store.
-    Reference(Reference),
+    Reference(Reference, Option<Space>),
 }
 
 /// A principal that has not come back since the process began: nobody knows its rights. Its subscriptions stay in force until it
@@ -63,7 +62,7 @@ impl Rights for Absent {
 /// # Errors
 /// A message that is owed cannot be read.
 pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -> Result<Vec<Legacy>, StoreError> {
-    let (shards, extensions) = (settings.shards, &settings.experiments);
+    let shards = settings.shards;
     let state = engine.state().clone();
     shared.restore(engine.durability(), &state);
     let mut legacies: Vec<Legacy> = (0..shards.max(1)).map(|_| Legacy::default()).collect();
@@ -79,7 +78,7 @@ pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -
     for (number, session) in sessions {
         let Some(legacy) = legacies.get_mut(usize::from(home(&session.client_id, shards))) else { continue };
         for owed in &session.owed {
-            legacy.read(engine, owed, extensions)?;
+            legacy.read(engine, owed, settings)?;
         }
         legacy.sessions.push((number, session));
     }
@@ -102,19 +101,27 @@ pub fn read(engine: &mut dyn Engine, settings: &Settings, shared: &mut Shared) -
     Ok(legacies)
 }
 
+/// What a queue has to know of a message that only the store holds.
+fn refer_to(envelope: &Envelope, settings: &Settings) -> (Reference, Option<Space>) {
+    (Reference::of(envelope, &settings.experiments), settings.namespaces.of(envelope.message.topic_str()))
+}
+
 impl Legacy {
     /// Reads a message that is owed: one after the other, and of those that wait no body stays in memory.
-    fn read(&mut self, engine: &mut dyn Engine, owed: &OwedMessage, extensions: &QueueExtensions) -> Result<(), StoreError> {
+    fn read(&mut self, engine: &mut dyn Engine, owed: &OwedMessage, settings: &Settings) -> Result<(), StoreError> {
         let is_in_flight = owed.progress != Progress::Waiting;
         match self.messages.get(&owed.body) {
             Some(Found::Body(_)) => return Ok(()),
-            Some(Found::Reference(_)) if !is_in_flight => return Ok(()),
+            Some(Found::Reference(..)) if !is_in_flight => return Ok(()),
             _ => {}
         }
         if let Some(envelope) = engine.read(owed.body)? {
             let found = match is_in_flight {
                 true => Found::Body(envelope),
-                false => Found::Reference(Reference::of(&envelope, extensions)),
+                false => {
+                    let (reference, space) = refer_to(&envelope, settings);
+                    Found::Reference(reference, space)
+                }
             };
             self.messages.insert(owed.body, found);
         }
@@ -135,7 +142,7 @@ impl Shard {
     /// Takes up the sessions of an earlier process. Wills wait until all shards have done so.
     pub fn restore(&mut self, legacy: &mut Legacy) {
         for (client_id, why) in std::mem::take(&mut legacy.ended) {
-            self.ended.note(client_id, why);
+            self.ended.note(client_id, why, true);
         }
         for (number, session) in std::mem::take(&mut legacy.sessions) {
             self.restore_session(number, session, &legacy.messages);
@@ -202,7 +209,7 @@ impl Shard {
         let why = if kept.expiry_s == 0 { SessionState::New } else { SessionState::Expired };
         self.keeper.keep(Record::SessionEnded { session, why, unix_ms: self.now.unix_ms });
         if why != SessionState::New {
-            self.ended.note(Arc::clone(&kept.client_id), why);
+            self.ended.note(Arc::clone(&kept.client_id), why, true);
         }
     }
 
@@ -233,7 +240,7 @@ impl Shard {
                 Arc::clone(&session.client_id),
                 Arc::clone(&session.principal),
                 Arc::new(Absent),
-                session.incarnation,
+                Begun { incarnation: session.incarnation, durability: self.shared.durability() },
                 self.settings.queue,
             )
         };
@@ -251,13 +258,13 @@ impl Shard {
             (Progress::Sent(id), Found::Body(envelope)) => (id, false, envelope),
             (Progress::Received(id), Found::Body(envelope)) => (id, true, envelope),
             (_, found) => {
-                let reference = match found {
-                    Found::Body(envelope) => Reference::of(envelope, &self.settings.experiments),
-                    Found::Reference(reference) => *reference,
+                let (reference, space) = match found {
+                    Found::Body(envelope) => refer_to(envelope, &self.settings),
+                    Found::Reference(reference, space) => (*reference, *space),
                 };
-                let stored = Stored { reference, qos, retain, redelivery_count, message };
+                let stored = Stored { reference, qos, retain, redelivery_count, message, space };
                 if let Some(client) = self.clients.get_mut(slot) {
-                    client.queue.push_stored(stored, &self.settings.experiments);
+                    client.queue.push_stored(stored, &self.settings.experiments, &self.settings.namespaces);
                 }
                 return;
             }
@@ -280,9 +287,10 @@ impl Shard {
                 retain,
                 redelivery_count,
                 message: Some(message),
-                has_place: self.settings.queue.overflow.tells_publishers(),
+                space: self.settings.namespaces.of(envelope.message.topic_str()),
+                has_place: true,
             };
-            client.queue.push(waiting, &self.settings.experiments);
+            client.queue.push(waiting, &self.settings.experiments, &self.settings.namespaces);
         }
     }
 

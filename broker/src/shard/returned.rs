@@ -120,7 +120,8 @@ impl Shard {
         let to = self.shared.routers().other_member(group, &[self.subscriber(slot)])?;
         let is_kept = returned.message.is_none() || self.shared.session(to.subscriber).is_some();
         let can_settle = to.subscription.qos != Qos::AtMostOnce;
-        (is_kept && can_settle && self.has_room(to.subscriber)).then_some(to)
+        let space = self.settings.namespaces.of(returned.envelope.message.topic_str());
+        (is_kept && can_settle && self.has_room(to.subscriber, space)).then_some(to)
     }
 
     /// Hands a message to another member: it is owed it before the first is not, in one step.
@@ -160,7 +161,8 @@ impl Shard {
         let CrossingTarget { slot, qos, retain, message, .. } = *target;
         let Some(client) = self.clients.get_mut(slot) else { return };
         let message = message.filter(|_| client.number.is_some());
-        client.queue.put_back(Waiting { envelope: envelope.clone(), qos, retain, redelivery_count, message, has_place: true });
+        let space = self.settings.namespaces.of(envelope.message.topic_str());
+        client.queue.put_back(Waiting { envelope: envelope.clone(), qos, retain, redelivery_count, message, space, has_place: true });
         self.unload(slot);
         self.note_room(slot);
         self.pump(slot);
@@ -192,7 +194,8 @@ impl Shard {
         if let Some((session, message)) = client.number.zip(message) {
             self.keeper.keep(Record::Returned { session, message, redelivery_count });
         }
-        let waiting = Waiting { envelope, qos, retain, redelivery_count, message, has_place: true };
+        let space = self.settings.namespaces.of(envelope.message.topic_str());
+        let waiting = Waiting { envelope, qos, retain, redelivery_count, message, space, has_place: true };
         match aside_until_ms {
             Some(until_ms) => client.queue.set_aside(waiting, until_ms),
             None => client.queue.put_back(waiting),

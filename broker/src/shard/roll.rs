@@ -1,7 +1,7 @@
 //! What every shard has to know of the sessions of all others, by slot: under which number a session is kept, and how much waits
 //! for it. Read for each target of a message, so it takes no lock, and no space in the router.
 
-use crate::queue::QueueLimits;
+use crate::queue::{Namespaces, QueueLimits, Space};
 use crate::store::SessionNumber;
 use candor_protocol::packet::Overflow;
 use std::sync::OnceLock;
@@ -16,6 +16,8 @@ const CHUNKS: usize = 23;
 pub struct Roll {
     sessions: Table<AtomicU64>,
     places: Table<Places>,
+    /// Of what is of each namespace whose limit publishers learn of, by its index.
+    shares: Vec<Table<Places>>,
 }
 
 /// One value a slot, made where somebody writes.
@@ -51,8 +53,8 @@ impl<T: Default> Table<T> {
     }
 }
 
-/// The places in a session's queue, where publishers learn that it is full: what waits in it and what is on its way there, counted
-/// together, so that nobody is acknowledged what would find no place.
+/// The places in a session's queue, or in a namespace's part of it, where publishers learn that it is full: what waits there and what
+/// is on its way, counted together, so that nobody is acknowledged what would find no place.
 ///
 /// A publisher's shard claims the place of a message before anything is kept or acknowledged. The session's own shard puts what
 /// is really in the queue in the stead of a claim that has arrived.
@@ -69,8 +71,6 @@ pub struct Places {
 /// What became of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Publishers do not learn of this queue.
-    NotAsked,
     Taken,
     /// It is taken, beyond what should be there: the acknowledgement waits.
     TakenBeyond,
@@ -94,9 +94,6 @@ fn judge(len: u64, all_bytes: u64, bytes: u64, limits: &QueueLimits) -> Claim {
 impl Places {
     /// Claims a place for a message of so many bytes.
     pub fn claim(&self, bytes: u64, limits: &QueueLimits) -> Claim {
-        if !self.is_open.load(Ordering::Acquire) {
-            return Claim::NotAsked;
-        }
         let len = self.len.fetch_add(1, Ordering::SeqCst) + 1;
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
         let claim = judge(len, all_bytes, bytes, limits);
@@ -109,9 +106,6 @@ impl Places {
 
     /// What would become of a claim, without making it.
     pub fn foresee(&self, bytes: u64, limits: &QueueLimits) -> Claim {
-        if !self.is_open.load(Ordering::Acquire) {
-            return Claim::NotAsked;
-        }
         let (len, all_bytes) = (self.len.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         judge(len.saturating_add(1), all_bytes.saturating_add(bytes), bytes, limits)
     }
@@ -124,6 +118,10 @@ impl Places {
     }
 
     /// Whether publishers learn of the queue.
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
+    }
+
     pub fn set_open(&self, is_open: bool) {
         if self.is_open.load(Ordering::Relaxed) != is_open {
             self.is_open.store(is_open, Ordering::Release);
@@ -160,14 +158,24 @@ impl Roll {
         }
     }
 
-    /// The places of the session in a slot, if any were ever counted.
-    pub fn places(&self, slot: u32) -> Option<&Places> {
-        self.places.get(slot)
+    /// Counts places in the parts of these namespaces too.
+    pub fn divide(&mut self, namespaces: &Namespaces) {
+        let count = if namespaces.tells_publishers() { namespaces.len() } else { 0 };
+        self.shares.resize_with(count, Table::default);
     }
 
-    /// The places of the session in a slot, to be counted.
-    pub fn places_of(&self, slot: u32) -> Option<&Places> {
-        self.places.get_or_make(slot)
+    fn table(&self, space: Option<Space>) -> Option<&Table<Places>> {
+        space.map_or(Some(&self.places), |space| self.shares.get(space.index()))
+    }
+
+    /// The places of the session in a slot, or those in a namespace's part of it, if any were ever counted.
+    pub fn places(&self, slot: u32, space: Option<Space>) -> Option<&Places> {
+        self.table(space)?.get(slot)
+    }
+
+    /// As [`Roll::places`], to be counted.
+    pub fn places_of(&self, slot: u32, space: Option<Space>) -> Option<&Places> {
+        self.table(space)?.get_or_make(slot)
     }
 
     /// Nobody is in the slot.
@@ -187,9 +195,9 @@ mod tests {
         let roll = Roll::default();
         let slots = [0, 1, 1023, 1024, 1025, 2047, 2048, 4095, 100_000];
         for (n, slot) in slots.into_iter().enumerate() {
-            assert_eq!((roll.session(slot), roll.places(slot).is_some_and(|places| places.is_open.load(Ordering::Relaxed))), (None, false));
+            assert_eq!((roll.session(slot), roll.places(slot, None).is_some_and(Places::is_open)), (None, false));
             roll.set_session(slot, Some(SessionNumber(n as u64 + 1)));
-            roll.places_of(slot).unwrap().set_open(true);
+            roll.places_of(slot, None).unwrap().set_open(true);
         }
         for (n, slot) in slots.into_iter().enumerate() {
             assert_eq!(roll.session(slot), Some(SessionNumber(n as u64 + 1)));
@@ -213,8 +221,6 @@ mod tests {
             (Overflow::HoldBack, [Claim::Taken, Claim::Taken, Claim::TakenBeyond, Claim::Refused]),
         ] {
             let (limits, places) = (limits(overflow), Places::default());
-            assert_eq!(places.claim(40, &limits), Claim::NotAsked);
-            places.set_open(true);
             for claim in expected {
                 assert_eq!([places.foresee(50, &limits), places.claim(50, &limits)], [claim; 2], "{overflow:?}");
             }
@@ -230,7 +236,6 @@ mod tests {
     #[test]
     fn shards_that_race_for_places_get_no_more_than_there_are() {
         let (limits, places) = (limits(Overflow::RefusePublisher), Places::default());
-        places.set_open(true);
         let taken: usize = std::thread::scope(|scope| {
             let claim = || (0..1000).filter(|_| places.claim(1, &limits) == Claim::Taken).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(claim)).collect();

@@ -2,7 +2,7 @@
 
 use super::keeping::{HeldBack, Then};
 use super::matched::{Matched, Numbers, Ready};
-use super::room::Claims;
+use super::room::{Claims, Full};
 use super::shared::{Matches, RetainedGuard};
 use super::wills::Armed;
 use super::{Crossing, CrossingTarget, RetainedMessage, Shard, Shared};
@@ -37,7 +37,7 @@ pub(super) struct Routed {
     /// Something was kept for it that its acknowledgement waits for.
     pub is_kept: bool,
     /// Sessions whose queues are full, where the acknowledgement waits for that.
-    pub full: Vec<Subscriber>,
+    pub full: Vec<Full>,
 }
 
 impl Shard {
@@ -104,9 +104,11 @@ impl Shard {
         // Made once for all who get it so.
         let carrier = matches.has_wrapped().then(|| wrapped::wrap(envelope));
         // As it is, and wrapped.
-        let plain = Matched::new(envelope, from_subscriber, &matches.targets, &matches.picks);
-        let wrapped =
-            carrier.as_ref().map(|envelope| Matched::new(envelope, from_subscriber, &matches.wrapped_targets, &matches.wrapped_picks));
+        let space = self.settings.namespaces.of(envelope.message.topic_str());
+        let plain = Matched::new(envelope, from_subscriber, &matches.targets, &matches.picks).of_space(space);
+        let wrapped = carrier
+            .as_ref()
+            .map(|envelope| Matched::new(envelope, from_subscriber, &matches.wrapped_targets, &matches.wrapped_picks).of_space(space));
         let taken = taken.and_then(|id| Some((self.clients.get(from?)?.number?, id)));
         let mut ready = self.find_room(&plain, wrapped.as_ref(), from.is_some(), taken.is_some())?;
         let is_cleared = envelope.message.payload().is_empty();
@@ -227,7 +229,7 @@ impl Shard {
         }
         let mut envelope = matched.envelope.compact();
         // What waits in the store, and is found there after a restart, waits no longer than in a queue; but a topic keeps its message.
-        if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms).filter(|_| number.is_none()) {
+        if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms, matched.space).filter(|_| number.is_none()) {
             envelope.expire_by(at_ms);
         }
         for (at, one) in again {
@@ -302,7 +304,7 @@ impl Shard {
         let HeldBack { envelope, targets, .. } = held;
         // Below QoS 2 nothing was promised that was not kept: it only had to wait its turn.
         if !is_kept && envelope.qos == Qos::ExactlyOnce {
-            return self.give_up(&targets, envelope.len() as u64);
+            return self.give_up(&targets, &envelope);
         }
         let is_shared = targets.iter().map(|(_, targets)| targets.len()).sum::<usize>() > 1;
         self.frames.start();
@@ -312,12 +314,13 @@ impl Shard {
     }
 
     /// The publisher is told that its message was not taken: if a record of it is found one day after all, nobody is owed it.
-    fn give_up(&mut self, targets: &[(u16, Vec<CrossingTarget>)], bytes: u64) {
+    fn give_up(&mut self, targets: &[(u16, Vec<CrossingTarget>)], envelope: &Envelope) {
+        let space = self.settings.namespaces.of(envelope.message.topic_str());
         for (shard, targets) in targets {
             for target in targets {
                 let subscriber = Subscriber { shard: *shard, slot: target.slot };
                 if target.has_place {
-                    self.give_place_back(subscriber, bytes);
+                    self.give_place_back(subscriber, envelope.len() as u64, space);
                 }
                 let session = self.shared.session(subscriber);
                 if let (Some(session), Some(message)) = (session, target.message) {

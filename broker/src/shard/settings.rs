@@ -6,7 +6,7 @@ use super::sys::SysSettings;
 use crate::experiment::QueueExtensions;
 use crate::feedback::ledger::LedgerLimits;
 use crate::feedback::{QuarantineLimits, RateLimits};
-use crate::queue::QueueLimits;
+use crate::queue::{Namespaces, QueueLimits, Space};
 use crate::store::OpenEngine;
 use candor_protocol::packet::{Overflow, Qos, Refusal, TopicFilter};
 use std::fmt;
@@ -30,6 +30,8 @@ pub struct Settings {
     pub shards: u16,
     pub storage: Storage,
     pub queue: QueueLimits,
+    /// Whose messages have limits of their own in every queue.
+    pub namespaces: Namespaces,
     pub ledger: LedgerLimits,
     /// When plain clients are kept out for a time, and when a publish of an extended client is not looked at.
     pub quarantine: QuarantineLimits,
@@ -73,8 +75,9 @@ impl Settings {
     }
 
     /// When a message that waits from `unix_ms` on is of no more use, whatever it says itself; `None`: no limit.
-    pub(super) fn latest_expiry(&self, unix_ms: u64) -> Option<u64> {
-        let seconds = Some(self.message_expiry_max_s).filter(|seconds| *seconds != u32::MAX)?;
+    pub(super) fn latest_expiry(&self, unix_ms: u64, space: Option<Space>) -> Option<u64> {
+        let of_space = space.and_then(|space| self.namespaces.get(space)).map_or(u32::MAX, |namespace| namespace.message_expiry_max_s);
+        let seconds = Some(self.message_expiry_max_s.min(of_space)).filter(|seconds| *seconds != u32::MAX)?;
         Some(unix_ms.saturating_add(1000 * u64::from(seconds)))
     }
 }
@@ -131,6 +134,7 @@ impl Default for Settings {
             shards: 1,
             storage: Storage::default(),
             queue: QueueLimits { len_max: 10_000, bytes_max: 16 * 1024 * 1024, overflow: Overflow::DropOldest },
+            namespaces: Namespaces::default(),
             ledger: LedgerLimits::default(),
             quarantine: QuarantineLimits::default(),
             redelivery_limit: 1000,

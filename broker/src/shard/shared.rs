@@ -8,6 +8,7 @@ use super::roll::Roll;
 use super::routers::Routers;
 use super::sys::Numbers;
 use crate::message::Envelope;
+use crate::queue::Namespaces;
 use crate::router::{Picks, Retained, Subscriber, Targets, Topical};
 use crate::store::state::State;
 use crate::store::{MessageNumber, SessionNumber};
@@ -134,6 +135,11 @@ impl Shared {
     /// Where dead letters are kept, and counted.
     pub fn keep_dead_letters(&mut self, settings: &DeadLetterSettings) {
         self.dead_letters = DeadLetters::new(settings);
+    }
+
+    /// Which namespaces have limits that publishers learn of.
+    pub fn divide(&mut self, namespaces: &Namespaces) {
+        self.rolls.iter_mut().for_each(|roll| roll.divide(namespaces));
     }
 
     pub fn durability(&self) -> Durability {

@@ -15,8 +15,9 @@ use candor_protocol::packet::reserved::{FEEDBACK, is_of};
 use candor_protocol::packet::subscribe::options::{NO_LOCAL, NO_RETAINED, RETAIN_AS_PUBLISHED, RETAINED_IF_NEW, UNORDERED};
 use candor_protocol::packet::subscribe::{RequestedFilter, items_of};
 use candor_protocol::packet::{
-    Packet, Problem, Qos, Reason, Refusal, Requirement, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
+    Packet, Problem, Qos, Reason, Refusal, Retry, SubAck, Subscribe, TopicFilter, UnsubAck, Unsubscribe, property,
 };
+use candor_protocol::session::check_requirement;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -40,7 +41,7 @@ impl Shard {
         let most = self.settings.subscriptions_max.max(FILTERS_MIN);
         let mut problems_len = 0;
         for (item, options) in packet.items.iter().take(most).zip(packet.dictionary.items()) {
-            match self.subscribe_one(key, slot, &item.filter, item.qos, &options) {
+            match self.subscribe_one(key, slot, &item.filter, item.qos, [&packet.dictionary, &options]) {
                 Ok(Granted { qos, what }) => {
                     let has_number = self.clients.get(slot).is_some_and(|client| client.number.is_some());
                     match (&item.filter, what) {
@@ -90,7 +91,7 @@ impl Shard {
         if is_kept { self.keeper.then(then) } else { self.keeper.now(then) }
     }
 
-    /// Whether a filter would be granted, and at which QoS.
+    /// Whether a filter would be granted, and at which QoS. The dictionaries: of the packet, and of this filter in it.
     ///
     /// # Errors
     /// Why not.
@@ -100,14 +101,15 @@ impl Shard {
         slot: u32,
         filter: &TopicFilter,
         qos: Qos,
-        options: &Dictionary,
+        [of_all, options]: [&Dictionary; 2],
     ) -> Result<Qos, Refusal> {
         let (Some(connection), Some(client)) = (self.connections.get(key), self.clients.get(slot)) else {
             return Err(Refusal::bare(Reason::UNSPECIFIED_ERROR));
         };
         let profile = &connection.listener.policy.profile;
-        if let Some(map) = options.value(property::REQUIRE) {
-            check_requirement(&map, profile)?;
+        let declared = &connection.session.terms().profile;
+        for required in [of_all, options].into_iter().filter(|dictionary| !dictionary.is_empty()) {
+            check_requirement(required, &self.settings.namespaces.narrowed(declared.of_subscriptions(), filter))?;
         }
         if filter.group().is_some() && !profile.shared_subscriptions {
             let problem = Problem::titled("this server serves no shared subscriptions").retry(Retry::Never);
@@ -141,13 +143,14 @@ impl Shard {
         slot: u32,
         filter: &RequestedFilter,
         qos: Qos,
-        options: &Dictionary,
+        dictionaries: [&Dictionary; 2],
     ) -> Result<Granted, Refusal> {
+        let [_, options] = dictionaries;
         let filter = filter.as_ref().map_err(|(_, error)| {
             let problem = Problem::titled(error.to_string()).field("topic filter").retry(Retry::Never);
             Refusal::new(Reason::TOPIC_FILTER_INVALID, problem)
         })?;
-        let qos = self.check_subscribe(key, slot, filter, qos, options)?;
+        let qos = self.check_subscribe(key, slot, filter, qos, dictionaries)?;
         if operator::is_question(filter) {
             self.take_telling(key, operator::cost_of(filter));
             return Ok(Granted { qos, what: What::Question });
@@ -406,21 +409,5 @@ fn filter_text(filter: &RequestedFilter) -> &str {
     match filter {
         Ok(filter) => filter.as_str(),
         Err((text, _)) => text,
-    }
-}
-
-fn check_requirement(map: &Dictionary, profile: &candor_protocol::packet::Profile) -> Result<(), Refusal> {
-    let failed = |field: String, detail: Option<String>| {
-        let mut problem = Problem::titled("the server cannot keep what is required").field(field).retry(Retry::Changed);
-        problem.detail = detail;
-        Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem)
-    };
-    let requirement = Requirement::of_dictionary(map).map_err(|clause| failed(format!("require: {clause}"), None))?;
-    match requirement.failing(profile) {
-        None => Ok(()),
-        Some(clause) => {
-            let detail = format!("required {}, available {}", clause.required, clause.available);
-            Err(failed(format!("require: {}", clause.name), Some(detail)))
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::router::Subscriber;
 use crate::store::record::{Owed, Whose};
 use crate::store::{MessageNumber, Record, SessionNumber};
 use candor_protocol::codec::dictionary::MapBuilder;
-use candor_protocol::packet::{Connect, Qos, Will, property};
+use candor_protocol::packet::{Connect, Durability, Qos, Will, property};
 use candor_protocol::shown::Shown;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,8 +74,9 @@ impl Shard {
     }
 
     /// Keeps the will of a connection that begins, so that it is published should the process end before the connection does.
-    pub(super) fn keep_will(&mut self, slot: u32, connect: &Connect) -> bool {
-        let Some(will) = connect.will.as_ref().filter(|_| self.keeper.keeps()) else { return false };
+    /// `promised`: what a message survives that this connection publishes.
+    pub(super) fn keep_will(&mut self, slot: u32, connect: &Connect, promised: Durability) -> bool {
+        let Some(will) = connect.will.as_ref().filter(|_| self.keeper.keeps_for(promised)) else { return false };
         let Some(client) = self.clients.get_mut(slot) else { return false };
         let message = self.shared.next_message();
         client.will = Some(message);

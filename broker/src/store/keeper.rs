@@ -90,6 +90,12 @@ impl<T> Keeper<T> {
         self.receipts != Receipts::AtOnce
     }
 
+    /// Whether records are asked for of what is promised so much: what need not outlive the process goes to no engine.
+    #[inline]
+    pub fn keeps_for(&self, promised: Durability) -> bool {
+        self.keeps() && promised >= self.durability.min(Durability::Disk)
+    }
+
     /// Whether what was kept can be read again.
     #[inline]
     pub fn can_fetch(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::causes::Scenario;
 use crate::log;
 use crate::support::store::TestStore;
-use crate::support::{Client, Folder, TestBroker, named, policy, stored_everywhere};
+use crate::support::{Client, Folder, TestBroker, named, policy_on, stored_everywhere};
 use candor_broker::feedback::Cause;
 use candor_broker::shard::{Settings, Storage};
 use candor_broker::store::DataDir;
@@ -60,7 +60,7 @@ impl Stage {
             Storage::Engine(_) => Storage::Engine(Arc::new(DataDir { path: folder.0.clone(), salvage: false })),
             other => other.clone(),
         };
-        let (mut settings, mut policy) = (Settings { storage, ..Settings::default() }, policy());
+        let (mut policy, mut settings) = (policy_on(&storage), Settings { storage, ..Settings::default() });
         (scenario.prepare)(&mut settings, &mut policy);
         let is_watched = settings.connections_max > 2;
         let broker = TestBroker::with(settings, policy, false);

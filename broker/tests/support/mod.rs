@@ -80,10 +80,26 @@ pub fn policy() -> ServerPolicy {
     policy
 }
 
-/// A broker on a port of the system's choice.
+/// Of a listener that promises what the store keeps.
+pub fn policy_on(storage: &Storage) -> ServerPolicy {
+    if matches!(storage, Storage::Engine(_)) { durable() } else { policy() }
+}
+
+/// Of a listener that promises what outlives the broker.
+pub fn durable() -> ServerPolicy {
+    let mut policy = policy();
+    policy.profile.durability = Durability::Disk;
+    policy.profile.session_durability = Durability::Disk;
+    policy
+}
+
+/// A broker on ports of the system's choice.
 pub struct TestBroker {
     broker: Option<Broker>,
+    /// Of its first listener.
     pub address: String,
+    /// Of all.
+    pub addresses: Vec<String>,
 }
 
 impl TestBroker {
@@ -96,30 +112,37 @@ impl TestBroker {
     }
 
     pub fn behind(settings: Settings, policy: ServerPolicy, acknowledges_refused: bool, authenticate: Arc<dyn Authenticate>) -> Self {
-        let broker = Self::setup(settings, policy, acknowledges_refused, authenticate).unwrap();
-        let address = broker.urls()[0].trim_start_matches("mqtt://").to_owned();
-        Self { broker: Some(broker), address }
+        Self::started(Self::setup(settings, vec![policy], acknowledges_refused, authenticate).unwrap())
+    }
+
+    /// With a listener for each policy.
+    pub fn listening(settings: Settings, policies: Vec<ServerPolicy>) -> Self {
+        Self::started(Self::setup(settings, policies, false, Arc::new(Names)).unwrap())
+    }
+
+    fn started(broker: Broker) -> Self {
+        let addresses: Vec<String> = broker.urls().iter().map(|url| url.trim_start_matches("mqtt://").to_owned()).collect();
+        Self { broker: Some(broker), address: addresses[0].clone(), addresses }
     }
 
     /// Why a broker does not start.
     pub fn why_not(settings: Settings, policy: ServerPolicy) -> String {
-        Self::setup(settings, policy, false, Arc::new(Names)).unwrap_err().to_string()
+        Self::setup(settings, vec![policy], false, Arc::new(Names)).unwrap_err().to_string()
     }
 
     fn setup(
         settings: Settings,
-        policy: ServerPolicy,
+        policies: Vec<ServerPolicy>,
         acknowledges_refused: bool,
         authenticate: Arc<dyn Authenticate>,
     ) -> Result<Broker, CannotStart> {
-        let listener = ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused, authenticate };
-        let setup = ListenerSetup {
-            url: "mqtt://127.0.0.1:0".parse().unwrap(),
-            settings: Arc::new(listener),
-            tls: None,
-            bind: BindOptions::default(),
+        let listener = |policy| {
+            let authenticate = Arc::clone(&authenticate);
+            let settings = ListenerSettings { name: "test".into(), policy: Arc::new(policy), acknowledges_refused, authenticate };
+            let url = "mqtt://127.0.0.1:0".parse().unwrap();
+            ListenerSetup { url, settings: Arc::new(settings), tls: None, bind: BindOptions::default() }
         };
-        Broker::start(Setup { listeners: vec![setup], settings })
+        Broker::start(Setup { listeners: policies.into_iter().map(listener).collect(), settings })
     }
 
     pub fn stop(mut self) {
@@ -493,7 +516,8 @@ pub fn in_every_storage(test: impl Fn(&Storage)) {
 pub fn everywhere(test: impl Fn(&TestBroker, Way)) {
     in_every_storage(|storage| {
         for shards in [1, 3] {
-            let broker = TestBroker::with(Settings { shards, storage: storage.clone(), ..Settings::default() }, policy(), false);
+            let settings = Settings { shards, storage: storage.clone(), ..Settings::default() };
+            let broker = TestBroker::with(settings, policy_on(storage), false);
             for way in Way::ALL {
                 test(&broker, way);
             }

@@ -108,6 +108,11 @@ impl TestStore {
         Self(Arc::new(other))
     }
 
+    /// Everything that was kept behind the first `count` records.
+    pub fn since(&self, count: usize) -> Vec<Record> {
+        self.0.log.lock().unwrap().iter().flat_map(|batch| &batch.records).skip(count).cloned().collect()
+    }
+
     /// What is owed.
     pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(self.0.memory.lock().unwrap().state())

@@ -35,6 +35,17 @@ impl Durability {
     pub fn of_number(number: u64) -> Option<Self> {
         Self::ALL.get(usize::try_from(number).ok()?).copied()
     }
+
+    /// What is left of it while a server's store keeps nothing: what needs no store stays.
+    #[must_use]
+    pub fn without_guarantee(self) -> Self {
+        if self.outlives_process() { Durability::None } else { self }
+    }
+
+    /// Whether it needs more than the memory of a process.
+    pub const fn outlives_process(self) -> bool {
+        matches!(self, Durability::Disk | Durability::Quorum)
+    }
 }
 
 impl fmt::Display for Durability {
@@ -202,10 +213,22 @@ pub const PROFILE_CLAUSES: &[ClauseInfo] = &[
 ];
 
 impl Profile {
-    /// What is left of it while the server cannot keep anything.
+    /// What is left of it while the server's store keeps nothing.
     #[must_use]
     pub fn without_guarantee(self) -> Self {
-        Self { durability: Durability::None, session_durability: Durability::None, ..self }
+        Self { durability: self.durability.without_guarantee(), session_durability: self.session_durability.without_guarantee(), ..self }
+    }
+
+    /// As a subscription sees it: what is owed to a session survives what the session does.
+    #[must_use]
+    pub fn of_subscriptions(&self) -> Self {
+        Self { durability: self.session_durability, ..self.clone() }
+    }
+
+    /// With clauses on sessions that fulfil whatever is required.
+    #[must_use]
+    pub fn with_any_session(self) -> Self {
+        Self { session_durability: Durability::Quorum, session_expiry_s_max: u32::MAX, ..self }
     }
 
     pub fn to_dictionary(&self) -> Dictionary {

@@ -50,7 +50,7 @@ pub use opening::{ClientSettings, OfferSettings};
 pub use outbound::{Delivery, Restored};
 pub use output::{Answer, Cause, Opened, Outcome, Output, Record, Sending, Ticket, Token};
 pub use parked::Parked;
-pub use policy::{Acceptance, Extended, ServerPolicy, SessionState};
+pub use policy::{Acceptance, Extended, ServerPolicy, SessionState, check_requirement};
 
 use crate::codec::dictionary::{Dictionary, Limits, MapBuilder};
 use crate::codec::error::Malformed;
@@ -172,6 +172,14 @@ impl Session {
         match self.side {
             Side::Server(_) => Role::Server,
             Side::Client(_) => Role::Client,
+        }
+    }
+
+    /// Server: what is granted on this connection.
+    pub fn policy(&self) -> Option<&Arc<ServerPolicy>> {
+        match &self.side {
+            Side::Server(policy) => Some(policy),
+            Side::Client(_) => None,
         }
     }
 

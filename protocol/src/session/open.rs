@@ -2,7 +2,8 @@
 
 use super::inbound::{Arrival, Asked};
 use super::outbound::{Again, InFlight, Stage};
-use super::{Answer, Cause, Outcome, Output, Record, Session, Side, Ticket};
+use super::policy::check_requirement;
+use super::{Answer, Cause, Outcome, Output, Record, Session, Ticket};
 use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
 use crate::extension::Context;
@@ -14,7 +15,6 @@ use crate::packet::property;
 use crate::packet::publish::MessageOnly;
 use crate::packet::subscribe::{SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::packet::{Ack, Packet, Ping, Problem, Publish, Reason, Refusal, Retry};
-use std::sync::Arc;
 
 impl Session {
     pub(super) fn receive_open(&mut self, packet: Packet, frame: &Frame) {
@@ -74,9 +74,8 @@ impl Session {
                 extension.inbound(&context, packet)?;
             }
         }
-        if let (Packet::Subscribe(packet), Side::Server(policy)) = (&*packet, &self.side) {
-            let policy = Arc::clone(policy);
-            policy.check_requirement(&packet.dictionary)?;
+        if let (Packet::Subscribe(packet), Role::Server) = (&*packet, self.role()) {
+            check_requirement(&packet.dictionary, &self.terms.profile.of_subscriptions())?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ mod trial;
 pub(super) use trial::Trial;
 
 use super::outbound::{Again, Stage};
-use super::policy::{Acceptance, SessionState, terms_of_connack};
+use super::policy::{Acceptance, ServerPolicy, SessionState, check_requirement, terms_of_connack};
 use super::{Cause, Opened, Output, Parked, Phase, Sending, Session, Side};
 use crate::codec::dictionary::{Dictionary, Limits, MapBuilder};
 use crate::codec::error::Malformed;
@@ -166,8 +166,38 @@ impl Session {
         self.close(Cause::Refused(refusal));
     }
 
+    /// Server: the CONNECT that was handed on is served under this policy, where its session was granted another one than its listener
+    /// grants ([`ServerPolicy::carrying_on`]).
+    pub fn serve_under(&mut self, policy: Arc<ServerPolicy>) {
+        if let (Phase::Opening(_), Side::Server(granted)) = (&self.phase, &mut self.side) {
+            *granted = policy;
+        }
+    }
+
+    /// Server: whether the session that the client gets is what it requires. [`Session::accept`] asks it too; an owner asks it before
+    /// anything is done for the client.
+    ///
+    /// # Errors
+    /// It is not; the CONNECT is to be refused so.
+    pub fn check_session(&self) -> Result<(), Refusal> {
+        match (&self.phase, &self.side) {
+            (Phase::Opening(opening), Side::Server(policy)) => match &**opening {
+                Opening::Deciding { connect, .. } => check_requirement(&connect.dictionary, &policy.profile),
+                Opening::AwaitConnect | Opening::AwaitConnAck => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
     /// Server: accepts the CONNECT that was handed on. `parked` is the stored session that is carried on.
     pub fn accept(&mut self, acceptance: Acceptance, parked: Option<Parked>, now_ms: u64) {
+        if let Err(refusal) = self.check_session() {
+            if let Some(Parked { inbound, outbound, mark, .. }) = parked {
+                (self.inbound, self.outbound, self.mark) = (inbound, outbound, mark);
+            }
+            let refusal = self.judged(Kind::Connect, None, refusal);
+            return self.refuse(self.disclosed(&refusal));
+        }
         let Phase::Opening(opening) = std::mem::replace(&mut self.phase, Phase::Open) else { return };
         let (Opening::Deciding { connect, frame }, Side::Server(policy)) = (*opening, &self.side) else {
             self.phase = Phase::Closed;

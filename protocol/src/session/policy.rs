@@ -8,7 +8,7 @@ use crate::extension::Registry;
 use crate::packet::connect::Connect;
 use crate::packet::legality::Role;
 use crate::packet::property;
-use crate::packet::{Disclosure, Problem, Profile, Reason, Refusal, Requirement, Retry};
+use crate::packet::{Disclosure, Durability, Problem, Profile, Reason, Refusal, Requirement, Retry};
 use bytes::Bytes;
 
 /// Whether a listener speaks the extension.
@@ -147,26 +147,22 @@ impl ServerPolicy {
                 return refuse(Reason::QOS_NOT_SUPPORTED, "this server does not serve the QoS of the will");
             }
         }
-        self.check_requirement(&connect.dictionary)
+        // What a session survives is its own, and which one the client gets is not known yet: see `Session::check_session`.
+        let profile = if connect.clean_session { self.profile.clone() } else { self.profile.clone().with_any_session() };
+        check_requirement(&connect.dictionary, &profile)
     }
 
-    /// Holds what a client requires against the profile.
-    pub(super) fn check_requirement(&self, dictionary: &Dictionary) -> Result<(), Refusal> {
-        let Some(map) = dictionary.value(property::REQUIRE) else { return Ok(()) };
-        let requirement = Requirement::of_dictionary(&map).map_err(|clause| {
-            let problem = Problem::titled("a clause that is required is not known").field(format!("require: {clause}"));
-            Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem.retry(Retry::Never))
-        })?;
-        match requirement.failing(&self.profile) {
-            None => Ok(()),
-            Some(failed) => {
-                let problem = Problem::titled("the server cannot keep what is required")
-                    .field(format!("require: {}", failed.name))
-                    .detail(format!("required {}, available {}", failed.required, failed.available))
-                    .retry(Retry::Changed);
-                Err(Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem))
-            }
+    /// What is granted to a client that carries on a session which another policy has granted: what the session survives, and for how
+    /// long, stays its own. `expiry_s`: how long it outlives its connection as was agreed last.
+    #[must_use]
+    pub fn carrying_on(&self, durability: Durability, expiry_s: u32) -> Self {
+        let mut policy = self.clone();
+        policy.profile.session_durability = durability;
+        policy.profile.session_expiry_s_max = policy.profile.session_expiry_s_max.max(expiry_s);
+        if policy.session_expiry_plain_s == 0 {
+            policy.session_expiry_plain_s = expiry_s;
         }
+        policy
     }
 
     /// The agreement with a client that said this, at either door.
@@ -225,6 +221,28 @@ impl ServerPolicy {
             map.set(property::EXTENSIONS, &names);
         }
         map.finish()
+    }
+}
+
+/// Holds what a client requires under the key `require`, if it does, against a profile.
+///
+/// # Errors
+/// The clause that fails, or that is not understood.
+pub fn check_requirement(dictionary: &Dictionary, profile: &Profile) -> Result<(), Refusal> {
+    let Some(map) = dictionary.value(property::REQUIRE) else { return Ok(()) };
+    let requirement = Requirement::of_dictionary(&map).map_err(|clause| {
+        let problem = Problem::titled("a clause that is required is not known").field(format!("require: {clause}"));
+        Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem.retry(Retry::Never))
+    })?;
+    match requirement.failing(profile) {
+        None => Ok(()),
+        Some(failed) => {
+            let problem = Problem::titled("the server cannot keep what is required")
+                .field(format!("require: {}", failed.name))
+                .detail(format!("required {}, available {}", failed.required, failed.available))
+                .retry(Retry::Changed);
+            Err(Refusal::new(Reason::PROFILE_NOT_AVAILABLE, problem))
+        }
     }
 }
 

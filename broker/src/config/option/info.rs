@@ -38,6 +38,8 @@ pub enum Scope {
     Server,
     /// As `Server`, and in a `[[listener]]` section, where it overrides what holds for the whole server.
     Listener,
+    /// As `Server`, and in a `[[namespace]]` section, where it is one more limit: of the messages of that namespace.
+    Namespace,
     /// A flag only.
     CommandLine,
 }

@@ -3,7 +3,11 @@
 use crate::config::diagnostic;
 use candor_protocol::packet::TopicFilter;
 
-pub(super) fn namespace(text: &str) -> Result<TopicFilter, String> {
+/// Reads the filter of a namespace.
+///
+/// # Errors
+/// What is wrong with the text, as the end of a sentence about it.
+pub fn namespace(text: &str) -> Result<TopicFilter, String> {
     let filter = TopicFilter::new(text).map_err(|error| error.to_string())?;
     match filter.group() {
         Some(_) => Err("is shared".into()),
