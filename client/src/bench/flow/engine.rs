@@ -1,6 +1,6 @@
 //! The loop: read what is ready, refill the windows that moved, write each connection once.
 
-use super::hostile::Crowd;
+use super::crowd::Crowd;
 use super::publisher::Publisher;
 use super::turn::{Clock, Turn};
 use crate::bench::BenchError;
@@ -36,12 +36,10 @@ pub(super) enum Role {
     Aside {
         extended: bool,
     },
-    /// One of those who publish what they may not.
-    Hostile(usize),
 }
 
 /// What happens beside the load.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Company {
     /// The publishers that are the load; those behind them are not.
     pub(super) main: usize,
@@ -49,7 +47,15 @@ pub(super) struct Company {
     pub(super) due: u64,
     /// What such a connection sends when the load begins.
     pub(super) opening: Option<(usize, Vec<u8>)>,
-    pub(super) crowd: Crowd,
+    /// Those who publish what they may not.
+    pub(super) crowd: Option<Crowd>,
+}
+
+impl Company {
+    /// Nothing, beside so many publishers.
+    pub(super) fn none(main: usize) -> Self {
+        Self { main, due: 0, opening: None, crowd: None }
+    }
 }
 
 /// All connections of a flow.
@@ -77,7 +83,7 @@ impl Engine {
         let turn = Turn::new(publishers.len(), links.len(), plan.rate.map(|rate| Clock::new(Some(rate))));
         let scratch = Some(Scratch::new(plan.payload_len + plan.dictionary_len + OVERHEAD_LEN));
         let tallies = vec![Tally::default(); tallies];
-        let company = Company { main: publishers.len(), ..Company::default() };
+        let company = Company::none(publishers.len());
         Self { plan, poll, scratch, links, roles, publishers, tallies, awaited: Vec::new(), turn, company, beside: 0, _aside: Vec::new() }
     }
 
@@ -127,12 +133,13 @@ impl Engine {
             }
             self.flush()?;
             let is_late = !sending && now - start > self.plan.time + DRAIN_TIME;
-            let is_complete = self.turn.progress >= awaited && self.beside >= self.company.due && self.company.crowd.is_told();
+            let is_complete = self.turn.progress >= awaited && self.beside >= self.company.due && self.is_told();
             if !sending && (is_late || is_complete && self.publishers.iter().all(Publisher::is_idle)) {
                 break;
             }
             let ready = self.poll.wait(self.patience(sending)).map_err(BenchError::system("epoll"))?;
             self.read(ready)?;
+            self.step(sending.then(|| now - start))?;
             if self.turn.progress != last_progress {
                 (last, last_progress) = (Instant::now(), self.turn.progress);
                 quiet_since = last;
@@ -152,7 +159,8 @@ impl Engine {
 
     /// A load at a rate is exact only when it does not sleep.
     fn patience(&self, sending: bool) -> Duration {
-        if sending && self.plan.rate.is_some() { Duration::ZERO } else { LOOK }
+        let is_exact = sending && self.plan.rate.is_some();
+        if is_exact || !self.is_told() { Duration::ZERO } else { LOOK }
     }
 
     fn fill(&mut self, elapsed: Duration) {
@@ -174,7 +182,18 @@ impl Engine {
                 self.turn.touched.set(publisher.link);
             }
         }
-        self.company.crowd.fill(elapsed, &mut self.links, &mut self.turn.touched);
+    }
+
+    /// Whether those who are refused something have heard of all of it.
+    fn is_told(&self) -> bool {
+        self.company.crowd.as_ref().is_none_or(Crowd::is_told)
+    }
+
+    /// Lets one of those go on who publish what they may not.
+    fn step(&mut self, sending: Option<Duration>) -> Result<(), BenchError> {
+        let Some(crowd) = &mut self.company.crowd else { return Ok(()) };
+        self.turn.progress += crowd.step(sending).map_err(|(at, error)| lost(&format!("hostile client {at}"), &error))?;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {
@@ -228,7 +247,6 @@ impl Engine {
                 Role::Aside { extended } => {
                     self.taken(token, extended, frame).ok_or_else(|| bad("a packet that makes no sense"))?;
                 }
-                Role::Hostile(at) => self.turn.progress += self.company.crowd.take(at, frame).map_err(bad)?,
             }
             used += length;
         }
@@ -362,7 +380,7 @@ impl Engine {
         if self.company.due > 0 {
             outcome.facts.extend([("delivered_beside", self.beside as f64), ("due_beside", self.company.due as f64)]);
         }
-        outcome.facts.extend(self.company.crowd.facts());
+        outcome.facts.extend(self.company.crowd.iter().flat_map(Crowd::facts));
         outcome
     }
 
@@ -371,11 +389,14 @@ impl Engine {
             Role::Publisher(at) => format!("publisher {at}"),
             Role::Subscriber { .. } => format!("subscriber {token}"),
             Role::Aside { .. } => "the subscriber beside the load".to_owned(),
-            Role::Hostile(at) => format!("hostile client {at}"),
         };
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => BenchError::Lost(format!("the server closed the connection of {who}")),
-            _ => BenchError::Lost(format!("{who}: {error}")),
-        }
+        lost(&who, error)
+    }
+}
+
+fn lost(who: &str, error: &io::Error) -> BenchError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => BenchError::Lost(format!("the server closed the connection of {who}")),
+        _ => BenchError::Lost(format!("{who}: {error}")),
     }
 }

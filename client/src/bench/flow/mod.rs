@@ -1,6 +1,7 @@
 //! Messages that flow: pairs, fan-out and fan-in, in closed loop or at a rate.
 
 mod aim;
+mod crowd;
 mod engine;
 mod errand;
 mod hostile;

@@ -3,7 +3,8 @@
 use super::aim::{Aim, Filters};
 use super::engine::{Company, Engine, Role};
 use super::errand::{self, Errand, Topics};
-use super::hostile::{Crowd, Hostile};
+use super::crowd::Crowd;
+use super::hostile::Hostile;
 use super::publisher::{Promise, Publisher};
 use crate::bench::BenchError;
 use crate::bench::door::{self, Door, Opening};
@@ -114,7 +115,7 @@ impl Build<'_> {
 
     /// What happens beside the load: connections that are held and not looked at, and what is watched besides.
     fn company(&mut self, publishers: &mut Vec<Publisher>) -> Result<(Vec<Door>, Company), BenchError> {
-        let (mut aside, mut company) = (Vec::new(), Company { main: publishers.len(), ..Company::default() });
+        let (mut aside, mut company) = (Vec::new(), Company::none(publishers.len()));
         match self.plan.beside {
             Beside::Nothing => {}
             Beside::Deaf { count, receive_buffer } => {
@@ -138,7 +139,7 @@ impl Build<'_> {
                 let promise = Promise { window: FLOOD_WINDOW, limit: u64::MAX, owed: 1 };
                 publishers.push(Publisher::new(link, at as u32, Template::new(shape), Aim::One, promise));
             }
-            Beside::Hostile { count, rate } => company.crowd = self.crowd(count, rate)?,
+            Beside::Hostile { count, rate } => company.crowd = Some(self.crowd(count, rate)?),
             Beside::Retained(count) => {
                 let errand = Errand::new(count);
                 let plan = Plan { qos: 1, window: FLOOD_WINDOW, beside: Beside::Nothing, kind: Kind::Retained(count), ..self.plan.clone() };
@@ -153,22 +154,21 @@ impl Build<'_> {
     }
 
     /// Hostile clients. Plain ones listen to what they are refused, so that they cost what they can.
-    fn crowd(&mut self, count: usize, rate: u32) -> Result<Crowd, BenchError> {
+    fn crowd(&self, count: usize, rate: u32) -> Result<Crowd, BenchError> {
         let mut endpoint = self.endpoint.clone();
         if let Some((user_name, password)) = &self.plan.hostile_login {
             (endpoint.user_name, endpoint.password) = (Some(user_name.clone()), Some(password.clone()));
         }
-        let mut clients = Vec::with_capacity(count);
+        let mut crowd = Crowd::new(rate).map_err(BenchError::system("epoll"))?;
         for at in 0..count {
-            let (dialect, qos) = Hostile::kind(at);
+            let (dialect, _) = Hostile::kind(at);
             let mut door = door::open(&endpoint, dialect, &self.client_id("hostile", at), true)?;
             if !dialect.is_extended() {
                 door.subscribe(&["$feedback/#".to_owned()], 0)?;
             }
-            let link = self.add(door, Role::Hostile(at))?;
-            clients.push(Hostile::new(at, link, dialect, qos, self.plan.payload_len));
+            crowd.add(door.stream, self.plan.payload_len).map_err(BenchError::system("a socket"))?;
         }
-        Ok(Crowd::new(clients, rate))
+        Ok(crowd)
     }
 
     fn add(&mut self, door: Door, role: Role) -> Result<usize, BenchError> {
