@@ -4,7 +4,7 @@ use crate::driver::accept::{self, Listener};
 use crate::driver::engine::{self, Order};
 use crate::driver::mesh::{self, Mesh, Parcel};
 use crate::driver::verify::Verifications;
-use crate::driver::{Clock, Core, SharedCore, turn};
+use crate::driver::{Clock, Core, SharedCore, behind, turn};
 use crate::shard::restore::{self, Legacy};
 use crate::shard::{ListenerSettings, Settings, Shard, Shared, Storage};
 use crate::store::Engine;
@@ -231,6 +231,7 @@ impl Start {
                 let task = tokio::task::spawn_local(accept::accept(Rc::clone(&core), socket, listener));
                 core.borrow_mut().accepting.push(task.abort_handle());
             }
+            tokio::task::spawn_local(behind::pace(Rc::clone(&core)));
             turn::run(core, self.parcels, self.verifications).await;
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! Refusals take a bounded part of a turn, whoever sends what is refused. Driven by hand, turn by turn.
+//! Refused clients come behind all others, whoever they are and how many: driven by hand, turn by turn and slice by slice, and over sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -10,10 +10,10 @@ use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::read::raise;
 use candor_protocol::dialect::write::to_bytes;
 use candor_protocol::packet::legality::Role;
-use candor_protocol::packet::{Connect, Message, Packet, PacketId, Publish, Qos, Reason};
+use candor_protocol::packet::{Connect, Message, Packet, PacketId, Publish, Qos, Reason, property};
 use candor_protocol::sim::Way;
 use std::sync::Arc;
-use support::TestRights;
+use support::{TestBroker, TestRights};
 
 #[derive(Debug)]
 struct Nobody;
@@ -58,6 +58,10 @@ impl Hand {
     }
 
     fn connect(&mut self, id: &str) -> ConnectionKey {
+        self.connect_with(id, 0)
+    }
+
+    fn connect_with(&mut self, id: &str, keep_alive_s: u16) -> ConnectionKey {
         let listener = ListenerSettings {
             name: "test".into(),
             policy: Arc::new(support::policy()),
@@ -67,7 +71,7 @@ impl Hand {
         self.begin_turn();
         let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls_client_name: None };
         let key = self.shard.accepted(peer, Arc::new(listener));
-        let connect = Connect { dialect: Dialect::Extended, ..Way::Plain.settings(id).connect };
+        let connect = Connect { dialect: Dialect::Extended, keep_alive_s, ..Way::Plain.settings(id).connect };
         self.send(key, &[Packet::Connect(Box::new(connect))]);
         assert_eq!(self.shard.take_authenticate(), [key]);
         let of = self.shard.asks(key).unwrap();
@@ -77,21 +81,42 @@ impl Hand {
         key
     }
 
-    /// How many messages were acknowledged since this was last asked: taken and refused.
-    fn answers(&mut self, key: ConnectionKey) -> (usize, usize) {
+    /// A turn in which refused clients get a slice.
+    fn slice(&mut self) {
+        self.begin_turn();
+        self.shard.begin_slice();
+        while self.shard.take_up().is_some() {}
+        self.end_turn();
+    }
+
+    /// The identifiers of the messages that were acknowledged since this was last asked: taken and refused.
+    fn answered(&mut self, key: ConnectionKey) -> (Vec<u16>, Vec<u16>) {
         let mut bytes = BytesMut::new();
         self.shard.out(key).unwrap().take_into(&mut bytes);
-        let (mut taken, mut refused) = (0, 0);
+        let (mut taken, mut refused) = (vec![], vec![]);
         while let Some(frame) = Frame::split_mut(&mut bytes, u32::MAX).unwrap() {
             match raise(Dialect::Extended, &frame, Default::default()).unwrap() {
-                Packet::PubAck(ack) if ack.reason.is_error() => refused += 1,
-                Packet::PubAck(_) => taken += 1,
+                Packet::PubAck(ack) if ack.reason.is_error() => refused.push(ack.id.value()),
+                Packet::PubAck(ack) => taken.push(ack.id.value()),
                 _ => {}
             }
         }
         (taken, refused)
     }
+
+    /// How many those were.
+    fn answers(&mut self, key: ConnectionKey) -> (usize, usize) {
+        let (taken, refused) = self.answered(key);
+        (taken.len(), refused.len())
+    }
+
+    fn wants_bytes(&self, key: ConnectionKey) -> bool {
+        self.shard.connection(key).unwrap().wants_bytes()
+    }
 }
+
+/// How many refusals a slice holds, and a turn besides.
+const SLICE: usize = 20;
 
 fn messages(topic: &str, count: u16) -> Vec<Packet> {
     let publish = |id| Publish {
@@ -106,23 +131,30 @@ fn messages(topic: &str, count: u16) -> Vec<Packet> {
 }
 
 #[test]
-fn a_client_that_is_refused_much_waits_for_the_next_turn_and_others_do_not() {
+fn a_client_that_is_refused_much_waits_for_its_slices_and_others_do_not() {
     let mut hand = Hand::new();
     let (hostile, good) = (hand.connect("hostile"), hand.connect("good"));
     hand.begin_turn();
     hand.send(hostile, &messages("deny/a", 100));
     hand.send(good, &messages("allowed", 100));
-    assert!(!hand.shard.connection(hostile).unwrap().wants_bytes(), "it is not read on");
+    assert!(!hand.wants_bytes(hostile), "it is not read on");
     hand.end_turn();
     assert_eq!(hand.answers(good), (100, 0));
-    let mut refused = vec![hand.answers(hostile).1];
-    while hand.shard.has_more() {
+    let mut refused = hand.answered(hostile).1;
+    assert_eq!(refused.len(), SLICE);
+    // Whatever comes for the others between two slices goes first: it is answered in its own turn, in which nobody is refused anything.
+    while hand.shard.has_waiting() {
         hand.begin_turn();
+        hand.send(good, &messages("allowed", 1));
         hand.end_turn();
-        refused.push(hand.answers(hostile).1);
+        assert_eq!((hand.answers(good), hand.answers(hostile)), ((1, 0), (0, 0)));
+        hand.slice();
+        let more = hand.answered(hostile).1;
+        assert!(!more.is_empty() && more.len() <= SLICE, "{} in a slice", more.len());
+        refused.extend(more);
     }
-    assert_eq!(refused, [32, 32, 32, 4]);
-    assert!(hand.shard.connection(hostile).unwrap().wants_bytes());
+    assert_eq!(refused, Vec::from_iter(1..=100), "each is told, in its order");
+    assert!(hand.wants_bytes(hostile));
     hand.begin_turn();
     hand.send(hostile, &messages("allowed", 40));
     hand.end_turn();
@@ -130,26 +162,113 @@ fn a_client_that_is_refused_much_waits_for_the_next_turn_and_others_do_not() {
 }
 
 #[test]
-fn many_clients_that_are_refused_share_a_turn_and_each_gets_its_answers() {
+fn many_clients_that_are_refused_take_turns_and_each_gets_its_answers_in_its_order() {
+    const EACH: u16 = 40;
     let mut hand = Hand::new();
     let crowd: Vec<ConnectionKey> = (0..50).map(|at| hand.connect(&format!("hostile-{at}"))).collect();
     hand.begin_turn();
-    crowd.iter().for_each(|key| hand.send(*key, &messages("deny/a", 40)));
+    crowd.iter().for_each(|key| hand.send(*key, &messages("deny/a", EACH)));
     hand.end_turn();
-    let mut told = vec![0; crowd.len()];
-    let mut turns = 0;
-    loop {
-        let refused: Vec<usize> = crowd.iter().map(|key| hand.answers(*key).1).collect();
-        told.iter_mut().zip(&refused).for_each(|(told, refused)| *told += refused);
-        let sum: usize = refused.iter().sum();
-        assert!(sum <= 128 + crowd.len(), "{sum} in one turn");
-        if !hand.shard.has_more() {
-            break;
-        }
-        assert!(refused.iter().zip(&told).all(|(refused, told)| *refused > 0 || *told == 40), "somebody got no turn: {refused:?}");
+    let mut told: Vec<Vec<u16>> = crowd.iter().map(|key| hand.answered(*key).1).collect();
+    // Until it is known to be refused, each is refused once; all of them together no more than that and what a turn holds.
+    assert!(told.iter().map(Vec::len).sum::<usize>() < SLICE + crowd.len());
+    let mut slices = 0;
+    while hand.shard.has_waiting() {
+        hand.slice();
+        slices += 1;
+        let more: Vec<Vec<u16>> = crowd.iter().map(|key| hand.answered(*key).1).collect();
+        assert!(more.iter().map(Vec::len).sum::<usize>() <= SLICE);
+        told.iter_mut().zip(more).for_each(|(told, more)| told.extend(more));
+        let (least, most) = (told.iter().map(Vec::len).min().unwrap(), told.iter().map(Vec::len).max().unwrap());
+        assert!(most - least <= 2 * SLICE, "one was told of {most}, another one of {least}");
+    }
+    assert!(told.iter().all(|told| *told == Vec::from_iter(1..=EACH)), "{}: {told:?}", Reason::NOT_AUTHORIZED);
+    assert!(slices <= crowd.len() * usize::from(EACH) / (SLICE / 2), "{slices} slices, most of them half empty");
+}
+
+/// A client that says something may wait for as long as others are served before it, but what it has said is a sign of life.
+#[test]
+fn the_keep_alive_of_a_client_that_waits_does_not_run_out() {
+    let mut hand = Hand::new();
+    let hostile = hand.connect_with("hostile", 1);
+    hand.begin_turn();
+    hand.send(hostile, &messages("deny/a", 100));
+    hand.end_turn();
+    assert!(!hand.wants_bytes(hostile));
+    for _ in 0..10 {
+        hand.now.ms += 1000;
         hand.begin_turn();
         hand.end_turn();
-        turns += 1;
     }
-    assert_eq!((told, turns > 10), (vec![40; crowd.len()], true), "{}", Reason::NOT_AUTHORIZED);
+    assert!(!hand.shard.connection(hostile).unwrap().is_closing(), "it has more to say, and nobody has looked");
+    while hand.shard.has_waiting() {
+        hand.slice();
+    }
+    assert_eq!(hand.answers(hostile), (0, 100));
+    for _ in 0..3 {
+        hand.now.ms += 1000;
+        hand.begin_turn();
+        hand.end_turn();
+    }
+    assert!(hand.shard.connection(hostile).is_none_or(|connection| connection.is_closing()), "now it is silent");
+}
+
+#[test]
+fn a_row_forgets_who_has_gone() {
+    let mut hand = Hand::new();
+    for at in 0..100 {
+        let key = hand.connect(&format!("hostile-{at}"));
+        hand.begin_turn();
+        hand.send(key, &messages("deny/a", 100));
+        hand.shard.lost(key);
+        hand.end_turn();
+    }
+    let last = hand.connect("last");
+    hand.begin_turn();
+    hand.send(last, &messages("deny/a", 30));
+    hand.end_turn();
+    hand.slice();
+    assert_eq!((hand.answers(last), hand.shard.has_waiting()), ((0, 30), false));
+}
+
+/// Over sockets: what is refused and what is taken keeps its order, all of it is told of, and meanwhile others are served.
+#[test]
+fn a_flood_is_read_to_its_end_in_its_order_while_others_are_served() {
+    const COUNT: usize = 2000;
+    let broker = TestBroker::start(1);
+    for way in Way::ALL {
+        let mut good = broker.connect(way, "good");
+        good.subscribe("allowed/#", Qos::AtMostOnce);
+        let mut crowd: Vec<support::Client> = (0..5).map(|at| broker.connect(way, &format!("hostile-{at}"))).collect();
+        for (at, client) in crowd.iter_mut().enumerate() {
+            let dialect = client.session.terms().dialect;
+            let publish = |topic: &str, payload: &str| {
+                let message = Message::publish(topic, payload).unwrap();
+                let publish = Publish { id: None, message, qos: Qos::AtMostOnce, retain: false, dup: false, dictionary: Default::default() };
+                to_bytes(dialect, Role::Client, &Packet::Publish(publish)).unwrap()
+            };
+            let flood: Vec<u8> = (0..COUNT)
+                .flat_map(|n| [publish("deny/a", "x"), publish(&format!("allowed/{at}"), &n.to_string())].concat())
+                .collect();
+            client.write_raw(&flood);
+            assert!(!good.publish("elsewhere", "x", Qos::AtLeastOnce).unwrap().reason.is_error());
+        }
+        let mut next = vec![0; crowd.len()];
+        for text in good.expect(crowd.len() * COUNT) {
+            let (topic, number) = text.split_once(' ').unwrap();
+            let at: usize = topic.trim_start_matches("allowed/").parse().unwrap();
+            assert_eq!(number, next[at].to_string(), "{topic}, {way:?}");
+            next[at] += 1;
+        }
+        for client in crowd.iter_mut().filter(|_| way.is_extended()) {
+            let told = |client: &support::Client| {
+                let counts = client.notices.iter().map(|notice| notice.dictionary.value(property::COUNT).unwrap_or(1));
+                counts.sum::<u64>()
+            };
+            client.until(|client| told(client) >= COUNT as u64);
+            assert_eq!(told(client), COUNT as u64);
+        }
+        crowd.into_iter().chain([good]).for_each(support::Client::leave);
+    }
+    broker.stop();
 }

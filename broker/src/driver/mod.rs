@@ -7,9 +7,11 @@
 //! ```
 //! Each shard is one thread with a current-thread runtime. A connection's task reads once and gives its bytes to the
 //! shard; the turn task, woken by the first of them, runs behind all others that were ready, ends the turn and carries its
-//! effects out. So several publishes share a write, and a message that travels alone waits for nothing.
+//! effects out. So several publishes share a write, and a message that travels alone waits for nothing. Refused clients come behind all
+//! others: see [`behind`].
 
 pub mod accept;
+pub mod behind;
 pub mod engine;
 pub mod mesh;
 pub mod serve;
@@ -89,6 +91,7 @@ pub struct Core {
     is_turn_open: bool,
     turn_waker: Option<Waker>,
     is_turn_due: bool,
+    pace: behind::Pace,
     /// The buffer that sockets are read into, one after the other.
     read_buffer: BytesMut,
     touched: Vec<ConnectionKey>,
@@ -146,6 +149,7 @@ impl Core {
             is_turn_open: false,
             turn_waker: None,
             is_turn_due: false,
+            pace: behind::Pace::default(),
             read_buffer: BytesMut::new(),
             touched: Vec::new(),
             unwritten: 0,

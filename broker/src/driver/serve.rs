@@ -140,6 +140,23 @@ impl Core {
         poll_read_buf(Pin::new(&mut socket.stream), cx, &mut buffer.limit(most))
     }
 
+    /// Reads once, `most` bytes at most, and hands what came to the shard; 0: the peer has ended its side.
+    pub(super) fn poll_receive(&mut self, key: ConnectionKey, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        buffer.reserve(READ_BYTES);
+        let outcome = self.poll_read(key, &mut buffer, most, cx);
+        if let Poll::Ready(Ok(len @ 1..)) = outcome {
+            self.received(key, &mut buffer);
+            self.unwritten += len;
+            if self.unwritten >= WRITE_AFTER {
+                self.flush_touched();
+            }
+        }
+        buffer.clear();
+        self.read_buffer = buffer;
+        outcome
+    }
+
     fn poll_connection(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<End> {
         let is_held_back = self.is_held_back();
         let Some(socket) = self.socket(key) else { return Poll::Ready(End::Gone) };
@@ -180,30 +197,20 @@ impl Core {
                 }
                 break;
             }
-            let mut buffer = std::mem::take(&mut self.read_buffer);
-            buffer.reserve(READ_BYTES);
-            let room = most.min(buffer.capacity());
-            let outcome = self.poll_read(key, &mut buffer, room, cx);
-            if let Poll::Ready(Ok(len @ 1..)) = outcome {
-                taken += len;
-                self.received(key, &mut buffer);
-                self.unwritten += len;
-                if self.unwritten >= WRITE_AFTER {
-                    self.flush_touched();
-                }
+            if self.shard.comes_behind(key) {
+                self.wait_behind(key, cx);
+                break;
             }
-            buffer.clear();
-            self.read_buffer = buffer;
-            match outcome {
+            match self.poll_receive(key, most, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(End::Gone),
-                Poll::Ready(Ok(len)) if len == room || taken >= most => {
+                Poll::Ready(Ok(len)) if len == most || taken + len >= most => {
                     // There may be more, but others get their turn first.
                     yield_to_others(cx);
                     break;
                 }
                 // The socket is empty, and the next attempt only registers for more, without a syscall.
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(len)) => taken += len,
             }
         }
         Poll::Pending

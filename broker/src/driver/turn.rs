@@ -42,7 +42,10 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>, verifica
             }
         }
         core.borrow_mut().stop_when_drained();
-        let jobs = core.borrow_mut().end_turn(cx);
+        let mut jobs = core.borrow_mut().end_turn(cx);
+        if core.borrow_mut().serve_slice() {
+            jobs.append(&mut core.borrow_mut().end_turn(cx));
+        }
         for job in jobs {
             tokio::task::spawn_local(Arc::clone(&verifications).verify(core.clone(), job));
         }
@@ -54,6 +57,7 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>, verifica
         if core.shard.has_more() || core.shard.has_effects() {
             core.wake_turn();
         }
+        core.wake_pace();
         match core.shard.deadline() {
             Some(due_ms) if due_ms != timer_ms => {
                 timer_ms = due_ms;

@@ -12,19 +12,9 @@ pub struct Conduct {
     pub rate: Rate,
     pub breaker: Breaker,
     pub notices: Notices,
-    /// What it takes of a turn.
-    pub share: Share,
     /// It took its session from another connection, and is still to be told; how many times in a row that happened.
     pub took_over: Option<(Problem, u32)>,
     said: Option<Said>,
-}
-
-/// How many refusals came in the last turn that had any.
-#[derive(Debug, Default)]
-pub struct Share {
-    /// Turns are numbered by their shard.
-    pub turn: u64,
-    pub refusals: u32,
 }
 
 /// The line that the log has.

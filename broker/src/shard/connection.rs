@@ -426,6 +426,11 @@ impl Shard {
             match timer {
                 Timer::Connection(key, generation) => {
                     let Some(connection) = self.connections.get_mut(key).filter(|c| c.generation == generation) else { continue };
+                    if connection.is_put_off {
+                        connection.timer_ms = self.now.ms + super::patience::GRACE_MS;
+                        self.timers.at(connection.timer_ms, timer);
+                        continue;
+                    }
                     connection.timer_ms = u64::MAX;
                     connection.session.tick(self.now.ms);
                     self.act(key);

@@ -10,7 +10,8 @@
 //! router and the retained messages, read far more than written. Everything else crosses as a message.
 //!
 //! **A turn** is: any number of inputs ([`Shard::receive`] and its siblings), then [`Shard::end_turn`], then the effects
-//! are carried out: one write per touched connection, one batch per other shard.
+//! are carried out: one write per touched connection, one batch per other shard. Where somebody waits for it
+//! ([`Shard::has_waiting`]), a turn of its own follows for a slice of what refused clients send ([`Shard::take_up`]).
 //!
 //! | concern | where |
 //! | --- | --- |
@@ -35,7 +36,7 @@
 //! | what a publisher is told of its subscribers | [`report`] |
 //! | PINGREQ, and what a client may do | `may_i` |
 //! | how much may be asked | `allowance` |
-//! | how much of a turn refusals take | `patience` |
+//! | when refused clients are read on | [`patience`] |
 //! | how its client publishes, and what would come of that | `conduct` |
 //! | what a subscriber does not get | `losses` |
 //! | messages that wait in the store | `fetch` |
@@ -78,7 +79,7 @@ pub mod memory;
 pub mod operator;
 mod park;
 mod pass;
-mod patience;
+pub mod patience;
 mod pending;
 pub mod publish;
 pub mod quarantine;
@@ -305,7 +306,7 @@ impl Shard {
         self.now = now;
         self.questions_left = may_i::TURN_MAX;
         self.balance();
-        self.take_up_put_off();
+        self.patience.begin();
     }
 
     /// Ends a turn: hands out what waits for nothing but its turn, and meets the deadlines that fell due.
@@ -349,7 +350,7 @@ impl Shard {
 
     /// Whether the next turn should follow at once.
     pub fn has_more(&self) -> bool {
-        !self.more.is_empty() || self.patience.is_lost() || self.keeper.is_late()
+        !self.more.is_empty() || self.keeper.is_late()
     }
 
     /// Whether so much waits for receipts that nothing more should be read.

@@ -1,60 +1,82 @@
-//! How much of a turn refusals take: what is refused costs more than what is taken, and whoever sends it decides how much of it comes.
+//! Refused clients come behind all others: what is refused costs more than what is taken, and whoever sends it decides how much comes.
 //!
-//! A connection that was refused too much in a turn is not read on before the next one, so that its bytes wait with its peer in the
-//! end. Each gets its share of a turn; where many are refused, each gets one refusal a turn until everybody had one.
+//! Who was refused something lately is not read with the others. It waits in a row, its bytes in the kernel and with its peer, and the
+//! driver takes up the row a slice at a time, behind everything that a turn had to do for the others; between two slices it looks at all
+//! sockets. What a slice has no room for goes to the end of the row, so that each gets as much as any other. Nothing sleeps: where there
+//! is nothing else to do, one slice follows the other.
 
 use super::{ConnectionKey, Shard};
-use crate::feedback::conduct::Share;
+use std::collections::VecDeque;
 
-/// Refusals of one connection in a turn: well below a millisecond of work.
-const OF_CONNECTION: u32 = 32;
-/// Refusals of all connections in a turn, after which each connection gets one.
-const OF_TURN: u32 = 128;
+/// Refusals in a slice, and as many in the rest of a turn, which are of those whose first it is: well below a tenth of a millisecond.
+const SLICE: u32 = 20;
+/// What the sockets of one connection cost in a slice, in refusals.
+const LOOK: u32 = 2;
+/// How long at least a deadline waits that falls due while its connection has not been read: what its peer has sent counts.
+pub(super) const GRACE_MS: u64 = 1000;
 
-/// What refusals have taken of the turn.
+/// Who waits, and what is left of the slice.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
-    /// Counts the turns, so that no connection has to be looked at when one begins.
-    turn: u64,
-    refusals: u32,
-    /// Connections that wait for the next turn.
-    put_off: Vec<(ConnectionKey, u64)>,
+    left: u32,
+    /// Each once; one that ended meanwhile has another generation.
+    waiting: VecDeque<(ConnectionKey, u64)>,
 }
 
 impl Patience {
-    pub(super) fn is_lost(&self) -> bool {
-        !self.put_off.is_empty()
+    pub(super) fn begin(&mut self) {
+        self.left = SLICE;
     }
 }
 
 impl Shard {
-    /// A connection was refused something. With too much of it, what else it sends waits for the next turn.
+    /// A connection was refused something. Where that was too much, what else it sends waits for its slice.
     pub(super) fn try_patience(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        self.patience.refusals += 1;
-        let share = &mut connection.conduct.get_or_insert_default().share;
-        if share.turn != self.patience.turn {
-            *share = Share { turn: self.patience.turn, refusals: 0 };
-        }
-        share.refusals += 1;
-        let max = if self.patience.refusals > OF_TURN { 1 } else { OF_CONNECTION };
-        if share.refusals >= max && !std::mem::replace(&mut connection.is_put_off, true) {
-            self.patience.put_off.push((key, connection.generation));
+        self.patience.left = self.patience.left.saturating_sub(1);
+        if self.patience.left == 0 {
+            self.make_wait(key);
         }
     }
 
-    /// A turn begins: goes on with those that had to wait for it.
-    pub(super) fn take_up_put_off(&mut self) {
-        self.patience.turn += 1;
-        self.patience.refusals = 0;
-        for (key, generation) in std::mem::take(&mut self.patience.put_off) {
+    /// Whether a connection that has something to read has to wait in the row, by [`Shard::make_wait`].
+    pub fn comes_behind(&self, key: ConnectionKey) -> bool {
+        let conduct = self.connections.get(key).and_then(|connection| connection.conduct.as_deref());
+        conduct.is_some_and(|conduct| conduct.is_refused_lately(self.now.ms))
+    }
+
+    /// To the end of the row: the connection is not read until [`Shard::take_up`] has come to it.
+    pub fn make_wait(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !std::mem::replace(&mut connection.is_put_off, true)
+        {
+            self.patience.waiting.push_back((key, connection.generation));
+        }
+    }
+
+    /// Whether anybody waits in the row.
+    pub fn has_waiting(&self) -> bool {
+        !self.patience.waiting.is_empty()
+    }
+
+    /// Begins a slice.
+    pub fn begin_slice(&mut self) {
+        self.patience.begin();
+    }
+
+    /// Goes on with who waits longest: with what the shard holds of it, and then, if it is wanted, with what the driver reads. `None`:
+    /// the slice is over, or nobody waits.
+    pub fn take_up(&mut self) -> Option<ConnectionKey> {
+        while self.patience.left > LOOK
+            && let Some((key, generation)) = self.patience.waiting.pop_front()
+        {
             let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.generation == generation) else { continue };
             connection.is_put_off = false;
+            self.patience.left -= LOOK;
             self.read_held(key);
             self.count_buffers(key);
             self.bound_incomplete(key);
-            // So that the driver looks whether it is wanted again.
-            self.touch(key);
+            return Some(key);
         }
+        None
     }
 }

@@ -172,7 +172,7 @@ impl House {
 
     /// Whether nothing is under way inside.
     pub fn is_idle(&self) -> bool {
-        self.orders.is_empty() && self.inboxes.iter().all(VecDeque::is_empty) && !self.shards.iter().any(Shard::has_more)
+        self.orders.is_empty() && self.inboxes.iter().all(VecDeque::is_empty) && !self.shards.iter().any(|shard| shard.has_more() || shard.has_waiting())
     }
 
     /// A turn of one shard, with any part of what waits for it.
@@ -204,6 +204,14 @@ impl House {
         }
         shard.end_turn();
         self.carry_out(index, links);
+        let shard = &mut self.shards[at];
+        if shard.has_waiting() && !shard.is_full() {
+            shard.begin_turn(now);
+            shard.begin_slice();
+            while shard.take_up().is_some() {}
+            shard.end_turn();
+            self.carry_out(index, links);
+        }
         links.iter_mut().for_each(|link| drop(link.take_if(|link| link.is_closed && (link.is_cut || link.is_left))));
     }
 
