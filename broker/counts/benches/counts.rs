@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use candor_broker::router::{Picks, Router, Targets};
-use candor_counts::fleet::{Fleet, Plan};
+use candor_counts::fleet::{Fleet, Plan, Refused, RefusedPlan};
 use candor_counts::samples;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::codec::frame::Frame;
@@ -153,6 +153,25 @@ fn fan_out(mut fleet: Fleet) -> Fleet {
     fleet
 }
 
+fn refused(dialect: Dialect, qos: Qos, listens: bool, is_ever_new: bool) -> Refused {
+    Refused::new(RefusedPlan { dialect, qos, listens, is_ever_new })
+}
+
+// A hundred messages that a rule denies: to one topic, and each to another one; what a client hears of them is written.
+#[library_benchmark]
+#[bench::qos_0_plain(refused(PLAIN, Qos::AtMostOnce, false, false))]
+#[bench::qos_0_plain_told(refused(PLAIN, Qos::AtMostOnce, true, false))]
+#[bench::qos_0_plain_told_ever_new(refused(PLAIN, Qos::AtMostOnce, true, true))]
+#[bench::qos_0_extended(refused(EXTENDED, Qos::AtMostOnce, false, false))]
+#[bench::qos_0_extended_ever_new(refused(EXTENDED, Qos::AtMostOnce, false, true))]
+#[bench::qos_1_plain_acknowledged(refused(PLAIN, Qos::AtLeastOnce, false, false))]
+#[bench::qos_1_extended(refused(EXTENDED, Qos::AtLeastOnce, false, false))]
+#[bench::qos_1_extended_ever_new(refused(EXTENDED, Qos::AtLeastOnce, false, true))]
+fn hundred_refusals(mut refused: Refused) -> Refused {
+    black_box(refused.run());
+    refused
+}
+
 library_benchmark_group!(name = parts; benchmarks = decode, dictionary, session_step, matching, encode);
-library_benchmark_group!(name = whole; benchmarks = hundred_messages, fan_out);
+library_benchmark_group!(name = whole; benchmarks = hundred_messages, fan_out, hundred_refusals);
 main!(library_benchmark_groups = parts, whole);

@@ -2,8 +2,9 @@
 
 use crate::samples;
 use bytes::BytesMut;
-use candor_broker::access::Door;
-use candor_broker::shard::{ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared};
+use candor_broker::access::{Current, Door};
+use candor_broker::config::listener::Anonymous;
+use candor_broker::shard::{Admission, Answer, Authenticate, ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared};
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::write::to_bytes;
@@ -12,6 +13,81 @@ use candor_protocol::packet::{Ack, Connect, Packet, PacketId, Qos, Subscribe, Su
 use candor_protocol::session::ServerPolicy;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+
+/// A publisher whose messages are refused, and the packets of a round that has not been run.
+#[derive(Debug)]
+pub struct Refused {
+    fleet: Fleet,
+    /// Packets that went in.
+    round: BytesMut,
+}
+
+/// What is refused, and how its client hears of it.
+#[derive(Debug, Clone, Copy)]
+pub struct RefusedPlan {
+    pub dialect: Dialect,
+    pub qos: Qos,
+    /// It listens to `$feedback/#`.
+    pub listens: bool,
+    /// Each message goes to a topic of its own.
+    pub is_ever_new: bool,
+}
+
+impl Refused {
+    /// Connects the publisher and runs two rounds, so that what is counted is not the first of its kind.
+    pub fn new(plan: RefusedPlan) -> Self {
+        let listener = ListenerSettings {
+            name: "counts".into(),
+            policy: Arc::new(ServerPolicy::default()),
+            // The other answer of a plain dialect is the end of the connection.
+            acknowledges_refused: true,
+            authenticate: Arc::new(Denying(Door { access: Arc::new(Current::new(samples::denying())), anonymous: Anonymous::Always })),
+        };
+        let mut fleet = Fleet::empty();
+        fleet.publisher = fleet.connect(&Arc::new(listener), plan.dialect, "publisher");
+        if plan.listens {
+            fleet.subscribe_to(fleet.publisher, plan.dialect, "$feedback/#", Qos::AtMostOnce);
+        }
+        let mut refused = Self { fleet, round: BytesMut::new() };
+        for first in [0, 100, 200] {
+            refused.run();
+            let topics = (first..first + 100).map(|n| format!("{}/{:07}", samples::TOPIC, if plan.is_ever_new { n } else { 0 }));
+            refused.round = samples::publishes_to(topics, plan.dialect, plan.qos);
+        }
+        refused
+    }
+
+    /// A hundred messages in, and all that is told of them out, with as many turns as it takes; how many bytes went out.
+    pub fn run(&mut self) -> usize {
+        let fleet = &mut self.fleet;
+        let mut round = std::mem::take(&mut self.round);
+        // A second later, so that nothing waits to be told with others.
+        fleet.now.ms += 1001;
+        fleet.shard.begin_turn(fleet.now);
+        fleet.shard.receive(fleet.publisher, &mut round);
+        let mut written = fleet.turn();
+        while fleet.shard.has_waiting() {
+            fleet.shard.begin_turn(fleet.now);
+            fleet.shard.begin_slice();
+            while fleet.shard.take_up().is_some() {}
+            written += fleet.turn();
+        }
+        written
+    }
+}
+
+/// Everybody is somebody by name, whom the ledger knows.
+#[derive(Debug)]
+struct Denying(Door);
+
+impl Authenticate for Denying {
+    fn authenticate(&self, connect: &Connect, client_id: &str, peer: &Peer) -> Answer {
+        match self.0.authenticate(connect, client_id, peer) {
+            Answer::Now(answer) => Answer::Now(answer.map(|admission| Admission { principal: "hostile".into(), ..admission })),
+            later => later,
+        }
+    }
+}
 
 /// One publisher, its subscribers, and the packets of a round that has not been run.
 #[derive(Debug)]
@@ -46,8 +122,22 @@ impl Fleet {
         let policy = Arc::new(ServerPolicy::default());
         let listener =
             Arc::new(ListenerSettings { name: "counts".into(), policy, acknowledges_refused: false, authenticate: Arc::new(Door::open()) });
+        let mut fleet = Self::empty();
+        fleet.publisher = fleet.connect(&listener, plan.publisher, "publisher");
+        for n in 0..plan.subscribers {
+            let key = fleet.connect(&listener, plan.subscriber, &format!("subscriber-{n}"));
+            fleet.subscribe_to(key, plan.subscriber, samples::TOPIC, plan.qos);
+            fleet.subscribers.push(key);
+        }
+        fleet.prepare(plan, 1);
+        fleet.round();
+        fleet.prepare(plan, 1 + plan.messages);
+        fleet
+    }
+
+    fn empty() -> Self {
         let settings = Settings::default();
-        let mut fleet = Self {
+        Self {
             shard: Shard::new(0, Arc::new(settings), Arc::new(Shared::default()), 1),
             publisher: 0,
             subscribers: Vec::new(),
@@ -56,17 +146,7 @@ impl Fleet {
             publishes: BytesMut::new(),
             answers: Vec::new(),
             releases: BytesMut::new(),
-        };
-        fleet.publisher = fleet.connect(&listener, plan.publisher, "publisher");
-        for n in 0..plan.subscribers {
-            let key = fleet.connect(&listener, plan.subscriber, &format!("subscriber-{n}"));
-            fleet.subscribe(key, plan);
-            fleet.subscribers.push(key);
         }
-        fleet.prepare(plan, 1);
-        fleet.round();
-        fleet.prepare(plan, 1 + plan.messages);
-        fleet
     }
 
     fn connect(&mut self, listener: &Arc<ListenerSettings>, dialect: Dialect, id: &str) -> ConnectionKey {
@@ -94,11 +174,11 @@ impl Fleet {
         key
     }
 
-    fn subscribe(&mut self, key: ConnectionKey, plan: Plan) {
-        let Ok(filter) = TopicFilter::new(samples::TOPIC) else { return };
-        let items = vec![SubscribeItem { filter: Ok(filter), qos: plan.qos }];
+    fn subscribe_to(&mut self, key: ConnectionKey, dialect: Dialect, filter: &str, qos: Qos) {
+        let Ok(filter) = TopicFilter::new(filter) else { return };
+        let items = vec![SubscribeItem { filter: Ok(filter), qos }];
         let subscribe = Subscribe { id: PacketId::MIN, items, dictionary: Dictionary::EMPTY };
-        let mut bytes = packet(plan.subscriber, &Packet::Subscribe(Box::new(subscribe)));
+        let mut bytes = packet(dialect, &Packet::Subscribe(Box::new(subscribe)));
         self.shard.begin_turn(self.now);
         self.shard.receive(key, &mut bytes);
         self.turn();
@@ -175,6 +255,24 @@ fn packet(dialect: Dialect, packet: &Packet) -> BytesMut {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is counted must be the whole work: every message is refused, and whoever hears of it hears of each.
+    #[test]
+    fn a_round_of_refusals_is_told_of_to_its_end() {
+        for (dialect, qos, listens, least) in [
+            (Dialect::V311, Qos::AtMostOnce, true, 100 * 200),
+            (Dialect::V311, Qos::AtLeastOnce, false, 100 * 4),
+            (Dialect::Extended, Qos::AtMostOnce, false, 100),
+            (Dialect::Extended, Qos::AtLeastOnce, false, 100 * 100),
+        ] {
+            for is_ever_new in [false, true] {
+                let written = Refused::new(RefusedPlan { dialect, qos, listens, is_ever_new }).run();
+                assert!(written >= least, "{dialect} {qos:?} {is_ever_new}: {written}");
+            }
+        }
+        let silent = RefusedPlan { dialect: Dialect::V311, qos: Qos::AtMostOnce, listens: false, is_ever_new: false };
+        assert_eq!(Refused::new(silent).run(), 0);
+    }
 
     /// What is counted must be the whole work: every message comes out to everybody, and every exchange ends.
     #[test]

@@ -1,6 +1,9 @@
 //! Packets and filters to count with.
 
 use bytes::{Bytes, BytesMut};
+use candor_broker::auth::Access;
+use candor_broker::auth::rules::Rules;
+use candor_broker::config::source::Source;
 use candor_broker::router::{Router, Subscriber, Subscription};
 use candor_protocol::codec::dictionary::{Dictionary, Limits, MapBuilder, write_bytes};
 use candor_protocol::codec::frame::Frame;
@@ -49,6 +52,25 @@ pub fn publishes(dialect: Dialect, qos: Qos, with_map: bool, first_id: u16, coun
         bytes.extend_from_slice(&to_bytes(dialect, Role::Client, &Packet::Publish(publish)).unwrap_or_default());
     }
     bytes
+}
+
+/// A PUBLISH to each of `topics`, with the identifiers from 1 on.
+pub fn publishes_to(topics: impl Iterator<Item = String>, dialect: Dialect, qos: Qos) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    for (id, topic) in (1..).zip(topics) {
+        let id = if qos == Qos::AtMostOnce { None } else { PacketId::new(id) };
+        let Ok(topic) = TopicName::new(&topic) else { continue };
+        let message = Message::new(&topic, &Dictionary::EMPTY, &[b'x'; PAYLOAD_LEN]);
+        let publish = Publish::new(message, qos, false, id, &Dictionary::EMPTY);
+        bytes.extend_from_slice(&to_bytes(dialect, Role::Client, &Packet::Publish(publish)).unwrap_or_default());
+    }
+    bytes
+}
+
+/// Rules that deny everybody the tree of [`TOPIC`].
+pub fn denying() -> Access {
+    let text = "default = \"allow\"\n[[rule]]\nname = \"not here\"\naction = \"deny\"\npublish = [\"site/#\"]\n";
+    Rules::parse(&Source::new("rules", text)).map(|(rules, _)| Access::with_rules(rules)).unwrap_or_default()
 }
 
 /// One PUBLISH as a frame.
