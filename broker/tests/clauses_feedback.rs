@@ -44,7 +44,7 @@ fn a_refused_qos_0_message_brings_a_notice() {
         publisher.publish_with(Message::publish("deny/a", "x").unwrap(), Qos::AtMostOnce, false, tag);
         publisher.until(|client| !client.notices.is_empty());
         let notice = &publisher.notices[0];
-        assert_eq!((notice.reason, problem_in(&notice.dictionary)), (Reason::NOT_AUTHORIZED, *denied().problem));
+        assert_eq!((notice.reason, problem_in(&notice.dictionary)), (Reason::NOT_AUTHORIZED, (*denied().problem).clone()));
         assert_eq!(notice.dictionary.value(property::TOPIC).as_deref(), Some("deny/a"));
         assert_eq!(notice.dictionary.value(property::TAG).as_deref(), Some(&b"job 7"[..]));
         publisher.leave();

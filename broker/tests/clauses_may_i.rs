@@ -38,7 +38,7 @@ fn may_i(client: &mut Client, questions: &[Question]) -> Vec<Answer> {
 /// What becomes of it when it is done, but for what names the refusal in the log: a question leaves no line there.
 fn act(client: &mut Client, question: &Question) -> Answer {
     done(client, question).map_err(|mut refusal| {
-        refusal.problem.trace_id = None;
+        refusal.problem_mut().trace_id = None;
         refusal
     })
 }
@@ -200,7 +200,7 @@ fn is_foreseen(client: &mut Client, topic: &str, count: usize) -> Vec<Answer> {
 fn bare(answer: Answer) -> Answer {
     answer.map_err(|mut refusal| {
         if matches!(refusal.problem.retry, Some(Retry::After { .. })) {
-            refusal.problem.retry = Some(Retry::After { after_ms: 0, jitter_ms: 0 });
+            refusal.problem_mut().retry = Some(Retry::After { after_ms: 0, jitter_ms: 0 });
         }
         refusal
     })

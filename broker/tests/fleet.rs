@@ -154,7 +154,7 @@ fn a_refused_publish_says_why_or_closes() {
             if way.is_extended() {
                 let outcome = publisher.publish("deny/a", "x", qos).unwrap();
                 let mut refusal = outcome.refusal().unwrap();
-                assert!(refusal.problem.trace_id.take().is_some());
+                assert!(refusal.problem_mut().trace_id.take().is_some());
                 assert_eq!(refusal, denied());
             } else {
                 publisher.start_publish("deny/a", "x", qos, false);

@@ -244,12 +244,12 @@ fn a_flood_is_read_to_its_end_in_its_order_while_others_are_served() {
             let dialect = client.session.terms().dialect;
             let publish = |topic: &str, payload: &str| {
                 let message = Message::publish(topic, payload).unwrap();
-                let publish = Publish { id: None, message, qos: Qos::AtMostOnce, retain: false, dup: false, dictionary: Default::default() };
+                let publish =
+                    Publish { id: None, message, qos: Qos::AtMostOnce, retain: false, dup: false, dictionary: Default::default() };
                 to_bytes(dialect, Role::Client, &Packet::Publish(publish)).unwrap()
             };
-            let flood: Vec<u8> = (0..COUNT)
-                .flat_map(|n| [publish("deny/a", "x"), publish(&format!("allowed/{at}"), &n.to_string())].concat())
-                .collect();
+            let flood: Vec<u8> =
+                (0..COUNT).flat_map(|n| [publish("deny/a", "x"), publish(&format!("allowed/{at}"), &n.to_string())].concat()).collect();
             client.write_raw(&flood);
             assert!(!good.publish("elsewhere", "x", Qos::AtLeastOnce).unwrap().reason.is_error());
         }

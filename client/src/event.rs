@@ -53,7 +53,7 @@ pub enum Event {
     /// A message was settled after the connection that brought it had ended: the server will deliver it again.
     SettledTooLate { topic: String },
     /// A message was rejected on a plain connection, which cannot say so: it was acknowledged.
-    RejectedUnheard { topic: String, problem: Box<Problem> },
+    RejectedUnheard { topic: String, problem: Arc<Problem> },
     /// A message came and nobody holds the [`Messages`](crate::Messages): it was not taken.
     NobodyListens { topic: String },
     /// The application takes no messages, so the server is held back, and with it its answers to this client.

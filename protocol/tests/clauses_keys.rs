@@ -76,7 +76,7 @@ fn an_unknown_key_with_an_odd_argument_is_refused_by_name() {
         assert!(packet_key(number).is_none());
         for (kind, sender) in Kind::ALL.into_iter().flat_map(|kind| ROLES.map(|sender| (kind, sender))) {
             let refusal = judged(kind, sender, &holding(number, &[0xF6])).unwrap_err();
-            assert_eq!((refusal.reason, refusal.problem.field), (Reason(0xC4), Some(format!("key {number}"))));
+            assert_eq!((refusal.reason, refusal.problem.field.clone()), (Reason(0xC4), Some(format!("key {number}"))));
         }
     }
 }

@@ -148,7 +148,7 @@ fn a_refused_extended_connect_says_why() {
     pair.drive();
     let Some(Cause::ConnectRefused { connack }) = &pair.client.closed else { panic!("{:?}", pair.client.closed) };
     let problem = Problem::of_dictionary(&connack.dictionary.value(property::PROBLEM).unwrap());
-    assert_eq!((connack.reason, problem), (Reason::NOT_AUTHORIZED, *refusal().problem));
+    assert_eq!((connack.reason, problem), (Reason::NOT_AUTHORIZED, (*refusal().problem).clone()));
     assert!(pair.server.session.is_closed());
 }
 

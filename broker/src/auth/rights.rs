@@ -118,7 +118,8 @@ impl Rights {
             Action::Allow if retain && !rule.retain => Err(limited(rule, verb, topic, "retain", "the rule allows no retained message")),
             Action::Allow if qos > rule.qos_max => {
                 let mut refusal = limited(rule, verb, topic, "qos", "the rule allows a lower QoS only");
-                (refusal.problem.limit, refusal.problem.seen) = (Some(rule.qos_max as u64), Some(qos as u64));
+                let problem = refusal.problem_mut();
+                (problem.limit, problem.seen) = (Some(rule.qos_max as u64), Some(qos as u64));
                 Err(refusal)
             }
             Action::Allow => Ok(Grant { qos_max: rule.qos_max, rule: Some(&rule.label) }),
@@ -257,9 +258,9 @@ fn missing(verb: Verb, topic: &[u8]) -> Problem {
 pub(super) fn scope(verb: &str, object: &[u8]) -> String {
     let shown = String::from_utf8_lossy(object.get(..SHOWN_LEN_MAX).unwrap_or(object));
     match object.len() {
-        0..=SHOWN_LEN_MAX => format!("{verb}:{shown}"),
+        0..=SHOWN_LEN_MAX => [verb, ":", &shown].concat(),
         // The cut may have gone through a character.
-        _ => format!("{verb}:{}...", shown.trim_end_matches(char::REPLACEMENT_CHARACTER)),
+        _ => [verb, ":", shown.trim_end_matches(char::REPLACEMENT_CHARACTER), "..."].concat(),
     }
 }
 

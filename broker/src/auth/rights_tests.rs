@@ -179,7 +179,7 @@ fn a_default_of_allow_does_not_open_the_topics_of_the_server_to_publishers() {
 fn a_topic_of_maximum_length_does_not_make_a_refusal_of_that_length() {
     let rights = rights(SENSORS, Some("sensor-1"), "c1");
     let problem = rights.publish("λ".repeat(32_767).as_bytes(), QOS0, false).unwrap_err().problem;
-    let scope = problem.missing_scope.unwrap();
+    let scope = problem.missing_scope.clone().unwrap();
     assert!(scope.len() < 1100 && scope.ends_with("..."), "{}", scope.len());
 }
 

@@ -157,7 +157,7 @@ fn what_new_rules_take_away_is_known_before_they_are_in_force() {
     let filters = [TopicFilter::new("a/+").unwrap(), TopicFilter::new("#").unwrap()];
     let client =
         Client { principal: &alice, method: Method::Password, client_id: "c", publishes: &["a/1", "b/1"], subscriptions: &filters };
-    let lost: Vec<_> = new.denials(&client).into_iter().filter_map(|refusal| refusal.problem.missing_scope).collect();
+    let lost: Vec<_> = new.denials(&client).into_iter().filter_map(|refusal| refusal.problem.missing_scope.clone()).collect();
     assert_eq!(lost, ["publish:b/1", "subscribe:#"]);
     assert!(access(&[("alice", "x")], None).denials(&client).is_empty());
     assert_eq!(access(&[("bob", "x")], None).denials(&client).len(), 1);

@@ -65,8 +65,9 @@ impl Breaker {
         // After it has been looked at again once, it is known whether anything has changed.
         (circuit.since_ms, circuit.count) = (circuit.open_until_ms, limits.refusals - 1);
         let mut broken = circuit.refusal(now_ms);
-        broken.problem.detail = Some(format!("refused {} times: {}", limits.refusals, refusal.reason));
-        broken.problem.missing_scope = refusal.problem.missing_scope;
+        let problem = broken.problem_mut();
+        problem.detail = Some(format!("refused {} times: {}", limits.refusals, refusal.reason));
+        problem.missing_scope.clone_from(&refusal.problem.missing_scope);
         broken
     }
 }

@@ -66,8 +66,12 @@ const LIMITS: Limits = Limits { len_max: u32::MAX, depth_max: u8::MAX };
 impl From<Verdict> for Entry {
     fn from(mut verdict: Verdict) -> Self {
         cut(&mut verdict.topic);
-        let Problem { title, detail, rule, field, missing_scope, trace_id, .. } = &mut *verdict.refusal.problem;
-        [title, detail, rule, field, missing_scope, trace_id].into_iter().for_each(cut);
+        let is_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > TEXT_LEN_MAX);
+        let Problem { title, detail, rule, field, missing_scope, trace_id, .. } = &*verdict.refusal.problem;
+        if [title, detail, rule, field, missing_scope, trace_id].into_iter().any(is_long) {
+            let Problem { title, detail, rule, field, missing_scope, trace_id, .. } = verdict.refusal.problem_mut();
+            [title, detail, rule, field, missing_scope, trace_id].into_iter().for_each(cut);
+        }
         Self { since_ms: verdict.unix_ms, event: Event::Verdict(verdict) }
     }
 }
@@ -287,6 +291,6 @@ mod tests {
     fn long_texts_are_cut_where_a_character_ends() {
         let Entry { event: Event::Verdict(verdict), .. } = verdict(&"ö".repeat(1000)) else { panic!("no verdict") };
         assert_eq!(verdict.topic.as_deref(), Some(&*format!("{}...", "ö".repeat(128))));
-        assert_eq!(verdict.refusal.problem.detail.map(|detail| detail.len()), Some(TEXT_LEN_MAX + 3));
+        assert_eq!(verdict.refusal.problem.detail.as_ref().map(String::len), Some(TEXT_LEN_MAX + 3));
     }
 }

@@ -2,7 +2,7 @@
 //! a bound: for one more, the one goes that swallowed least of a few, so that a flood of names costs little for each and drives out only
 //! what is like it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The most topics of one shard.
@@ -54,9 +54,11 @@ impl Hole {
 /// The topics of one shard.
 #[derive(Debug, Default)]
 pub struct Holes {
-    topics: HashMap<Arc<[u8]>, Hole, foldhash::fast::RandomState>,
-    /// Their names, those in front that are looked at next for one that makes room.
-    row: VecDeque<Arc<[u8]>>,
+    /// Where each is in the row.
+    topics: HashMap<Arc<[u8]>, usize, foldhash::fast::RandomState>,
+    row: Vec<(Arc<[u8]>, Hole)>,
+    /// From where on it is looked next for one that makes room.
+    next: usize,
     said_ms: u64,
 }
 
@@ -64,15 +66,11 @@ impl Holes {
     /// A topic has swallowed one more. `Some`: an operator should hear of it now.
     pub fn note(&mut self, topic: &[u8], swallowed: Swallowed, unix_ms: u64) -> Option<Hole> {
         let name = topic.get(..NAME_LEN_MAX).unwrap_or(topic);
-        let hole = match self.topics.get_mut(name) {
-            Some(hole) => hole,
-            None => {
-                self.make_room(unix_ms);
-                let name: Arc<[u8]> = name.into();
-                self.row.push_back(Arc::clone(&name));
-                self.topics.entry(name).or_default()
-            }
+        let at = match self.topics.get(name) {
+            Some(at) => *at,
+            None => self.enter(name.into(), unix_ms),
         };
+        let (_, hole) = self.row.get_mut(at)?;
         if hole.is_old(unix_ms) {
             *hole = Hole { since_ms: unix_ms, ..Hole::default() };
         }
@@ -91,25 +89,33 @@ impl Holes {
         })
     }
 
-    fn make_room(&mut self, unix_ms: u64) {
-        if self.topics.len() < TOPICS_MAX {
-            return;
-        }
-        let weight = |name: &Arc<[u8]>| match self.topics.get(name) {
-            Some(hole) if !hole.is_old(unix_ms) => (hole.count(), hole.unix_ms),
-            _ => (0, 0),
+    /// A place for one more, where there is no room in that of another.
+    fn enter(&mut self, name: Arc<[u8]>, unix_ms: u64) -> usize {
+        let at = if self.row.len() < TOPICS_MAX {
+            self.row.push((Arc::clone(&name), Hole::default()));
+            self.row.len() - 1
+        } else {
+            let weight = |at: &usize| match self.row.get(*at) {
+                Some((_, hole)) if !hole.is_old(unix_ms) => (hole.count(), hole.unix_ms),
+                _ => (0, 0),
+            };
+            let looked_at = (self.next..self.next + LOOKED_AT).map(|at| at % TOPICS_MAX);
+            let least = looked_at.min_by_key(weight).unwrap_or_default();
+            // The next to come looks at others.
+            self.next = (self.next + LOOKED_AT) % TOPICS_MAX;
+            if let Some(place) = self.row.get_mut(least) {
+                let (before, _) = std::mem::replace(place, (Arc::clone(&name), Hole::default()));
+                self.topics.remove(&before);
+            }
+            least
         };
-        let least = (0..LOOKED_AT.min(self.row.len())).min_by_key(|at| self.row.get(*at).map(weight));
-        if let Some(least) = least.and_then(|at| self.row.remove(at)) {
-            self.topics.remove(&least);
-        }
-        // The next to come looks at others.
-        self.row.rotate_left((LOOKED_AT - 1).min(self.row.len()));
+        self.topics.insert(name, at);
+        at
     }
 
     /// Those that count as black holes, with their topics.
     pub fn noticed(&self, unix_ms: u64) -> impl Iterator<Item = (&[u8], &Hole)> {
-        let noticed = self.topics.iter().filter(move |(_, hole)| hole.is_noticed() && !hole.is_old(unix_ms));
+        let noticed = self.row.iter().filter(move |(_, hole)| hole.is_noticed() && !hole.is_old(unix_ms));
         noticed.map(|(name, hole)| (&**name, hole))
     }
 }

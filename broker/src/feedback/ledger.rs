@@ -82,6 +82,8 @@ struct Line {
     is_kept: bool,
     /// Lines that the store has and that are a part of this one.
     replaces: Vec<u64>,
+    /// About how many bytes it takes.
+    weight: usize,
 }
 
 /// A line that the store does not have as it is.
@@ -110,7 +112,7 @@ impl Line {
 impl Written {
     fn take(&mut self, at: usize) -> Option<Line> {
         let line = self.lines.remove(at)?;
-        self.bytes -= line.entry.weight();
+        self.bytes -= line.weight;
         Some(line)
     }
 
@@ -121,9 +123,10 @@ impl Written {
             entry.absorb(&twin.entry);
             replaces.extend(twin.in_store());
         }
-        self.bytes += entry.weight();
         self.last_number += 1;
-        self.lines.push_back(Line { entry, number: self.last_number, is_kept: false, replaces });
+        let weight = entry.weight();
+        self.bytes += weight;
+        self.lines.push_back(Line { entry, number: self.last_number, is_kept: false, replaces, weight });
         while self.lines.len() > entries_max {
             self.take(0);
         }
@@ -161,8 +164,9 @@ impl Ledger {
         let mut written = Written { at: self.clock, ..Written::default() };
         for (number, entry) in lines.take(self.limits.entries_max) {
             written.last_number = written.last_number.max(number);
-            written.bytes += entry.weight();
-            written.lines.push_back(Line { entry, number, is_kept: true, replaces: Vec::new() });
+            let weight = entry.weight();
+            written.bytes += weight;
+            written.lines.push_back(Line { entry, number, is_kept: true, replaces: Vec::new(), weight });
         }
         self.bytes += written.weight();
         if let Some(before) = self.pages.insert(page, written) {

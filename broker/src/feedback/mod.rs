@@ -11,6 +11,7 @@ pub mod notices;
 pub mod quarantine;
 pub mod rate;
 pub mod tally;
+mod told;
 pub mod verdict;
 
 pub use breaker::Breaker;

@@ -72,9 +72,7 @@ impl Waiting {
 
     fn into_notice(self) -> Notice {
         let mut map = MapBuilder::new();
-        if !self.refusal.problem.is_empty() {
-            map.set(property::PROBLEM, &self.refusal.problem.to_dictionary());
-        }
+        map.set_problem(&self.refusal.problem);
         if let Some((topic, tag)) = self.about {
             map.set_some(property::TAG, tag.as_ref());
             if !topic.is_empty() {

@@ -1,12 +1,15 @@
 //! One refusal or loss.
 
 use super::Cause;
+use super::told::Object;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property::Key;
 use candor_protocol::packet::reserved::FEEDBACK;
-use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
+use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry, TopicName};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// One refusal or loss, about one client's traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,15 +86,18 @@ impl Verdict {
         self.refusal.reason
     }
 
-    /// The last level of the feedback topic it is told on.
-    pub fn topic_name(&self) -> String {
-        format!("{FEEDBACK}{}", self.packet.name().to_ascii_lowercase())
+    /// The feedback topic it is told on.
+    pub fn topic_name(&self) -> Option<&'static TopicName> {
+        static NAMES: LazyLock<HashMap<Kind, TopicName>> = LazyLock::new(|| {
+            let name = |kind: Kind| TopicName::new(format!("{FEEDBACK}{}", kind.name().to_ascii_lowercase())).ok();
+            Kind::ALL.into_iter().filter_map(|kind| Some((kind, name(kind)?))).collect()
+        });
+        NAMES.get(&self.packet)
     }
 
     /// The verdict in the shape of RFC 9457, for clients that read no CBOR; `disclosed` is what its reader is shown of the refusal.
-    pub fn to_text(&self, disclosed: &Refusal) -> String {
-        // Nothing of it can fail: all names are text.
-        serde_json::to_string(&Told::of(self, disclosed)).unwrap_or_default()
+    pub fn to_text(&self, disclosed: &Refusal) -> Vec<u8> {
+        Told::of(self, disclosed).write()
     }
 
     /// The same, to be made part of something else.
@@ -100,8 +106,7 @@ impl Verdict {
     }
 }
 
-/// What is said of a verdict. It is written as it stands, without a tree of it first: a client that is refused again and again hears
-/// of each.
+/// What is said of a verdict.
 #[derive(Debug, Serialize)]
 struct Told<'a> {
     at_ms: u64,
@@ -166,6 +171,37 @@ impl<'a> Told<'a> {
     }
 }
 
+impl Told<'_> {
+    /// As text, with its members in the order of a tree.
+    fn write(&self) -> Vec<u8> {
+        let mut object = Object::new();
+        object.number("at_ms", Some(self.at_ms));
+        object.number("count", Some(self.count));
+        object.text("detail", self.detail);
+        object.text("field", self.field);
+        object.number("limit", self.limit);
+        object.text("missing_scope", self.missing_scope);
+        object.text("packet", Some(self.packet));
+        object.object("reason", |object| {
+            object.number("code", Some(u64::from(self.reason.code)));
+            object.text("name", Some(self.reason.name));
+        });
+        if let Some(retry) = &self.retry {
+            object.object("retry", |object| {
+                object.number("after_ms", retry.after_ms);
+                object.number("jitter_ms", retry.jitter_ms);
+                object.text("when", Some(retry.when));
+            });
+        }
+        object.text("rule", self.rule);
+        object.number("seen", self.seen);
+        object.text("title", Some(self.title));
+        object.text("topic", self.topic);
+        object.text("trace_id", self.trace_id);
+        object.finish()
+    }
+}
+
 impl From<Retry> for ToldRetry {
     fn from(retry: Retry) -> Self {
         match retry {
@@ -200,11 +236,11 @@ mod tests {
         let retries = [Retry::Never, Retry::Changed, Retry::After { after_ms: 5, jitter_ms: 6 }];
         for retry in retries.map(Some).into_iter().chain([None]) {
             let refusal = Refusal::new(Reason::NOT_AUTHORIZED, Problem { retry, ..problem.clone() });
-            for refusal in [refusal, Refusal::bare(Reason::NOT_AUTHORIZED)] {
-                let verdict = Verdict::new(7, Kind::Publish, refusal.clone(), Some("a/b"));
+            for (refusal, topic) in [(refusal, "a/b"), (Refusal::bare(Reason::NOT_AUTHORIZED), "a \"quoted\" \\ topic\n\u{7f}/\u{20ac}")] {
+                let verdict = Verdict::new(7, Kind::Publish, refusal.clone(), Some(topic));
                 let tree = verdict.to_json(&refusal);
-                assert_eq!(verdict.to_text(&refusal), tree.to_string());
-                assert_eq!((&tree["count"], &tree["reason"]["code"], &tree["topic"]), (&1.into(), &0x87.into(), &"a/b".into()));
+                assert_eq!(String::from_utf8(verdict.to_text(&refusal)).unwrap(), tree.to_string());
+                assert_eq!((&tree["count"], &tree["reason"]["code"], &tree["topic"]), (&1.into(), &0x87.into(), &topic.into()));
             }
         }
     }

@@ -108,7 +108,7 @@ impl Shard {
             let disclosed = connection.listener.disclosed(&refusal);
             connection.session.refuse_connection(disclosed);
         }
-        refusal.problem.trace_id
+        refusal.problem.trace_id.clone()
     }
 
     /// A topic filter is refused: its place in SUBACK.

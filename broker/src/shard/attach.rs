@@ -178,7 +178,7 @@ impl Shard {
         if let Some(will) = &connect.will {
             let may = check_topic(will.message.topic());
             may.and_then(|()| admission.rights.will(will.message.topic(), will.qos, will.retain)).map_err(|mut refusal| {
-                refusal.problem.field = Some("will".to_owned());
+                refusal.problem_mut().field = Some("will".to_owned());
                 refusal
             })?;
         }
@@ -212,8 +212,9 @@ impl Shard {
         connection.session.serve_under(Arc::new(policy.carrying_on(client.durability, client.expiry_s)));
         connection.session.check_session().map_err(|mut refusal| {
             if check_requirement(&connect.dictionary, &policy.profile).is_ok() {
-                let clause = refusal.problem.detail.take().unwrap_or_default();
-                refusal.problem.detail = Some(format!("{clause}: the session was begun so, and a clean start has what is required"));
+                let problem = refusal.problem_mut();
+                let clause = problem.detail.take().unwrap_or_default();
+                problem.detail = Some(format!("{clause}: the session was begun so, and a clean start has what is required"));
             }
             refusal
         })
@@ -295,7 +296,7 @@ impl Shard {
         if !is_kept && !can_wait {
             let mut refusal = not_kept();
             // Without it, who comes back to a session that is kept would be let in.
-            refusal.problem.field = is_armed.then(|| "will".to_owned());
+            refusal.problem_mut().field = is_armed.then(|| "will".to_owned());
             self.refuse_connect(key, refusal, true);
             return self.drain(key);
         }

@@ -70,6 +70,8 @@ impl Shard {
         let is_kept_nowhere = qos == Qos::AtMostOnce || !(self.keeper.keeps() || self.tells_publishers() || self.account.is_full);
         is_kept_nowhere
             && client.held_back == 0
+            // What a refused client sends is mostly refused, and would be looked at twice.
+            && !self.comes_behind(key)
             && self.may_publish_again(connection, topic)
             && !self.settings.marks_messages()
             && topic.first() != Some(&b'$')

@@ -94,7 +94,7 @@ impl Shard {
         let filed = self.file(returned, &refusal, by == By::Subscriber);
         if let Filed::Lost(lost) = filed {
             self.counts.publish_dropped += 1;
-            lost.told(&mut refusal.problem);
+            lost.told(refusal.problem_mut());
         }
         match by {
             By::Limit if filed == Filed::Kept => self.settle_kept(slot, returned.message),

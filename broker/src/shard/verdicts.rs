@@ -16,7 +16,7 @@ use crate::feedback::{Entry, Page, Swallowed, Verdict};
 use crate::message::Envelope;
 use crate::store::Record;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
-use candor_protocol::packet::{Kind, Message, Notice, Packet, Problem, Qos, Reason, Refusal, TopicName, property};
+use candor_protocol::packet::{Kind, Message, Notice, Packet, Problem, Qos, Reason, Refusal, property};
 use candor_protocol::shown::Shown;
 use std::hash::BuildHasher;
 
@@ -51,7 +51,7 @@ impl Shard {
         if refusal.problem.trace_id.is_none() {
             let conduct = connection.conduct.get_or_insert_default();
             line = conduct.line((packet, refusal.reason, hash_of(topic.unwrap_or_default().as_bytes())), self.now.ms);
-            refusal.problem.trace_id = match &line {
+            refusal.problem_mut().trace_id = match &line {
                 Line::New { .. } => connection.session.next_trace_id(),
                 Line::Same { trace_id } => trace_id.clone(),
             };
@@ -79,7 +79,7 @@ impl Shard {
         if verdict.refusal.problem.trace_id.is_none() {
             let connection = client.connection.and_then(|key| self.connections.get_mut(key));
             let trace_id = connection.and_then(|connection| connection.session.next_trace_id());
-            verdict.refusal.problem.trace_id = Some(trace_id.unwrap_or_else(|| format!("{:016x}", self.random.draw())));
+            verdict.refusal.problem_mut().trace_id = Some(trace_id.unwrap_or_else(|| format!("{:016x}", self.random.draw())));
         }
         tracing::info!(
             client = %Shown::new(&client.id), principal = %Shown::new(&client.principal), packet = %verdict.packet,
@@ -141,15 +141,13 @@ impl Shard {
 
     /// Sends a verdict on the session's own `$feedback/` topic, if it listens there: as much of it as its listener discloses.
     pub(super) fn tell(&mut self, slot: u32, verdict: &Verdict) {
-        let topic = verdict.topic_name();
-        let Some(client) = self.clients.get(slot) else { return };
-        let matching = client.feedback.iter().filter(|(filter, _)| filter.matches(&topic));
+        let (Some(name), Some(client)) = (verdict.topic_name(), self.clients.get(slot)) else { return };
+        let matching = client.feedback.iter().filter(|(filter, _)| filter.matches(name.as_str()));
         let Some(qos) = matching.map(|(_, qos)| *qos).max() else { return };
-        let Ok(name) = TopicName::new(&topic) else { return };
         let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
         let payload = verdict.to_text(&connection.listener.disclosed(&verdict.refusal));
         let envelope = Envelope {
-            message: Message::new(&name, &Dictionary::EMPTY, payload.as_bytes()),
+            message: Message::new(name, &Dictionary::EMPTY, &payload),
             qos,
             retain: false,
             expires_at_ms: None,

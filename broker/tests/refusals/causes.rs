@@ -199,7 +199,7 @@ fn ended(stage: &Stage, client: &mut Client, before: usize, publisher: &str) -> 
     let bytes = client.heard - before;
     match end {
         End::PeerLeft { reason, problem, .. } => {
-            let refusal = Refusal::new(reason, problem.map(|problem| *problem).unwrap_or_default());
+            let refusal = Refusal::new(reason, problem.as_deref().cloned().unwrap_or_default());
             stage.row(refusal.reason, bytes, format!("DISCONNECT {}", words(&refusal)), publisher)
         }
         End::Lost if !stage.way.is_extended() => {

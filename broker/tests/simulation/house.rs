@@ -172,7 +172,9 @@ impl House {
 
     /// Whether nothing is under way inside.
     pub fn is_idle(&self) -> bool {
-        self.orders.is_empty() && self.inboxes.iter().all(VecDeque::is_empty) && !self.shards.iter().any(|shard| shard.has_more() || shard.has_waiting())
+        self.orders.is_empty()
+            && self.inboxes.iter().all(VecDeque::is_empty)
+            && !self.shards.iter().any(|shard| shard.has_more() || shard.has_waiting())
     }
 
     /// A turn of one shard, with any part of what waits for it.

@@ -225,7 +225,7 @@ async fn a_plain_server_cannot_be_told_of_a_rejection_and_the_application_is() {
     next(&mut messages).await.reject(Problem::titled("not for me"));
     assert_eq!(server.settled().await, (7, Outcome::accepted()));
     let title = event(&mut events, |event| match event {
-        Event::RejectedUnheard { problem, .. } => problem.title,
+        Event::RejectedUnheard { problem, .. } => problem.title.clone(),
         _ => None,
     });
     assert_eq!(title.await, "not for me");

@@ -120,7 +120,8 @@ fn check_inner(kind: Kind, sender: Role, map: Item<'_>, experiment: &dyn Fn(i64)
     for (key, value) in map.entries() {
         let KeyRef::Number(number) = key else { continue };
         check_key(kind, sender, number, value, known(number, experiment)).map_err(|mut refusal| {
-            refusal.problem.field = refusal.problem.field.take().map(|field| format!("{field} {place}"));
+            let field = &mut refusal.problem_mut().field;
+            *field = field.take().map(|field| format!("{field} {place}"));
             refusal
         })?;
     }
@@ -176,7 +177,7 @@ mod tests {
     fn a_key_is_judged_by_packet_sender_type_and_critical_bit() {
         let none = |_| None;
         let check = |kind, sender, map: &mut MapBuilder| {
-            check_keys(kind, sender, &map.finish(), &none).map_err(|refusal| (refusal.reason, refusal.problem.field.unwrap()))
+            check_keys(kind, sender, &map.finish(), &none).map_err(|refusal| (refusal.reason, refusal.problem.field.clone().unwrap()))
         };
         let mut good = MapBuilder::new();
         good.set(RECEIPT_REQUEST, &true).put(1000, |out| out.push(0)).put(-1, |out| out.push(0)).put_text("mine", |out| out.push(0));
@@ -201,7 +202,7 @@ mod tests {
         let with = |number: i64| MapBuilder::new().put(number, |out| out.push(1)).finish();
         let items = |(index, item): (i64, Dictionary)| {
             let items = Dictionary::with(ITEMS, &MapBuilder::new().put(index, |out| item.write(out)).finish());
-            check_keys(Kind::Subscribe, Role::Client, &items, &|_| None).map_err(|refusal| refusal.problem.field.unwrap())
+            check_keys(Kind::Subscribe, Role::Client, &items, &|_| None).map_err(|refusal| refusal.problem.field.clone().unwrap())
         };
         assert_eq!(items((0, with(SUBSCRIPTION_OPTIONS.number))), Ok(()));
         assert_eq!(items((1, with(1001))), Err("key 1001 of item 1".into()));
@@ -211,7 +212,7 @@ mod tests {
         assert!(check_keys(Kind::Subscribe, Role::Client, &number_as_item, &|_| None).is_err());
 
         let will = |number| check_keys(Kind::Connect, Role::Client, &Dictionary::with(WILL, &with(number)), &|_| None);
-        let field = |number| will(number).map_err(|refusal| refusal.problem.field.unwrap());
+        let field = |number| will(number).map_err(|refusal| refusal.problem.field.clone().unwrap());
         assert_eq!(field(14), Ok(()));
         assert_eq!(field(TAG.number), Err("key 28 (tag) of the will".into()));
         assert_eq!(field(1001), Err("key 1001 of the will".into()));

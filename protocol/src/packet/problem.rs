@@ -3,8 +3,9 @@
 
 use super::property::{Key, KeyValue};
 use super::reason::Reason;
-use crate::codec::dictionary::{Dictionary, MapBuilder};
+use crate::codec::dictionary::{Dictionary, MapBuilder, head_len, write_head, write_number, write_text};
 use crate::shown::Shown;
+use std::sync::Arc;
 
 /// Whether the same thing can succeed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,23 +126,33 @@ impl Problem {
     }
 
     pub fn to_dictionary(&self) -> Dictionary {
-        let mut map = MapBuilder::new();
-        map.set_some(TITLE, self.title.as_ref()).set_some(DETAIL, self.detail.as_ref()).set_some(RULE, self.rule.as_ref());
-        map.set_some(LIMIT, self.limit.as_ref()).set_some(SEEN, self.seen.as_ref()).set_some(FIELD, self.field.as_ref());
-        match self.retry {
-            None => {}
-            Some(Retry::Never) => {
-                map.set(RETRY, &0);
-            }
-            Some(Retry::After { after_ms, jitter_ms }) => {
-                map.set(RETRY, &1).set(RETRY_AFTER, &after_ms).set(RETRY_JITTER, &jitter_ms);
-            }
-            Some(Retry::Changed) => {
-                map.set(RETRY, &2);
-            }
+        if self.is_empty() {
+            return Dictionary::EMPTY;
         }
-        map.set_some(MISSING_SCOPE, self.missing_scope.as_ref()).set_some(TRACE_ID, self.trace_id.as_ref());
-        map.finish()
+        let mut out = Vec::new();
+        self.write(&mut out);
+        Dictionary::of_checked(out)
+    }
+
+    /// Writes each entry that there is, in the ascending order of the encoded keys: those from 0 on, then -1, -2.
+    fn write_entries(&self, out: &mut impl Entries) {
+        out.text(RULE.number, self.rule.as_ref());
+        out.number(LIMIT.number, self.limit);
+        out.number(SEEN.number, self.seen);
+        out.text(FIELD.number, self.field.as_ref());
+        let (retry, after) = match self.retry {
+            None => (None, None),
+            Some(Retry::Never) => (Some(0), None),
+            Some(Retry::After { after_ms, jitter_ms }) => (Some(1), Some((after_ms, jitter_ms))),
+            Some(Retry::Changed) => (Some(2), None),
+        };
+        out.number(RETRY.number, retry);
+        out.number(RETRY_AFTER.number, after.map(|(after_ms, _)| after_ms));
+        out.number(RETRY_JITTER.number, after.map(|(_, jitter_ms)| jitter_ms));
+        out.text(MISSING_SCOPE.number, self.missing_scope.as_ref());
+        out.text(TRACE_ID.number, self.trace_id.as_ref());
+        out.text(TITLE.number, self.title.as_ref());
+        out.text(DETAIL.number, self.detail.as_ref());
     }
 
     /// Reads what it knows; keys it does not know and values of another type are passed over, since a problem is
@@ -174,7 +185,66 @@ impl KeyValue for Problem {
         Dictionary::read(item).map(|map| Problem::of_dictionary(&map))
     }
     fn write(&self, out: &mut Vec<u8>) {
-        self.to_dictionary().write(out);
+        let mut size = Size::default();
+        self.write_entries(&mut size);
+        out.reserve_exact(1 + size.bytes);
+        write_head(out, 5, size.entries);
+        self.write_entries(out);
+    }
+}
+
+/// Where the entries of a problem go.
+trait Entries {
+    fn text(&mut self, key: i64, value: Option<&String>);
+    fn number(&mut self, key: i64, value: Option<u64>);
+}
+
+impl Entries for Vec<u8> {
+    fn text(&mut self, key: i64, value: Option<&String>) {
+        if let Some(value) = value {
+            write_number(self, key);
+            write_text(self, value);
+        }
+    }
+
+    fn number(&mut self, key: i64, value: Option<u64>) {
+        if let Some(value) = value {
+            write_number(self, key);
+            write_head(self, 0, value);
+        }
+    }
+}
+
+/// How many there are, and how many bytes they take; each key takes one.
+#[derive(Debug, Default)]
+struct Size {
+    entries: u64,
+    bytes: usize,
+}
+
+impl Entries for Size {
+    fn text(&mut self, _: i64, value: Option<&String>) {
+        if let Some(value) = value {
+            self.entries += 1;
+            self.bytes += 1 + head_len(value.len() as u64) + value.len();
+        }
+    }
+
+    fn number(&mut self, _: i64, value: Option<u64>) {
+        if let Some(value) = value {
+            self.entries += 1;
+            self.bytes += 1 + head_len(value);
+        }
+    }
+}
+
+impl MapBuilder {
+    /// Sets the problem of a packet, where there is one.
+    pub fn set_problem(&mut self, problem: &Problem) -> &mut Self {
+        if !problem.is_empty() {
+            self.put(super::property::PROBLEM.number, |out| problem.write(out));
+        }
+        self
     }
 }
 
@@ -183,13 +253,19 @@ impl KeyValue for Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Refusal {
     pub reason: Reason,
-    /// Boxed: refusals are rare, and everything that may hold one stays small.
-    pub problem: Box<Problem>,
+    /// Behind a pointer: refusals are rare, and everything that may hold one stays small. It is shared, as one refusal goes to many:
+    /// the answer, the log, the ledger.
+    pub problem: Arc<Problem>,
 }
 
 impl Refusal {
     pub fn new(reason: Reason, problem: Problem) -> Self {
-        Self { reason, problem: Box::new(problem) }
+        Self { reason, problem: Arc::new(problem) }
+    }
+
+    /// The problem, to say more of it; whoever shares it keeps it as it was.
+    pub fn problem_mut(&mut self) -> &mut Problem {
+        Arc::make_mut(&mut self.problem)
     }
 
     /// A refusal without a problem.
@@ -236,6 +312,7 @@ impl std::error::Error for Refusal {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::dictionary::Limits;
 
     #[test]
     fn a_problem_survives_the_wire() {
@@ -252,5 +329,10 @@ mod tests {
         };
         assert_eq!(Problem::of_dictionary(&problem.to_dictionary()), problem);
         assert!(Problem::default().to_dictionary().is_empty());
+        let bytes = problem.to_dictionary().as_bytes().clone();
+        assert_eq!(Dictionary::parse(bytes, Limits::default()).as_ref(), Ok(&problem.to_dictionary()), "in the order that is demanded");
+        let mut map = MapBuilder::new();
+        map.set_problem(&problem).set_problem(&Problem::default());
+        assert_eq!(map.finish().value(super::super::property::PROBLEM), Some(problem.to_dictionary()));
     }
 }

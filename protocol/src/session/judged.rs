@@ -19,13 +19,14 @@ impl Session {
         }
         // 0 means that there are none.
         self.next_trace = number.wrapping_add(1).max(1);
-        Some(format!("{number:016x}"))
+        // Digit by digit: a client that is refused something new each time gets a new one each time.
+        Some((0..16).rev().filter_map(|at| char::from_digit((number >> (4 * at)) as u32 & 0xF, 16)).collect())
     }
 
     /// Tells the owner of a refusal, with its trace id in it, before the peer gets it.
     pub(super) fn judged(&mut self, kind: Kind, publish: Option<&Publish>, mut refusal: Refusal) -> Refusal {
         if refusal.problem.trace_id.is_none() {
-            refusal.problem.trace_id = self.next_trace_id();
+            refusal.problem_mut().trace_id = self.next_trace_id();
         }
         let publish = publish.map(|publish| Box::new(publish.clone()));
         self.outputs.push_back(Output::Refused { kind, refusal: refusal.clone(), publish });

@@ -15,6 +15,7 @@ use crate::packet::property;
 use crate::packet::publish::MessageOnly;
 use crate::packet::subscribe::{SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::packet::{Ack, Packet, Ping, Problem, Publish, Reason, Refusal, Retry};
+use std::sync::Arc;
 
 impl Session {
     pub(super) fn receive_open(&mut self, packet: Packet, frame: &Frame) {
@@ -230,7 +231,7 @@ impl Session {
                 self.terms.session_expiry_s = seconds.min(self.terms.profile.session_expiry_s_max);
             }
         }
-        let problem = packet.dictionary.value(property::PROBLEM).map(|map: Dictionary| Box::new(Problem::of_dictionary(&map)));
+        let problem = packet.dictionary.value(property::PROBLEM).map(|map: Dictionary| Arc::new(Problem::of_dictionary(&map)));
         let retry_after_ms = packet.dictionary.value(property::RETRY_AFTER);
         self.close(Cause::PeerLeft { reason: packet.reason, problem, retry_after_ms });
     }

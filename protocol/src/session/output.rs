@@ -10,6 +10,7 @@ use crate::packet::connect::{ConnAck, Connect, Will};
 use crate::packet::id::PacketId;
 use crate::packet::property;
 use crate::packet::{Ack, Durability, Kind, Notice, Packet, Problem, Publish, Reason, Refusal, SubAck, Subscribe, UnsubAck, Unsubscribe};
+use std::sync::Arc;
 
 /// Names a message that was handed on, until it is settled.
 pub type Ticket = u64;
@@ -20,7 +21,7 @@ pub type Token = u64;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Outcome {
     pub reason: Reason,
-    pub problem: Option<Box<Problem>>,
+    pub problem: Option<Arc<Problem>>,
     /// The durability that was really reached, where it was asked for or is told.
     pub receipt: Option<Durability>,
     /// With [`Reason::MODIFIED`]: milliseconds after which the message may come again.
@@ -64,7 +65,7 @@ impl Outcome {
         }
         let mut map = MapBuilder::new();
         if let Some(problem) = &self.problem {
-            map.set(property::PROBLEM, &problem.to_dictionary());
+            map.set_problem(problem);
         }
         if self.reason.is_error() && !asked.tag.is_empty() {
             map.set(property::TAG, &asked.tag);
@@ -83,7 +84,7 @@ impl Outcome {
         }
         Self {
             reason: ack.reason.known_or_class(),
-            problem: dictionary.value(property::PROBLEM).map(|map: Dictionary| Box::new(Problem::of_dictionary(&map))),
+            problem: dictionary.value(property::PROBLEM).map(|map: Dictionary| Arc::new(Problem::of_dictionary(&map))),
             receipt: dictionary.value(property::RECEIPT).and_then(Durability::of_number),
             delay_ms: dictionary.value(property::DELAY),
         }
@@ -136,7 +137,7 @@ pub enum Answer {
 #[non_exhaustive]
 pub enum Cause {
     /// The peer sent DISCONNECT.
-    PeerLeft { reason: Reason, problem: Option<Box<Problem>>, retry_after_ms: Option<u64> },
+    PeerLeft { reason: Reason, problem: Option<Arc<Problem>>, retry_after_ms: Option<u64> },
     /// The server refused CONNECT.
     ConnectRefused { connack: Box<ConnAck> },
     /// The peer's bytes were no packet.

@@ -89,7 +89,8 @@ impl Outbound {
 }
 
 fn bounded(mut refusal: Refusal, limit: u64, seen: u64) -> Refusal {
-    refusal.problem = Box::new(refusal.problem.limit(limit, seen));
+    let problem = refusal.problem_mut();
+    (problem.limit, problem.seen) = (Some(limit), Some(seen));
     refusal
 }
 

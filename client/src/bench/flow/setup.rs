@@ -1,9 +1,9 @@
 //! The connections of a flow, opened and subscribed before the load begins.
 
 use super::aim::{Aim, Filters};
+use super::crowd::Crowd;
 use super::engine::{Company, Engine, Role};
 use super::errand::{self, Errand, Topics};
-use super::crowd::Crowd;
 use super::hostile::Hostile;
 use super::publisher::{Promise, Publisher};
 use crate::bench::BenchError;

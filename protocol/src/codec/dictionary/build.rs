@@ -3,7 +3,7 @@
 use super::Dictionary;
 use super::head::{Head, head, head_bytes, to_half};
 use super::item::skip;
-use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 /// Writes the head of an item in its shortest form.
 pub fn write_head(out: &mut Vec<u8>, major: u8, argument: u64) {
@@ -30,23 +30,24 @@ pub fn write_float(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+fn number_bytes(number: i64) -> ([u8; 9], usize) {
+    if number >= 0 { head_bytes(0, number as u64) } else { head_bytes(1, (-1 - number) as u64) }
+}
+
 /// Writes an integer key.
 pub fn write_number(out: &mut Vec<u8>, number: i64) {
-    if number >= 0 {
-        write_head(out, 0, number as u64);
-    } else {
-        write_head(out, 1, (-1 - number) as u64);
-    }
+    let (bytes, len) = number_bytes(number);
+    out.extend_from_slice(&bytes[..len]);
 }
 
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
     write_head(out, 3, text.len() as u64);
-    out.extend(text.as_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 pub fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     write_head(out, 2, bytes.len() as u64);
-    out.extend(bytes);
+    out.extend_from_slice(bytes);
 }
 
 pub fn write_bool(out: &mut Vec<u8>, value: bool) {
@@ -54,11 +55,40 @@ pub fn write_bool(out: &mut Vec<u8>, value: bool) {
 }
 
 /// Collects entries in any order and writes them in the one order that is allowed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default)]
 pub struct MapBuilder {
-    /// Encoded key to encoded value; the order of a `BTreeMap` is the ascending order of the bytes.
-    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// All entries, each its encoded key and its encoded value, in the order in which they came.
+    bytes: Vec<u8>,
+    /// Where each is, in the ascending order of the encoded keys.
+    entries: Vec<Entry>,
 }
+
+/// Where an entry is, and where in it its value begins.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    start: u32,
+    value: u32,
+    end: u32,
+}
+
+/// Both say the same, in whatever order it was set.
+impl PartialEq for MapBuilder {
+    fn eq(&self, other: &Self) -> bool {
+        self.encoded().eq(other.encoded())
+    }
+}
+
+impl Eq for MapBuilder {}
+
+impl Hash for MapBuilder {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.encoded().for_each(|entry| entry.hash(state));
+    }
+}
+
+/// Room for a problem, or for what most packets carry, without growing.
+const BYTES: usize = 240;
+const ENTRIES: usize = 8;
 
 impl MapBuilder {
     pub fn new() -> Self {
@@ -71,23 +101,49 @@ impl MapBuilder {
 
     /// Sets an integer key; `value` writes exactly one item.
     pub fn put(&mut self, number: i64, value: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
-        let mut key = Vec::with_capacity(2);
-        write_number(&mut key, number);
-        self.put_encoded(key, value)
+        self.put_encoded(|out| write_number(out, number), value)
     }
 
     /// Sets a text key; `value` writes exactly one item.
     pub fn put_text(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
-        let mut key = Vec::with_capacity(name.len() + 1);
-        write_text(&mut key, name);
-        self.put_encoded(key, value)
+        self.put_encoded(|out| write_text(out, name), value)
     }
 
-    fn put_encoded(&mut self, key: Vec<u8>, value: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
-        let mut encoded = Vec::new();
-        value(&mut encoded);
-        self.entries.insert(key, encoded);
+    fn put_encoded(&mut self, key: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(BYTES);
+            self.entries.reserve(ENTRIES);
+        }
+        let start = self.bytes.len();
+        key(&mut self.bytes);
+        let value_at = self.bytes.len();
+        value(&mut self.bytes);
+        // A map is never longer than a packet, which has at most 256 MB.
+        let entry = Entry { start: start as u32, value: value_at as u32, end: self.bytes.len() as u32 };
+        match self.find(self.key(entry)) {
+            // What it replaces is left where it is: that is rare.
+            Ok(at) => self.entries[at] = entry,
+            Err(at) => self.entries.insert(at, entry),
+        }
         self
+    }
+
+    /// Each entry as it is written, in order.
+    fn encoded(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().map(|entry| &self.bytes[entry.start as usize..entry.end as usize])
+    }
+
+    fn key(&self, entry: Entry) -> &[u8] {
+        &self.bytes[entry.start as usize..entry.value as usize]
+    }
+
+    /// Where an encoded key is, or where it would be.
+    fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        // Mostly they come in their order.
+        match self.entries.last() {
+            Some(last) if self.key(*last) >= key => self.entries.binary_search_by(|entry| self.key(*entry).cmp(key)),
+            _ => Err(self.entries.len()),
+        }
     }
 
     /// Takes over every entry of a dictionary; those that are set already are replaced.
@@ -99,7 +155,10 @@ impl MapBuilder {
             let Some(key_len) = skip(&bytes[at..]) else { break };
             let Some(value_len) = skip(&bytes[at + key_len..]) else { break };
             let value_at = at + key_len;
-            self.entries.insert(bytes[at..value_at].to_vec(), bytes[value_at..value_at + value_len].to_vec());
+            self.put_encoded(
+                |out| out.extend_from_slice(&bytes[at..value_at]),
+                |out| out.extend_from_slice(&bytes[value_at..value_at + value_len]),
+            );
             at = value_at + value_len;
         }
         self
@@ -107,19 +166,17 @@ impl MapBuilder {
 
     /// Drops an integer key.
     pub fn remove(&mut self, number: i64) -> &mut Self {
-        let mut key = Vec::with_capacity(2);
-        write_number(&mut key, number);
-        self.entries.remove(&key);
+        let (bytes, len) = number_bytes(number);
+        if let Ok(at) = self.find(&bytes[..len]) {
+            self.entries.remove(at);
+        }
         self
     }
 
     /// Writes the map, an empty one too: as a value inside another item.
     pub fn write(&self, out: &mut Vec<u8>) {
         write_head(out, 5, self.entries.len() as u64);
-        for (key, value) in &self.entries {
-            out.extend(key);
-            out.extend(value);
-        }
+        self.encoded().for_each(|entry| out.extend_from_slice(entry));
     }
 
     /// The dictionary; no byte when nothing was set.
@@ -127,7 +184,9 @@ impl MapBuilder {
         if self.entries.is_empty() {
             return Dictionary::EMPTY;
         }
-        let mut out = Vec::new();
+        // As long as it will be, so that it becomes bytes that are shared as it is.
+        let len = head_bytes(5, self.entries.len() as u64).1 + self.encoded().map(<[u8]>::len).sum::<usize>();
+        let mut out = Vec::with_capacity(len);
         self.write(&mut out);
         Dictionary(out.into())
     }
