@@ -5,18 +5,10 @@ mod support;
 
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::packet::{Durability, Qos};
-use candor_protocol::session::ServerPolicy;
+use candor_protocol::packet::Qos;
 use candor_protocol::sim::Way;
 use support::store::TestStore;
-use support::{Client, TestBroker, stored_everywhere};
-
-fn durable() -> ServerPolicy {
-    let mut policy = support::policy();
-    policy.profile.durability = Durability::Disk;
-    policy.profile.session_durability = Durability::Disk;
-    policy
-}
+use support::{Client, TestBroker, durable, stored_everywhere};
 
 /// A publisher, and a session that is away and owed what it publishes. Nothing is under way to the store, which keeps nothing from here on
 /// unless it is let through.

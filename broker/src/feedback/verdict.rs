@@ -6,7 +6,6 @@ use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::packet::property::Key;
 use candor_protocol::packet::reserved::FEEDBACK;
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry, TopicName};
-use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -97,119 +96,47 @@ impl Verdict {
 
     /// The verdict in the shape of RFC 9457, for clients that read no CBOR; `disclosed` is what its reader is shown of the refusal.
     pub fn to_text(&self, disclosed: &Refusal) -> Vec<u8> {
-        Told::of(self, disclosed).write()
+        tell(self, disclosed)
     }
 
     /// The same, to be made part of something else.
     pub fn to_json(&self, disclosed: &Refusal) -> Value {
-        serde_json::to_value(Told::of(self, disclosed)).unwrap_or_default()
+        serde_json::from_slice(&self.to_text(disclosed)).unwrap_or_default()
     }
 }
 
-/// What is said of a verdict.
-#[derive(Debug, Serialize)]
-struct Told<'a> {
-    at_ms: u64,
-    count: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing_scope: Option<&'a str>,
-    packet: &'static str,
-    reason: ToldReason,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry: Option<ToldRetry>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seen: Option<u64>,
-    title: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-}
-
-#[derive(Debug, Serialize)]
-struct ToldReason {
-    code: u8,
-    name: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct ToldRetry {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    after_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jitter_ms: Option<u64>,
-    when: &'static str,
-}
-
-impl<'a> Told<'a> {
-    fn of(verdict: &'a Verdict, disclosed: &'a Refusal) -> Self {
-        let Refusal { reason, problem } = disclosed;
-        Self {
-            at_ms: verdict.unix_ms,
-            count: verdict.count,
-            detail: problem.detail.as_deref(),
-            field: problem.field.as_deref(),
-            limit: problem.limit,
-            missing_scope: problem.missing_scope.as_deref(),
-            packet: verdict.packet.name(),
-            reason: ToldReason { code: reason.0, name: reason.name() },
-            retry: problem.retry.map(ToldRetry::from),
-            rule: problem.rule.as_deref(),
-            seen: problem.seen,
-            title: problem.title.as_deref().unwrap_or(reason.name()),
-            topic: verdict.topic.as_deref(),
-            trace_id: problem.trace_id.as_deref(),
-        }
-    }
-}
-
-impl Told<'_> {
-    /// As text, with its members in the order of a tree.
-    fn write(&self) -> Vec<u8> {
-        let mut object = Object::new();
-        object.number("at_ms", Some(self.at_ms));
-        object.number("count", Some(self.count));
-        object.text("detail", self.detail);
-        object.text("field", self.field);
-        object.number("limit", self.limit);
-        object.text("missing_scope", self.missing_scope);
-        object.text("packet", Some(self.packet));
-        object.object("reason", |object| {
-            object.number("code", Some(u64::from(self.reason.code)));
-            object.text("name", Some(self.reason.name));
+/// What is said of a verdict, its members in the order of a tree. Where no title is given, the reason's name is one.
+fn tell(verdict: &Verdict, Refusal { reason, problem }: &Refusal) -> Vec<u8> {
+    let mut object = Object::new();
+    object.number("at_ms", Some(verdict.unix_ms));
+    object.number("count", Some(verdict.count));
+    object.text("detail", problem.detail.as_deref());
+    object.text("field", problem.field.as_deref());
+    object.number("limit", problem.limit);
+    object.text("missing_scope", problem.missing_scope.as_deref());
+    object.text("packet", Some(verdict.packet.name()));
+    object.object("reason", |object| {
+        object.number("code", Some(u64::from(reason.0)));
+        object.text("name", Some(reason.name()));
+    });
+    if let Some(retry) = problem.retry {
+        object.object("retry", |object| {
+            let (when, after) = match retry {
+                Retry::Never => ("never", None),
+                Retry::After { after_ms, jitter_ms } => ("after", Some((after_ms, jitter_ms))),
+                Retry::Changed => ("changed", None),
+            };
+            object.number("after_ms", after.map(|(after_ms, _)| after_ms));
+            object.number("jitter_ms", after.map(|(_, jitter_ms)| jitter_ms));
+            object.text("when", Some(when));
         });
-        if let Some(retry) = &self.retry {
-            object.object("retry", |object| {
-                object.number("after_ms", retry.after_ms);
-                object.number("jitter_ms", retry.jitter_ms);
-                object.text("when", Some(retry.when));
-            });
-        }
-        object.text("rule", self.rule);
-        object.number("seen", self.seen);
-        object.text("title", Some(self.title));
-        object.text("topic", self.topic);
-        object.text("trace_id", self.trace_id);
-        object.finish()
     }
-}
-
-impl From<Retry> for ToldRetry {
-    fn from(retry: Retry) -> Self {
-        match retry {
-            Retry::Never => Self { after_ms: None, jitter_ms: None, when: "never" },
-            Retry::After { after_ms, jitter_ms } => Self { after_ms: Some(after_ms), jitter_ms: Some(jitter_ms), when: "after" },
-            Retry::Changed => Self { after_ms: None, jitter_ms: None, when: "changed" },
-        }
-    }
+    object.text("rule", problem.rule.as_deref());
+    object.number("seen", problem.seen);
+    object.text("title", Some(problem.title.as_deref().unwrap_or(reason.name())));
+    object.text("topic", verdict.topic.as_deref());
+    object.text("trace_id", problem.trace_id.as_deref());
+    object.finish()
 }
 
 #[cfg(test)]

@@ -28,6 +28,13 @@ pub struct CrossingTarget {
     pub has_place: bool,
 }
 
+impl CrossingTarget {
+    /// One that gets a message as it was published, kept nowhere and with no place claimed for it.
+    pub(super) fn passing(slot: u32, qos: Qos) -> Self {
+        Self { slot, qos, retain: false, message: None, has_place: false }
+    }
+}
+
 /// Messages for sessions of another shard, in order.
 #[derive(Debug, Default)]
 pub struct Crossings(Vec<Crossed>);
@@ -116,7 +123,7 @@ impl Shard {
         for Place { at, bare, slot, qos } in &passed.places {
             let frame = passed.bytes.get(*at..*at + bare.frame_len()).unwrap_or_default();
             if !self.pass_to(*slot, *qos, &mut Passing::new(*bare, frame, false)) {
-                let target = CrossingTarget { slot: *slot, qos: *qos, retain: false, message: None, has_place: false };
+                let target = CrossingTarget::passing(*slot, *qos);
                 let message = bare.message(bytes::Bytes::copy_from_slice(bare.body(frame)));
                 self.frames.start();
                 self.deliver(&target, &Envelope::bare(message, bare.qos()), false);

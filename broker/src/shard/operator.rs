@@ -185,7 +185,7 @@ impl Shard {
         let (qos, hop) = (question.qos, Dictionary::EMPTY);
         let envelope = Envelope { message, qos, retain: false, expires_at_ms: None, stamps: None, hop };
         let Subscriber { shard, slot } = question.asker;
-        let target = CrossingTarget { slot, qos, retain: false, message: None, has_place: false };
+        let target = CrossingTarget::passing(slot, qos);
         if shard == self.index {
             self.deliver_alone(&target, &envelope);
         } else if let Some(crossings) = self.effects.crossings.get_mut(usize::from(shard)) {

@@ -176,7 +176,7 @@ impl Shard {
         self.frames.start();
         for Target { subscriber, subscription } in aside.drain(..) {
             let qos = bare.qos().min(subscription.qos);
-            let target = CrossingTarget { slot: subscriber.slot, qos, retain: false, message: None, has_place: false };
+            let target = CrossingTarget::passing(subscriber.slot, qos);
             self.deliver(&target, &envelope, is_shared);
         }
     }

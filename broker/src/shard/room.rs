@@ -73,6 +73,12 @@ impl Shard {
         all.into_iter().flatten().filter(|(_, limits)| limits.overflow.tells_publishers())
     }
 
+    /// Those of the whole queue, or of a namespace's part of it.
+    fn limits_of(&self, space: Option<Space>) -> QueueLimits {
+        let namespace = space.and_then(|space| self.settings.namespaces.get(space));
+        namespace.map_or(self.settings.queue, |namespace| namespace.queue)
+    }
+
     /// Whether a publisher could be refused for what becomes of its message: of QoS 0 nobody is told.
     pub(super) fn is_room_asked(&self, qos: Qos) -> bool {
         qos != Qos::AtMostOnce && (self.keeper.failure().is_some() || self.tells_publishers())
@@ -287,7 +293,7 @@ impl Shard {
     /// The refusal of a message for which there is no room.
     fn queue_full(&self, refused: Refused) -> Refusal {
         let namespace = refused.space.and_then(|space| self.settings.namespaces.get(space));
-        let overflow = namespace.map_or(self.settings.queue, |namespace| namespace.queue).overflow;
+        let overflow = self.limits_of(refused.space).overflow;
         let rule = match namespace {
             None => format!("overflow {overflow}"),
             Some(namespace) => format!("overflow {overflow} of namespace {}", namespace.filter),
@@ -319,8 +325,7 @@ impl Shard {
         // What was not kept is refused, whether there is room or not.
         let waits = reached.is_some();
         held.full.retain(|full| {
-            let limits = full.space.and_then(|space| self.settings.namespaces.get(space)).map_or(self.settings.queue, |space| space.queue);
-            waits && self.places(full.subscriber, full.space).is_some_and(|places| places.awaits(&limits))
+            waits && self.places(full.subscriber, full.space).is_some_and(|places| places.awaits(&self.limits_of(full.space)))
         });
         match held.full.is_empty() {
             true => self.keeper.due(Then::Settle { of: held.of, ticket: held.ticket, is_matched: true, promised: held.promised }, reached),

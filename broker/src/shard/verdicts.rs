@@ -154,10 +154,7 @@ impl Shard {
             stamps: None,
             hop: Dictionary::EMPTY,
         };
-        self.deliver_alone(
-            &CrossingTarget { slot, qos: qos.min(Qos::AtLeastOnce), retain: false, message: None, has_place: false },
-            &envelope,
-        );
+        self.deliver_alone(&CrossingTarget::passing(slot, qos.min(Qos::AtLeastOnce)), &envelope);
     }
 
     /// Delivers a message that no router knows, to the only one it is for.
