@@ -37,5 +37,5 @@ draft:
 
 # docs/performance.md: everything that it says, measured beside other people's brokers (half an hour; `--quick` shows that it works).
 performance *flags:
-    compat-tests/setup.sh
+    compat-tests/setup.sh --measured
     cargo run -p candor-compat -- performance {{flags}}

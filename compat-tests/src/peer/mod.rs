@@ -160,7 +160,7 @@ impl From<std::io::Error> for Unavailable {
 
 impl Unavailable {
     pub fn missing(what: impl std::fmt::Display) -> Self {
-        Self::Missing(format!("{what} is not installed; run compat-tests/setup.sh"))
+        Self::Missing(format!("{what} is not installed; run compat-tests/setup.sh, with --measured for what is measured"))
     }
 }
 

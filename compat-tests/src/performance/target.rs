@@ -114,7 +114,7 @@ impl Target {
                 let saving = "user root\npersistence true\nautosave_interval 5\npersistence_location {dir}/";
                 configured(&on_path("mosquitto")?, "-c", "mosquitto-saving.conf", &mosquitto(saving))
             }
-            Rumqttd => configured(&installed("rumqttd/bin/rumqttd")?, "--quiet --config", "rumqttd.toml", RUMQTTD),
+            Rumqttd => configured(&installed(RUMQTTD_BUILT)?, "--quiet --config", "rumqttd.toml", RUMQTTD),
         }
     }
 
@@ -127,7 +127,7 @@ impl Target {
         };
         match self {
             Mosquitto => said(on_path("mosquitto"), "-h"),
-            Rumqttd => said(installed("rumqttd/bin/rumqttd"), "--version"),
+            Rumqttd => said(installed(RUMQTTD_BUILT), "--version"),
             _ => None,
         }
     }
@@ -159,6 +159,9 @@ fn mosquitto(storage: &str) -> String {
          max_inflight_messages 1000\n{storage}\n"
     )
 }
+
+/// As its makers release it: what the matrix plays against is built with little optimisation.
+const RUMQTTD_BUILT: &str = "rumqttd-measured/bin/rumqttd";
 
 const RUMQTTD: &str = "id = 0\n[router]\nid = 0\nmax_connections = 20000\nmax_outgoing_packet_count = 200\n\
     max_segment_size = 104857600\nmax_segment_count = 10\n[v4.1]\nname = \"bench\"\nlisten = \"127.0.0.1:{port}\"\n\
