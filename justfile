@@ -26,6 +26,12 @@ model:
 fuzz seconds="60":
     cd protocol/fuzz && for target in $(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{seconds}}; done
 
+# A broker killed 200 times in the middle of its work, then one that loses power each time, then one whose disk fails.
+crash kills="200" seed="1":
+    cargo run -p candor-compat -- crash --kills {{kills}} --seed {{seed}}
+    cargo run -p candor-compat -- crash --kills {{kills}} --power-loss --seed {{seed}}
+    cargo run -p candor-compat -- crash --kills 60 --faults --seed {{seed}}
+
 # Every case of every peer with our broker and client.
 matrix:
     cargo run -p candor-compat -- matrix
