@@ -43,7 +43,7 @@ fn at(broker: &TestBroker, listener: usize, settings: ClientSettings) -> Client 
 }
 
 /// A session that began at a listener and is away, with this subscription; and the name of its life, where that is told.
-fn asleep(broker: &TestBroker, listener: usize, way: Way, id: &str, filter: &str) -> (Parked, Option<Bytes>) {
+fn absent(broker: &TestBroker, listener: usize, way: Way, id: &str, filter: &str) -> (Parked, Option<Bytes>) {
     let mut client = at(broker, listener, stored_everywhere(way, id));
     client.subscribe(filter, Qos::ExactlyOnce);
     let life = client.opened.as_ref().unwrap().dictionary.value(property::SESSION_INCARNATION);
@@ -115,8 +115,8 @@ fn what_a_listener_does_not_promise_is_refused_to_those_who_require_it() {
 fn a_session_is_owed_as_durably_as_it_began_wherever_its_messages_come_from() {
     everywhere(|store, way, shards| {
         let broker = start(store, shards);
-        let (disk, disk_life) = asleep(&broker, DISK, way, "on disk", "t");
-        let (memory, memory_life) = asleep(&broker, MEMORY, way, "in memory", "t");
+        let (disk, disk_life) = absent(&broker, DISK, way, "on disk", "t");
+        let (memory, memory_life) = absent(&broker, MEMORY, way, "in memory", "t");
         for listener in [DISK, MEMORY] {
             for (payload, qos) in [("a", Qos::AtLeastOnce), ("b", Qos::ExactlyOnce)] {
                 let outcome = at(&broker, listener, way.settings("publisher")).publish("t", payload, qos).unwrap();
@@ -208,8 +208,8 @@ fn a_session_keeps_its_durability_wherever_it_is_resumed() {
         let durabilities = [Durability::Disk, Durability::Memory, Durability::None];
         let mut parked = Vec::new();
         for (first, then, id) in pairs {
-            let (asleep, _) = asleep(&broker, first, way, id, "t");
-            let mut client = awake(&broker, then, way, id, asleep);
+            let (absent, _) = absent(&broker, first, way, id, "t");
+            let mut client = awake(&broker, then, way, id, absent);
             if way.is_extended() {
                 assert_eq!(state(&client), Some(SessionState::Resumed), "{way:?} {id}");
                 assert_eq!(declared(&client), (durabilities[then], durabilities[first]), "{way:?} {id}");
@@ -268,7 +268,7 @@ fn where_sessions_end_with_the_connection_one_that_began_elsewhere_does_not() {
         let accepting = ServerPolicy { session_expiry_plain_s: 0, ..ephemeral() };
         let settings = Settings { storage: TestStore::default().storage(), ..Settings::default() };
         let broker = TestBroker::listening(settings, vec![durable(), accepting]);
-        let (parked, _) = asleep(&broker, DISK, way, "device", "t");
+        let (parked, _) = absent(&broker, DISK, way, "device", "t");
         awake(&broker, 1, way, "new", Parked::default()).subscribe("t", Qos::AtLeastOnce);
         let parked = awake(&broker, 1, way, "device", parked).lose_connection();
         at(&broker, DISK, way.settings("publisher")).publish("t", "x", Qos::AtLeastOnce);
@@ -288,7 +288,7 @@ fn where_sessions_end_with_the_connection_one_that_began_elsewhere_does_not() {
 fn who_requires_more_of_a_session_than_it_has_is_refused_and_can_begin_anew() {
     for shards in [1, 3] {
         let broker = start(&TestStore::default(), shards);
-        let (_, life) = asleep(&broker, MEMORY, Way::Extended, "device", "t");
+        let (_, life) = absent(&broker, MEMORY, Way::Extended, "device", "t");
         let mut holder = at(&broker, MEMORY, stored_everywhere(Way::Extended, "device"));
         let mut requirement = Requirement::default();
         requirement.set("session-durability", "disk").unwrap();
@@ -326,8 +326,8 @@ fn who_requires_more_of_a_session_than_it_has_is_refused_and_can_begin_anew() {
 fn a_subscription_has_the_durability_of_its_session() {
     for way in [Way::Extended, Way::Offer] {
         let broker = start(&TestStore::default(), 1);
-        let (disk, _) = asleep(&broker, DISK, way, "on disk", "t");
-        let (memory, _) = asleep(&broker, MEMORY, way, "in memory", "t");
+        let (disk, _) = absent(&broker, DISK, way, "on disk", "t");
+        let (memory, _) = absent(&broker, MEMORY, way, "in memory", "t");
         let mut requirement = Requirement::default();
         requirement.set("durability", "disk").unwrap();
         let require = Dictionary::with(property::REQUIRE, &requirement.to_dictionary());
@@ -347,9 +347,9 @@ fn a_receipt_says_no_more_than_was_promised_where_the_message_came_in() {
     for shards in [1, 3] {
         for way in [Way::Extended, Way::Offer] {
             let broker = start(&TestStore::default(), shards);
-            asleep(&broker, DISK, way, "on disk", "both");
-            asleep(&broker, MEMORY, way, "in memory", "both");
-            asleep(&broker, MEMORY, way, "in memory too", "memory");
+            absent(&broker, DISK, way, "on disk", "both");
+            absent(&broker, MEMORY, way, "in memory", "both");
+            absent(&broker, MEMORY, way, "in memory too", "memory");
             for (listener, durability) in [(DISK, Durability::Disk), (MEMORY, Durability::Memory), (NONE, Durability::None)] {
                 let mut publisher = at(&broker, listener, way.settings("publisher"));
                 // A session that was promised less than the profile in force does not count.
@@ -390,8 +390,8 @@ fn a_lost_guarantee_is_told_to_those_who_had_it() {
         for way in [Way::Extended, Way::Offer] {
             let store = TestStore::default();
             let broker = start(&store, shards);
-            asleep(&broker, DISK, way, "sleeper", "kept");
-            let (disk, _) = asleep(&broker, DISK, way, "on disk", "t");
+            absent(&broker, DISK, way, "sleeper", "kept");
+            let (disk, _) = absent(&broker, DISK, way, "on disk", "t");
             let mut on_disk = awake(&broker, MEMORY, way, "on disk", disk);
             let mut promised = at(&broker, DISK, way.settings("promised"));
             let mut unpromised = at(&broker, MEMORY, way.settings("unpromised"));

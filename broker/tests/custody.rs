@@ -25,7 +25,7 @@ fn on_a_store(test: impl Fn(&TestStore, Way, u16)) {
 }
 
 /// A session that is away, with this subscription.
-fn asleep(broker: &TestBroker, way: Way, id: &str, filter: &str) -> Parked {
+fn absent(broker: &TestBroker, way: Way, id: &str, filter: &str) -> Parked {
     let mut client = broker.connect_with(stored_everywhere(way, id));
     client.subscribe(filter, Qos::ExactlyOnce);
     client.lose_connection()
@@ -62,8 +62,8 @@ fn is_owed_nothing(store: &TestStore, id: &str) -> bool {
 fn a_will_is_owed_until_the_batch_that_publishes_it_is_kept() {
     on_a_store(|store, way, shards| {
         let broker = start(store, shards);
-        let watcher = asleep(&broker, way, "watcher", "will/#");
-        asleep(&broker, way, "prober's", "probe");
+        let watcher = absent(&broker, way, "watcher", "will/#");
+        absent(&broker, way, "prober's", "probe");
         let mut transient = broker.connect(way, "transient");
         transient.subscribe("will/#", Qos::ExactlyOnce);
         let lost = broker.connect_with(with_will(way.settings("lost"), "will/lost", true));
@@ -92,8 +92,8 @@ fn a_will_is_owed_until_the_batch_that_publishes_it_is_kept() {
 fn a_will_that_a_new_process_cannot_keep_is_owed_by_the_next() {
     on_a_store(|store, way, shards| {
         let broker = start(store, shards);
-        let watcher = asleep(&broker, way, "watcher", "will/#");
-        asleep(&broker, way, "prober's", "probe");
+        let watcher = absent(&broker, way, "watcher", "will/#");
+        absent(&broker, way, "prober's", "probe");
         let lost = broker.connect_with(with_will(way.settings("lost"), "will/lost", false));
         let second = store.snapshot();
         lost.leave();
@@ -121,8 +121,8 @@ fn a_will_that_a_new_process_cannot_keep_is_owed_by_the_next() {
 fn a_delivery_whose_identifier_cannot_be_kept_leaves_on_no_connection() {
     on_a_store(|store, way, shards| {
         let broker = start(store, shards);
-        let reader = asleep(&broker, way, "reader", "t");
-        asleep(&broker, way, "prober's", "probe");
+        let reader = absent(&broker, way, "reader", "t");
+        absent(&broker, way, "prober's", "probe");
         broker.connect(way, "publisher").publish("t", "one", Qos::ExactlyOnce);
         fail(&broker, store);
         let mut first = awake(&broker, way, "reader", reader);
@@ -144,8 +144,8 @@ fn a_delivery_whose_identifier_cannot_be_kept_leaves_on_no_connection() {
 fn a_will_that_cannot_be_kept_is_refused_and_without_it_the_session_comes_back() {
     on_a_store(|store, way, shards| {
         let broker = start(store, shards);
-        let parked = asleep(&broker, way, "device", "kept");
-        asleep(&broker, way, "prober's", "probe");
+        let parked = absent(&broker, way, "device", "kept");
+        absent(&broker, way, "prober's", "probe");
         broker.connect(Way::Extended, "publisher").publish("kept", "before", Qos::AtLeastOnce);
         fail(&broker, store);
         let refused = Client::resume(&broker.address, with_will(stored_everywhere(way, "device"), "will/device", false), parked.clone());
@@ -180,7 +180,7 @@ fn a_will_that_cannot_be_kept_is_refused_and_without_it_the_session_comes_back()
 fn an_unsubscription_is_answered_when_it_is_kept_and_holds_before() {
     on_a_store(|store, way, shards| {
         let broker = start(store, shards);
-        asleep(&broker, way, "prober's", "probe");
+        absent(&broker, way, "prober's", "probe");
         let mut subscriber = broker.connect_with(stored_everywhere(way, "subscriber"));
         subscriber.subscribe("left", Qos::AtLeastOnce);
         fail(&broker, store);
@@ -209,8 +209,8 @@ fn an_unsubscription_is_answered_when_it_is_kept_and_holds_before() {
 fn a_session_comes_back_and_is_drained_while_the_store_keeps_nothing() {
     on_a_store(|store, way, shards| {
         let broker = start(store, shards);
-        asleep(&broker, way, "prober's", "probe");
-        let sleeper = asleep(&broker, way, "sleeper", "owed");
+        absent(&broker, way, "prober's", "probe");
+        let sleeper = absent(&broker, way, "sleeper", "owed");
         let mut publisher = broker.connect(way, "publisher");
         for n in 0..100 {
             publisher.publish("owed", &n.to_string(), Qos::AtLeastOnce);

@@ -45,7 +45,7 @@ fn everywhere(overflow: Overflow, test: impl Fn(&TestBroker, Way)) {
     });
 }
 
-fn asleep(broker: &TestBroker, way: Way, id: &str, filters: &[&str]) -> Parked {
+fn absent(broker: &TestBroker, way: Way, id: &str, filters: &[&str]) -> Parked {
     let mut client = broker.connect_with(named(stored_everywhere(way, id), "ann"));
     for filter in filters {
         client.subscribe(filter, Qos::ExactlyOnce);
@@ -78,7 +78,7 @@ fn at_the_limit_of_a_namespace_its_own_messages_are_dropped_and_told() {
         everywhere(overflow, |broker, way| {
             // A ledger of its own, on a disk that outlives the broker too.
             let id = &format!("{way:?} {}", broker.address.rsplit(':').next().unwrap());
-            let sleeper = asleep(broker, way, id, &["telemetry/#", "orders/#"]);
+            let sleeper = absent(broker, way, id, &["telemetry/#", "orders/#"]);
             for n in 0..5 {
                 for topic in ["telemetry/a", "orders/a"] {
                     let outcome = publish(broker, way, topic, &n.to_string()).expect("nobody is refused");
@@ -120,8 +120,8 @@ fn at_the_limit_of_a_namespace_its_own_messages_are_dropped_and_told() {
 #[test]
 fn where_publishers_are_refused_the_namespace_is_named_and_the_rest_goes_on() {
     everywhere(Overflow::RefusePublisher, |broker, way| {
-        let sleeper = asleep(broker, way, "sleeper", &["telemetry/#", "orders/#"]);
-        let roomy = asleep(broker, way, "roomy", &["telemetry/both"]);
+        let sleeper = absent(broker, way, "sleeper", &["telemetry/#", "orders/#"]);
+        let roomy = absent(broker, way, "roomy", &["telemetry/both"]);
         for n in 0..LEN_MAX {
             let outcome = publish(broker, way, "telemetry/a", &n.to_string()).expect("there is room");
             assert!(!outcome.reason.is_error(), "{way:?}: {outcome:?}");
@@ -160,7 +160,7 @@ fn where_publishers_are_refused_the_namespace_is_named_and_the_rest_goes_on() {
 #[test]
 fn where_acknowledgements_wait_for_room_only_those_of_the_namespace_do() {
     everywhere(Overflow::HoldBack, |broker, way| {
-        let sleeper = asleep(broker, way, "sleeper", &["telemetry/#", "orders/#"]);
+        let sleeper = absent(broker, way, "sleeper", &["telemetry/#", "orders/#"]);
         for n in 0..LEN_MAX {
             publish(broker, way, "telemetry/a", &n.to_string());
         }
@@ -186,7 +186,7 @@ fn where_acknowledgements_wait_for_room_only_those_of_the_namespace_do() {
 #[test]
 fn what_comes_in_an_envelope_is_of_the_namespace_of_its_message() {
     everywhere(Overflow::RefusePublisher, |broker, way| {
-        let sleeper = asleep(broker, way, "sleeper", &["$envelope/telemetry/#"]);
+        let sleeper = absent(broker, way, "sleeper", &["$envelope/telemetry/#"]);
         let is_taken = |n: usize| publish(broker, way, "telemetry/a", &n.to_string()).is_some_and(|outcome| !outcome.reason.is_error());
         assert_eq!([0, 1, 2, 3].map(is_taken), [true, true, true, false], "{way:?}");
         let mut sleeper = awake(broker, way, "sleeper", sleeper);
@@ -204,7 +204,7 @@ fn the_first_namespace_that_matches_counts_and_its_expiry_is_one_more_limit() {
             let namespaces = Namespaces::new(vec![expiring("telemetry/kept", u32::MAX), expiring("telemetry/#", 1)]);
             let settings = Settings { shards, storage: storage.clone(), namespaces, message_expiry_max_s: 60, ..Settings::default() };
             let broker = TestBroker::with(settings, policy_on(storage), false);
-            let sleepers = Way::ALL.map(|way| (way, asleep(&broker, way, &format!("{way:?}"), &["#"])));
+            let sleepers = Way::ALL.map(|way| (way, absent(&broker, way, &format!("{way:?}"), &["#"])));
             for topic in ["telemetry/kept", "telemetry/a", "orders/a"] {
                 publish(&broker, Way::Plain, topic, "x");
             }
@@ -223,7 +223,7 @@ fn the_first_namespace_that_matches_counts_and_its_expiry_is_one_more_limit() {
                 forget(&broker, way, &format!("{way:?}"));
             }
             // What is left of it is told, and is no more than the namespace gives.
-            let parked = asleep(&broker, Way::Extended, "told", &["telemetry/#"]);
+            let parked = absent(&broker, Way::Extended, "told", &["telemetry/#"]);
             let hop = Dictionary::with(property::MESSAGE_EXPIRY_INTERVAL, &3600);
             let message = Message::publish("telemetry/kept", "y").unwrap();
             broker.connect(Way::Extended, "publisher").publish_with(message, Qos::AtLeastOnce, false, hop);
@@ -246,7 +246,7 @@ fn how_full_a_namespace_is_is_known_after_a_restart() {
                 let store = TestStore::default();
                 let start = || TestBroker::with(settings(&store.storage(), shards, overflow), durable(), false);
                 let broker = start();
-                let sleeper = asleep(&broker, way, "sleeper", &["telemetry/#", "orders/#"]);
+                let sleeper = absent(&broker, way, "sleeper", &["telemetry/#", "orders/#"]);
                 for n in 0..LEN_MAX {
                     publish(&broker, way, "telemetry/a", &n.to_string());
                 }
@@ -277,7 +277,7 @@ fn a_message_that_finds_no_place_in_one_takes_none_in_the_other() {
                 let queue = QueueLimits { len_max: LEN_MAX + 2, overflow: Overflow::RefusePublisher, ..Settings::default().queue };
                 let settings = Settings { queue, ..settings(storage, shards, Overflow::RefusePublisher) };
                 let broker = TestBroker::with(settings, policy_on(storage), false);
-                let sleeper = asleep(&broker, way, "sleeper", &["telemetry/#", "orders/#"]);
+                let sleeper = absent(&broker, way, "sleeper", &["telemetry/#", "orders/#"]);
                 let is_taken = |topic: &str| publish(&broker, way, topic, "x").is_some_and(|outcome| !outcome.reason.is_error());
                 // What its namespace has no room for takes none in the queue.
                 assert_eq!(["telemetry/a"; LEN_MAX + 2].map(is_taken), [true, true, true, false, false], "{way:?}");

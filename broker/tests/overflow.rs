@@ -41,7 +41,7 @@ fn with_policy(overflow: Overflow, test: impl Fn(&TestBroker, Way, u16)) {
     });
 }
 
-fn asleep(broker: &TestBroker, way: Way, id: &str, filter: &str) -> Parked {
+fn absent(broker: &TestBroker, way: Way, id: &str, filter: &str) -> Parked {
     let mut client = broker.connect_with(stored_everywhere(way, id));
     client.subscribe(filter, Qos::AtLeastOnce);
     client.drop_connection()
@@ -70,8 +70,8 @@ fn fill(broker: &TestBroker, way: Way, topic: &str) -> usize {
 #[test]
 fn a_publisher_is_refused_for_all_who_would_get_the_message_or_for_none() {
     with_policy(Overflow::RefusePublisher, |broker, way, shards| {
-        let full = asleep(broker, way, "full", "over/#");
-        let roomy = asleep(broker, way, "roomy", "over/both");
+        let full = absent(broker, way, "full", "over/#");
+        let roomy = absent(broker, way, "roomy", "over/both");
         let taken = fill(broker, way, "over/one");
         assert!(taken >= LEN_MAX && (shards > 1 || taken == LEN_MAX), "{way:?}: {taken}");
         assert_eq!(fill(broker, way, "over/both"), 0, "{way:?}");
@@ -98,7 +98,7 @@ fn a_publisher_is_refused_for_all_who_would_get_the_message_or_for_none() {
 #[test]
 fn an_acknowledgement_waits_for_room_and_reading_goes_on() {
     with_policy(Overflow::HoldBack, |broker, way, shards| {
-        let full = asleep(broker, way, "full", "over/#");
+        let full = absent(broker, way, "full", "over/#");
         let mut watcher = broker.connect(way, "watcher");
         watcher.subscribe("read", Qos::AtMostOnce);
         let mut publisher = broker.connect(way, "publisher");
@@ -127,7 +127,7 @@ fn what_no_queue_can_take_is_refused_even_where_publishers_are_held_back() {
         if shards > 1 {
             return;
         }
-        let full = asleep(broker, way, "full", "over/#");
+        let full = absent(broker, way, "full", "over/#");
         let mut publishers: Vec<Client> = (0..2 * LEN_MAX).map(|n| broker.connect(way, &format!("publisher {n}"))).collect();
         for (n, publisher) in publishers.iter_mut().enumerate() {
             let token = publisher.start_publish("over/one", &n.to_string(), Qos::AtLeastOnce, false);
@@ -151,7 +151,7 @@ fn what_no_queue_can_take_is_refused_even_where_publishers_are_held_back() {
 #[test]
 fn the_end_of_a_full_session_lets_a_publisher_go_on() {
     with_policy(Overflow::HoldBack, |broker, way, _| {
-        asleep(broker, way, "full", "over/#");
+        absent(broker, way, "full", "over/#");
         let mut publisher = broker.connect(way, "publisher");
         let tokens: Vec<_> = (0..=LEN_MAX).map(|n| publisher.start_publish("over/one", &n.to_string(), Qos::AtLeastOnce, false)).collect();
         // A clean start ends the session.
@@ -168,7 +168,7 @@ fn the_end_of_a_full_session_lets_a_publisher_go_on() {
 fn whatever_many_publish_at_once_all_that_was_acknowledged_comes() {
     for overflow in [Overflow::RefusePublisher, Overflow::HoldBack] {
         with_policy(overflow, |broker, way, shards| {
-            let full = asleep(broker, way, "full", "over/#");
+            let full = absent(broker, way, "full", "over/#");
             let mut publishers: Vec<Client> = (0..4).map(|n| broker.connect(way, &format!("publisher {n}"))).collect();
             let mut tokens = Vec::new();
             for (at, publisher) in publishers.iter_mut().enumerate() {
@@ -206,7 +206,7 @@ fn room_makes_no_acknowledgement_of_what_was_not_kept() {
             let queue = QueueLimits { len_max: LEN_MAX, overflow: Overflow::HoldBack, ..Settings::default().queue };
             let settings = Settings { shards, queue, storage: store.storage(), ..Settings::default() };
             let broker = TestBroker::with(settings, durable(), false);
-            let full = asleep(&broker, way, "full", "over/#");
+            let full = absent(&broker, way, "full", "over/#");
             let mut publisher = broker.connect(way, "publisher");
             for n in 0..LEN_MAX {
                 publisher.publish("over/one", &n.to_string(), Qos::AtLeastOnce);

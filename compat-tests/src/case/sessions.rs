@@ -7,7 +7,7 @@ use crate::outcome::Checked;
 use crate::peer::Feature;
 
 /// Makes a stored session that is subscribed to `q` at `qos`, and leaves it.
-fn asleep(stage: &Stage, qos: u8) -> Checked {
+fn absent(stage: &Stage, qos: u8) -> Checked {
     let (mut sleeper, _) = stage.session("sleeper")?;
     sleeper.subscribe(&[(stage.topic("q"), qos)])?;
     sleeper.disconnect()
@@ -15,7 +15,7 @@ fn asleep(stage: &Stage, qos: u8) -> Checked {
 
 /// The queue of an absent session, filled and then drained, in order.
 fn queued(stage: &Stage, qos: u8, count: usize) -> Checked {
-    asleep(stage, qos)?;
+    absent(stage, qos)?;
     let mut publisher = stage.client("pub")?;
     for at in 0..count {
         publisher.publish(&stage.message("q", format!("{at}")), qos)?;
@@ -53,14 +53,14 @@ pub(super) fn a_resumed_session_is_present_and_a_new_one_is_not(stage: &Stage) -
 }
 
 pub(super) fn subscriptions_of_a_stored_session_go_on(stage: &Stage) -> Checked {
-    asleep(stage, 1)?;
+    absent(stage, 1)?;
     let (mut awake, _) = stage.session("sleeper")?;
     stage.client("pub")?.publish(&stage.message("q", "live"), 1)?;
     awake.expect(&stage.topic("q"), "live").map(|_| ())
 }
 
 pub(super) fn a_clean_session_forgets_the_stored_one(stage: &Stage) -> Checked {
-    asleep(stage, 1)?;
+    absent(stage, 1)?;
     let mut publisher = stage.client("pub")?;
     publisher.publish(&stage.message("q", "queued"), 1)?;
     let mut clean = stage.subscriber("sleeper", &[])?;
@@ -84,7 +84,7 @@ pub(super) fn a_crash_keeps_what_was_acknowledged(stage: &Stage) -> Checked {
 }
 
 fn kept_over(stage: &Stage, end: impl Fn(&Stage) -> Checked) -> Checked {
-    asleep(stage, 2)?;
+    absent(stage, 2)?;
     let mut publisher = stage.client("pub")?;
     publisher.publish(&stage.message("r", "kept").retained(), 1)?;
     for at in 0..10 {

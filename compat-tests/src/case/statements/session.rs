@@ -6,21 +6,21 @@ use crate::outcome::Checked;
 use crate::wire::packet::Connect;
 
 /// A stored session subscribed to `t` at QoS 2 whose client has gone.
-fn asleep(on: &Target, name: &str) -> Checked {
+fn absent(on: &Target, name: &str) -> Checked {
     let (mut sleeper, _) = on.session(name)?;
     sleeper.subscribed(&[(on.topic("t"), 2)])?;
     sleeper.disconnect()
 }
 
 pub(super) fn a_stored_session_carries_on(on: &Target) -> Checked {
-    asleep(on, "sleeper")?;
+    absent(on, "sleeper")?;
     let (mut awake, _) = on.session("sleeper")?;
     on.client("pub")?.published(on.topic("t"), "m", 0)?;
     awake.received_message(&on.topic("t"), "m").map(|_| ())
 }
 
 pub(super) fn a_stored_session_gets_the_qos_1_and_2_messages_of_its_absence(on: &Target) -> Checked {
-    asleep(on, "sleeper")?;
+    absent(on, "sleeper")?;
     let mut publisher = on.client("pub")?;
     for (payload, qos) in [("one", 1), ("two", 2), ("three", 1)] {
         publisher.published(on.topic("t"), payload, qos)?;
@@ -45,7 +45,7 @@ pub(super) fn a_stored_session_survives_a_lost_connection(on: &Target) -> Checke
 }
 
 pub(super) fn a_clean_session_forgets_the_stored_one(on: &Target) -> Checked {
-    asleep(on, "sleeper")?;
+    absent(on, "sleeper")?;
     let mut publisher = on.client("pub")?;
     publisher.published(on.topic("t"), "queued", 1)?;
     let mut clean = on.client("sleeper")?;
@@ -83,7 +83,7 @@ pub(super) fn retained_messages_outlive_the_session_they_came_from(on: &Target) 
 }
 
 pub(super) fn the_client_id_names_the_session(on: &Target) -> Checked {
-    asleep(on, "one")?;
+    absent(on, "one")?;
     let mut publisher = on.client("pub")?;
     publisher.published(on.topic("t"), "for one", 1)?;
     // Identifiers are compared byte by byte.
