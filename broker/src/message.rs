@@ -97,9 +97,13 @@ impl Envelope {
 
     /// The same message in memory of its own: for keeping longer than the buffer it was read into.
     pub fn compact(&self) -> Self {
-        let Self { message, qos, retain, expires_at_ms, stamps, hop } = self;
-        let (message, stamps, hop) = (message.compact(), stamps.clone(), hop.clone());
-        Self { message, qos: *qos, retain: *retain, expires_at_ms: *expires_at_ms, stamps, hop }
+        self.with_message(self.message.compact())
+    }
+
+    /// All that is known of it, of another copy of the message.
+    pub fn with_message(&self, message: Message) -> Self {
+        let Self { message: _, qos, retain, expires_at_ms, stamps, hop } = self;
+        Self { message, qos: *qos, retain: *retain, expires_at_ms: *expires_at_ms, stamps: stamps.clone(), hop: hop.clone() }
     }
 
     /// The critical key of the message map, if it has one: it binds every recipient, and a plain one would not see it.

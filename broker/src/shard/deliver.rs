@@ -27,8 +27,10 @@ pub(super) struct FrameCache {
     critical: Option<Option<i64>>,
     /// Its namespace, once somebody asked.
     space: Option<Option<Space>>,
-    /// The message in memory of its own.
+    /// The message in memory of its own, or in a piece that others share.
     compact: Option<Message>,
+    /// As it waits in queues.
+    queued: Option<Message>,
     copies: Copies,
 }
 
@@ -56,6 +58,7 @@ impl FrameCache {
         self.critical = None;
         self.space = None;
         self.compact = None;
+        self.queued = None;
     }
 
     fn frame(&mut self, form: Form, message: &Message, hop: &Dictionary) -> &PublishFrame {
@@ -79,6 +82,15 @@ impl FrameCache {
         }
         self.is_used = true;
         self.compact.get_or_insert_with(|| self.copies.copy(message)).clone()
+    }
+
+    /// A message that may wait for long shares no piece, which it would keep; but all queues that it waits in share one copy.
+    fn copy_for_queues(&mut self, envelope: &Envelope, is_shared: bool) -> Envelope {
+        if !is_shared {
+            return envelope.compact();
+        }
+        self.is_used = true;
+        envelope.with_message(self.queued.get_or_insert_with(|| envelope.message.compact()).clone())
     }
 
     /// A message that is kept, as it was read.
@@ -131,13 +143,13 @@ impl Shard {
         let Some((key, connection)) = connection else {
             // QoS 0 is not kept for a session that is away (section 4.1 leaves it to the server).
             if qos != Qos::AtMostOnce && client.is_durable() {
-                self.queue(target, envelope);
+                self.queue(target, envelope, is_shared);
             }
             return;
         };
         let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings, &self.account);
         if !has_room {
-            return self.queue(target, envelope);
+            return self.queue(target, envelope, is_shared);
         }
         let terms = connection.session.terms();
         let form = Form { dialect: terms.dialect, qos, retain, experiments: terms.experiments != 0 };
@@ -157,9 +169,9 @@ impl Shard {
         let frames = &mut self.frames;
         let mut own = || frames.own_copy(message, is_shared);
         let mut admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
-        let mut is_shared = is_shared && message.payload().len() < SHARE_FROM;
+        let mut shares_frame = is_shared && message.payload().len() < SHARE_FROM;
         if admitted == Admitted::TooLarge {
-            (hop, is_shared) = (without_stamps(&hop), false);
+            (hop, shares_frame) = (without_stamps(&hop), false);
             admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
         }
         match admitted {
@@ -177,7 +189,7 @@ impl Shard {
                 {
                     return;
                 }
-                match is_shared {
+                match shares_frame {
                     true => self.frames.frame(form, message, &hop).write(id, false, connection.out.tail(&mut self.spare)),
                     false => write_one(&mut connection.out, &mut self.spare, form, false, id, message, &hop),
                 }
@@ -186,7 +198,7 @@ impl Shard {
                     self.effects.touched.push(key);
                 }
             }
-            Admitted::Later => self.queue(target, envelope),
+            Admitted::Later => self.queue(target, envelope, is_shared),
             Admitted::TooLarge => self.too_large(slot, envelope.message.topic_str(), envelope.len(), target.message),
         }
     }
@@ -211,12 +223,12 @@ impl Shard {
     }
 
     /// Puts a message into a session's queue.
-    pub(super) fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope) {
+    fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope, is_shared: bool) {
         let Some(client) = self.clients.get_mut(target.slot) else { return };
         let message = kept(client, target);
         // What is left to the store at once need not be copied out of the buffer that it was read into.
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
-        let mut envelope = if is_left { envelope.clone() } else { envelope.compact() };
+        let mut envelope = if is_left { envelope.clone() } else { self.frames.copy_for_queues(envelope, is_shared) };
         let space = self.frames.space(&envelope, &self.settings.namespaces);
         if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms, space) {
             envelope.expire_by(at_ms);

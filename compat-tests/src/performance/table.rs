@@ -130,6 +130,11 @@ pub(super) fn large(figures: &Figures) -> String {
     };
     let owed = |target| figures.rss_mib("offline", target);
     let payload = 4096.0;
+    let beside_payload = |target| {
+        let (message, share) = (of("shared", target, "disk_bytes_a_message")?, of("shared", target, "disk_bytes_a_message_owed")?);
+        let sessions = message / share;
+        Some((message - payload) / sessions)
+    };
     let rows = vec![
         three("seconds to store the queue of one absent session", "drain", "store_s"),
         three("seconds to drain it", "drain", "drain_s"),
@@ -138,7 +143,8 @@ pub(super) fn large(figures: &Figures) -> String {
         two("memory after that start, MiB", "restart", "rss_bytes_after_start", f64::from(1 << 20)),
         two("share of the sessions that were kept", "restart", "sessions_kept_share", 1.0),
         row("memory with absent sessions owed 100 messages of 256 B each, MiB", [owed(CandorDisk), None, owed(MosquittoSaving)]),
-        two("payloads on disk of a message of 4 KiB that all those in the note below are owed", "shared", "disk_bytes_a_message", payload),
+        two("bytes on disk of a message of 4 KiB that all those sessions are owed", "shared", "disk_bytes_a_message", 1.0),
+        row("of these, beside the payload once, for each of the sessions", [CandorDisk, Candor, MosquittoSaving].map(beside_payload)),
     ];
     table(&["what", "candor, disk", "candor, memory", "mosquitto, persistence"], rows)
 }
