@@ -1,55 +1,19 @@
 //! Where a server is: `mqtt://`, `mqtts://`, `ws://` and `wss://` URLs.
 
+pub use candor_protocol::scheme::Scheme;
+use candor_protocol::scheme::WEBSOCKET_PATH;
 use std::fmt;
 use std::str::FromStr;
 
-/// How bytes reach a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// TCP.
-    Mqtt,
-    /// TLS over TCP.
-    Mqtts,
-    /// WebSocket over TCP.
-    Ws,
-    /// WebSocket over TLS.
-    Wss,
-}
-
-impl Scheme {
-    pub const ALL: [Scheme; 4] = [Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss];
-
-    /// The scheme as it stands in a URL.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Scheme::Mqtt => "mqtt",
-            Scheme::Mqtts => "mqtts",
-            Scheme::Ws => "ws",
-            Scheme::Wss => "wss",
-        }
-    }
-
-    /// The port where a URL names none.
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Scheme::Mqtt => 1883,
-            Scheme::Mqtts => 8883,
-            Scheme::Ws => 80,
-            Scheme::Wss => 443,
-        }
-    }
-
-    pub const fn is_tls(self) -> bool {
-        matches!(self, Scheme::Mqtts | Scheme::Wss)
-    }
-
-    pub const fn is_websocket(self) -> bool {
-        matches!(self, Scheme::Ws | Scheme::Wss)
+/// The port where a URL names none: those registered for MQTT, and for WebSocket those of RFC 6455, section 3.
+pub(crate) const fn default_port(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Mqtt => 1883,
+        Scheme::Mqtts => 8883,
+        Scheme::Ws => 80,
+        Scheme::Wss => 443,
     }
 }
-
-/// The path of a WebSocket URL that names none.
-pub(crate) const WEBSOCKET_PATH: &str = "/mqtt";
 
 /// A server's address: scheme, host, port, and a path for WebSocket.
 ///
@@ -150,12 +114,12 @@ impl FromStr for Url {
     fn from_str(url: &str) -> Result<Self, BadAddress> {
         let bad_scheme = || BadAddress::Scheme(url.to_owned());
         let (scheme, rest) = url.split_once("://").ok_or_else(bad_scheme)?;
-        let scheme = Scheme::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(scheme)).ok_or_else(bad_scheme)?;
+        let scheme = Scheme::of_name(scheme).ok_or_else(bad_scheme)?;
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let (credentials, host_port) = authority.rsplit_once('@').map_or((None, authority), |(before, after)| (Some(before), after));
         let (host, port) = split_port(host_port).ok_or_else(|| BadAddress::Host(redacted(url)))?;
         let port = match port {
-            None => scheme.default_port(),
+            None => default_port(scheme),
             Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| BadAddress::Port(port.to_owned()))?,
         };
         let mut address = Address::new(scheme, host, port);

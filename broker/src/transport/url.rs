@@ -13,6 +13,8 @@
 //! A WebSocket URL may have a path, `/mqtt` if it has none. The opening request must name it; where it is `/mqtt`, `/` is
 //! taken too, because these are the two that clients use.
 
+pub use candor_protocol::scheme::Scheme;
+use candor_protocol::scheme::WEBSOCKET_PATH;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -21,54 +23,14 @@ use std::str::FromStr;
 pub const FORM: &str =
     "mqtt://HOST:PORT, mqtts://HOST:PORT, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; IPv6 in brackets; port 0: any free one";
 
-/// The path of a WebSocket URL that names none.
-pub const DEFAULT_PATH: &str = "/mqtt";
-
-/// How MQTT travels on a listener's connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scheme {
-    Mqtt,
-    Mqtts,
-    Ws,
-    Wss,
-}
-
-impl Scheme {
-    pub const ALL: [Scheme; 4] = [Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Scheme::Mqtt => "mqtt",
-            Scheme::Mqtts => "mqtts",
-            Scheme::Ws => "ws",
-            Scheme::Wss => "wss",
-        }
-    }
-
-    /// The port of a URL that names none.
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Scheme::Mqtt => 1883,
-            Scheme::Mqtts => 8883,
-            Scheme::Ws => 8083,
-            Scheme::Wss => 8084,
-        }
-    }
-
-    /// Whether connections are TLS, so that the listener needs a certificate.
-    pub const fn is_tls(self) -> bool {
-        matches!(self, Scheme::Mqtts | Scheme::Wss)
-    }
-
-    /// Whether MQTT travels in WebSocket frames.
-    pub const fn is_websocket(self) -> bool {
-        matches!(self, Scheme::Ws | Scheme::Wss)
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+/// The port of a URL that names none. 1883 and 8883 are registered for MQTT; 80 and 443, which the URL of a WebSocket means for a client,
+/// need privileges and belong to a web server.
+const fn default_port(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Mqtt => 1883,
+        Scheme::Mqtts => 8883,
+        Scheme::Ws => 8083,
+        Scheme::Wss => 8084,
     }
 }
 
@@ -161,7 +123,7 @@ impl FromStr for ListenUrl {
     fn from_str(url: &str) -> Result<Self, BadUrl> {
         let bad = |at, problem| BadUrl { url: url.to_owned(), at, problem };
         let Some(scheme_end) = url.find("://") else { return Err(bad(0..url.len(), UrlProblem::NoScheme)) };
-        let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.name().eq_ignore_ascii_case(&url[..scheme_end]));
+        let scheme = Scheme::of_name(&url[..scheme_end]);
         let scheme = scheme.ok_or_else(|| bad(0..scheme_end, UrlProblem::UnknownScheme))?;
 
         let start = scheme_end + 3;
@@ -173,7 +135,7 @@ impl FromStr for ListenUrl {
         let (host_end, port) = split_port(&url[start..end]).map_err(|(at, problem)| bad(start + at.start..start + at.end, problem))?;
         let host = &url[start..start + host_end];
         let host = parse_host(host).map_err(|problem| bad(start..start + host.len(), problem))?;
-        Ok(Self { scheme, host, port: port.unwrap_or(scheme.default_port()), path })
+        Ok(Self { scheme, host, port: port.unwrap_or(default_port(scheme)), path })
     }
 }
 
@@ -184,7 +146,7 @@ fn parse_path(scheme: Scheme, text: &str) -> Result<String, (usize, UrlProblem)>
     }
     match (scheme.is_websocket(), text) {
         // A lone slash is what many programs add of themselves; anything more would look as if it had an effect.
-        (true, "" | "/") => Ok(DEFAULT_PATH.to_owned()),
+        (true, "" | "/") => Ok(WEBSOCKET_PATH.to_owned()),
         (false, "" | "/") => Ok(String::new()),
         (false, _) => Err((0, UrlProblem::Path)),
         (true, path) if path.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(path.to_owned()),

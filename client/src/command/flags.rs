@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::{experiment, values};
-use crate::address::{Address, Scheme};
+use crate::address::{Address, Scheme, default_port};
 use crate::error::Misuse;
 use crate::memory::InFile;
 use crate::options::{Options, Policy, TlsOptions, WillOptions};
@@ -186,7 +186,7 @@ fn address(matches: &ArgMatches) -> Address {
     let is_tls = ["cafile", "cert", "key"].iter().any(|name| matches.contains_id(name)) || matches.get_flag("insecure");
     let scheme = if is_tls { Scheme::Mqtts } else { Scheme::Mqtt };
     let host = string(matches, "host").unwrap_or_else(|| "localhost".to_owned());
-    Address::new(scheme, host, number(matches, "port").unwrap_or(scheme.default_port()))
+    Address::new(scheme, host, number(matches, "port").unwrap_or(default_port(scheme)))
 }
 
 pub(super) fn tls(matches: &ArgMatches) -> TlsOptions {

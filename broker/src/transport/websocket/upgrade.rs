@@ -1,8 +1,9 @@
 //! The HTTP request that opens a WebSocket (RFC 6455, section 4) and its answer.
 
-use crate::transport::{http, url};
+use crate::transport::http;
 use bytes::{BufMut, BytesMut};
 use candor_protocol::dialect::{ALPN, ALPN_PLAIN};
+use candor_protocol::scheme::WEBSOCKET_PATH;
 use std::fmt;
 use std::sync::Arc;
 use tungstenite::error::{Error as LibraryError, ProtocolError};
@@ -97,7 +98,7 @@ impl fmt::Display for BadUpgrade {
             Self::Key => write!(f, "Sec-WebSocket-Key must be 16 bytes in base64"),
             Self::Path { asked, served } => {
                 write!(f, "there is no MQTT at the path {asked:?}; this listener serves it at {served:?}")?;
-                if **served == *url::DEFAULT_PATH { write!(f, " and at \"/\"") } else { Ok(()) }
+                if **served == *WEBSOCKET_PATH { write!(f, " and at \"/\"") } else { Ok(()) }
             }
             Self::NoSubprotocol { offered } => {
                 let [extended, mqtt, old] = Subprotocol::ALL.map(Subprotocol::name);
@@ -175,7 +176,7 @@ impl RequestReader {
 /// Whether a request for the path `asked` is for what is served at `served`. A query says nothing here, and where nobody
 /// chose another path, clients that name none are taken too.
 fn is_served(served: &str, asked: &str) -> bool {
-    asked == served || (served == url::DEFAULT_PATH && asked == "/")
+    asked == served || (served == WEBSOCKET_PATH && asked == "/")
 }
 
 /// Where the head ends: behind an empty line. Bare line feeds are taken, as the parser takes them.
