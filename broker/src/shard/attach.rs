@@ -1,7 +1,7 @@
 //! From CONNECT to a session.
 
 use super::client::{Begun, Client};
-use super::connection::{ListenerSettings, Peer};
+use super::connection::ListenerSettings;
 use super::keeping::{Accept, Life, Then, not_kept};
 use super::pending::Standing;
 use super::publish::check_topic;
@@ -13,6 +13,7 @@ use candor_protocol::session::{Acceptance, Mark, Session, SessionState, check_re
 use candor_protocol::shown::Shown;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,9 +21,9 @@ use std::sync::atomic::Ordering;
 #[derive(Debug)]
 pub struct Moved {
     session: Session,
-    peer: Peer,
+    address: SocketAddr,
     listener: Arc<ListenerSettings>,
-    held: BytesMut,
+    held: Option<Box<BytesMut>>,
     connect: Box<Connect>,
     client_id: Arc<str>,
     is_id_assigned: bool,
@@ -97,7 +98,7 @@ impl Shard {
         self.pending.leave(connection.standing);
         Some(Moved {
             session: connection.session,
-            peer: connection.peer,
+            address: connection.address,
             listener: connection.listener,
             held: connection.held,
             connect: connection.connect?,
@@ -108,7 +109,7 @@ impl Shard {
 
     /// Takes a connection in that another shard has moved here.
     pub fn adopt(&mut self, moved: Moved) -> ConnectionKey {
-        let key = self.insert(moved.session, moved.peer, moved.listener, moved.held);
+        let key = self.insert(moved.session, moved.address, moved.listener, moved.held);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.connect = Some(moved.connect);
             connection.client_id = moved.client_id;
