@@ -23,7 +23,7 @@ const LATE: u64 = 3;
 struct Nobody;
 
 impl Authenticate for Nobody {
-    fn authenticate(&self, _: &Connect, _: &str, _: &Peer) -> Answer {
+    fn authenticate(&self, _: &Connect, _: &Arc<str>, _: &Peer) -> Answer {
         Answer::Now(Ok(admission()))
     }
 }
@@ -80,8 +80,8 @@ impl Bench {
 
     fn connect(&mut self, id: &str, clean_session: bool) -> ConnectionKey {
         self.shard.begin_turn(self.now);
-        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls_client_name: None };
-        let key = self.shard.accepted(peer, Arc::clone(&self.listener));
+        let address = "127.0.0.1:1".parse().unwrap();
+        let key = self.shard.accepted(address, Arc::clone(&self.listener));
         let connect = Connect { clean_session, ..Way::Plain.settings(id).connect };
         self.send(key, &Packet::Connect(Box::new(connect)));
         assert_eq!(self.shard.take_authenticate(), [key]);
@@ -339,8 +339,8 @@ impl Bench {
     fn offers(&mut self, parked: Parked, turns: u64) -> Talker {
         let settings = support::stored_everywhere(Way::Offer, "kept");
         self.shard.begin_turn(self.now);
-        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls_client_name: None };
-        let key = self.shard.accepted(peer, Arc::clone(&self.listener));
+        let address = "127.0.0.1:1".parse().unwrap();
+        let key = self.shard.accepted(address, Arc::clone(&self.listener));
         let mut talker = Talker { key, session: Session::client(Arc::new(settings), parked, 0), messages: Vec::new() };
         let mut offer = talker.says();
         let connect = Frame::split(&mut offer.clone().freeze(), u32::MAX).unwrap().unwrap().total();

@@ -19,7 +19,7 @@ use support::{TestBroker, TestRights};
 struct Nobody;
 
 impl Authenticate for Nobody {
-    fn authenticate(&self, _: &Connect, _: &str, _: &Peer) -> Answer {
+    fn authenticate(&self, _: &Connect, _: &Arc<str>, _: &Peer) -> Answer {
         Answer::Now(Ok(admission()))
     }
 }
@@ -69,8 +69,8 @@ impl Hand {
             authenticate: Arc::new(Nobody),
         };
         self.begin_turn();
-        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls_client_name: None };
-        let key = self.shard.accepted(peer, Arc::new(listener));
+        let address = "127.0.0.1:1".parse().unwrap();
+        let key = self.shard.accepted(address, Arc::new(listener));
         let connect = Connect { dialect: Dialect::Extended, keep_alive_s, ..Way::Plain.settings(id).connect };
         self.send(key, &[Packet::Connect(Box::new(connect))]);
         assert_eq!(self.shard.take_authenticate(), [key]);

@@ -3,7 +3,7 @@
 
 mod talk;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::{Dialect, write};
@@ -35,7 +35,7 @@ fn stored(way: Way) -> ClientSettings {
 /// A session whose messages are counted from its first connection on.
 fn open(way: Way) -> Pair {
     let mut pair = Pair::new(stored(way), ServerPolicy::default());
-    pair.server.count_mark = Bytes::from_static(b"count-1.");
+    pair.server.count_mark = Some(Mark(*b"count-1."));
     pair.drive();
     pair
 }
@@ -44,7 +44,7 @@ fn open(way: Way) -> Pair {
 fn next(mut pair: Pair, way: Way) -> Pair {
     pair.sever();
     let mut next = Pair::resumed(stored(way), ServerPolicy::default(), pair.client.session.park(), Some(pair.server.session.park()));
-    next.server.count_mark = Bytes::from_static(b"count-2.");
+    next.server.count_mark = Some(Mark(*b"count-2."));
     next
 }
 
@@ -136,7 +136,7 @@ fn a_window_that_is_repeated_is_not_taken_for_more_than_was_agreed() {
         let narrow = |way| ClientSettings { receive_window: 2, ..with_window(stored(way)) };
         let policy = || ServerPolicy { receive_window: 2, send_window: 2, ..ServerPolicy::default() };
         let mut pair = Pair::new(narrow(way), policy());
-        pair.server.count_mark = Bytes::from_static(b"count-1.");
+        pair.server.count_mark = Some(Mark(*b"count-1."));
         pair.drive();
         end(&mut pair, role.other()).settles = None;
         (1..=2).for_each(|token| end(&mut pair, role).publish(message("full"), Qos::ExactlyOnce, token));
@@ -144,7 +144,7 @@ fn a_window_that_is_repeated_is_not_taken_for_more_than_was_agreed() {
         let tickets = end(&mut pair, role.other()).take_tickets();
         pair.sever();
         let mut pair = Pair::resumed(narrow(way), policy(), pair.client.session.park(), Some(pair.server.session.park()));
-        pair.server.count_mark = Bytes::from_static(b"count-2.");
+        pair.server.count_mark = Some(Mark(*b"count-2."));
         pair.drive();
         assert_eq!(publishes(&pair, role).len(), 2, "{way:?} {role:?}");
         tickets.into_iter().for_each(|ticket| end(&mut pair, role.other()).session.settle(ticket, Outcome::accepted()));
@@ -338,7 +338,7 @@ fn a_connect_that_is_read_late_is_not_believed() {
         // The client gives up a connection behind its CONNECT, and makes another, which the server reads first.
         let (given_up, server) = (pair.client.session.park(), pair.server.session.park());
         let mut pair = resumed(given_up.clone(), server);
-        pair.server.count_mark = Bytes::from_static(b"count-2.");
+        pair.server.count_mark = Some(Mark(*b"count-2."));
         pair.drive();
         unheard(&mut pair, Role::Client);
         pair.server.publish(message("one"), qos, 1);
@@ -348,12 +348,12 @@ fn a_connect_that_is_read_late_is_not_believed() {
         pair.sever();
         let client = pair.client.session.park();
         let mut late = resumed(given_up, pair.server.session.park());
-        late.server.count_mark = Bytes::from_static(b"count-3.");
+        late.server.count_mark = Some(Mark(*b"count-3."));
         unheard(&mut late, Role::Server);
         late.drive();
         late.sever();
         let mut pair = resumed(client, late.server.session.park());
-        pair.server.count_mark = Bytes::from_static(b"count-4.");
+        pair.server.count_mark = Some(Mark(*b"count-4."));
         pair.drive();
         assert_eq!(publishes(&pair, Role::Server), [Publish { dup: true, ..first }], "{qos:?}: it may have been received");
         let repeated = if qos == Qos::ExactlyOnce { vec![] } else { vec!["a/b one"] };

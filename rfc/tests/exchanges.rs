@@ -220,7 +220,7 @@ fn a_qos_2_message_whose_pubrec_was_lost_is_delivered_once() {
 #[test]
 fn both_ends_say_what_they_hold() {
     let mut pair = Pair::new(stored(), policy());
-    pair.server.count_mark = bytes::Bytes::from_static(&[0xC0, 1, 2, 3, 4, 5, 6, 7]);
+    pair.server.count_mark = Some(candor_protocol::session::Mark([0xC0, 1, 2, 3, 4, 5, 6, 7]));
     pair.drive();
     pair.exchange.steps.clear();
     // The first message is received and stays open; the second never arrives.
@@ -236,7 +236,7 @@ fn both_ends_say_what_they_hold() {
     recorder.step_at(2).unwrap().note("lost with the connection");
     recorder.closed(Side::Client, pair.client.session.terms().dialect);
     let mut pair = Pair::resumed(stored(), policy(), pair.client.session.park(), Some(pair.server.session.park()));
-    pair.server.count_mark = bytes::Bytes::from_static(&[0xC1, 1, 2, 3, 4, 5, 6, 7]);
+    pair.server.count_mark = Some(candor_protocol::session::Mark([0xC1, 1, 2, 3, 4, 5, 6, 7]));
     pair.drive();
     assert_eq!(pair.server.take_messages(), ["hall/3/door open", "hall/3/temperature 21.5"]);
     assert_eq!(pair.client.take_outcomes(), [(1, Reason::SUCCESS), (2, Reason::SUCCESS)]);

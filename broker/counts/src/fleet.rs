@@ -81,7 +81,7 @@ impl Refused {
 struct Denying(Door);
 
 impl Authenticate for Denying {
-    fn authenticate(&self, connect: &Connect, client_id: &str, peer: &Peer) -> Answer {
+    fn authenticate(&self, connect: &Connect, client_id: &Arc<str>, peer: &Peer) -> Answer {
         match self.0.authenticate(connect, client_id, peer) {
             Answer::Now(answer) => Answer::Now(answer.map(|admission| Admission { principal: "hostile".into(), ..admission })),
             later => later,
@@ -151,8 +151,8 @@ impl Fleet {
 
     fn connect(&mut self, listener: &Arc<ListenerSettings>, dialect: Dialect, id: &str) -> ConnectionKey {
         self.shard.begin_turn(self.now);
-        let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), tls_client_name: None };
-        let key = self.shard.accepted(peer, Arc::clone(listener));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let key = self.shard.accepted(address, Arc::clone(listener));
         let connect = Connect {
             dialect,
             clean_session: true,

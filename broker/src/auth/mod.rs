@@ -48,6 +48,14 @@ impl Principal {
             Principal::User(name) => Some(name),
         }
     }
+
+    /// The user name; empty for an anonymous client.
+    pub fn name(&self) -> Arc<str> {
+        match self {
+            Principal::Anonymous => Arc::default(),
+            Principal::User(name) => Arc::clone(name),
+        }
+    }
 }
 
 impl fmt::Display for Principal {

@@ -1,7 +1,7 @@
 //! Accepting connections.
 
 use super::{SharedCore, serve};
-use crate::shard::{ListenerSettings, Peer};
+use crate::shard::ListenerSettings;
 use crate::transport::tls::TlsSettings;
 use crate::transport::url::Scheme;
 use crate::transport::{Limits, Transport};
@@ -51,8 +51,7 @@ pub async fn accept(core: SharedCore, socket: TcpListener, listener: Listener) {
                 match Transport::accept(listener.scheme, listener.tls.as_deref(), Limits::DEFAULT) {
                     Ok(transport) => {
                         let transport = transport.at_path(&listener.path);
-                        let peer = Peer { address, tls_client_name: None };
-                        serve::start(&core, stream, peer, Arc::clone(&listener.settings), transport);
+                        serve::start(&core, stream, address, Arc::clone(&listener.settings), transport);
                         room(&core).await;
                     }
                     Err(error) => tracing::error!(peer = %address, error = %error, "no transport for a connection"),

@@ -2,13 +2,14 @@
 //! kernel has none, and sees the connection to its end.
 
 use super::{Core, Layers, READ_BYTES, SharedCore, Socket, WRITE_AFTER};
-use crate::shard::{Connection, ConnectionKey, ListenerSettings, Peer};
+use crate::shard::{Connection, ConnectionKey, ListenerSettings};
 use crate::transport::{Progress, Transport};
 use bytes::{Buf, BufMut, BytesMut};
 use candor_protocol::shown::Shown;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -33,8 +34,8 @@ enum End {
 }
 
 /// Takes up a connection that was just accepted.
-pub fn start(core: &SharedCore, stream: TcpStream, peer: Peer, listener: Arc<ListenerSettings>, transport: Transport) {
-    let key = core.borrow_mut().open_turn().accepted(peer, listener);
+pub fn start(core: &SharedCore, stream: TcpStream, address: SocketAddr, listener: Arc<ListenerSettings>, transport: Transport) {
+    let key = core.borrow_mut().open_turn().accepted(address, listener);
     // The turn sees to the deadline of the opening.
     core.borrow_mut().wake_turn();
     attach(core, key, stream, Layers::over(transport));
@@ -259,7 +260,7 @@ impl Core {
             Ok(Progress::Handshaking | Progress::Open) => {}
             Ok(Progress::PeerClosed) => self.break_off(key),
             Err(error) => {
-                let peer = self.shard.connection(key).map(|connection| connection.peer.address);
+                let peer = self.shard.connection(key).map(|connection| connection.address);
                 tracing::info!(peer = ?peer, error = %Shown::new(&error.to_string()), "transport failed");
                 self.break_off(key);
             }

@@ -147,7 +147,7 @@ impl Core {
             match self.shard.ask(key, tls.and_then(|tls| tls.client_name).map(Into::into)) {
                 Some(Answer::Now(answer)) => self.answered(key, of, answer),
                 Some(answer) => {
-                    let Some(address) = self.shard.connection(key).map(|connection| connection.peer.address.ip()) else { continue };
+                    let Some(address) = self.shard.connection(key).map(|connection| connection.address.ip()) else { continue };
                     jobs.push(Job { key, of, address, answer });
                 }
                 None => {}

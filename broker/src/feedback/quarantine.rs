@@ -6,6 +6,7 @@ use candor_protocol::packet::{Connect, Kind, Reason};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 
 /// The most clients that are kept in mind.
 const SUBJECTS_MAX: usize = 10_000;
@@ -24,8 +25,15 @@ pub struct QuarantineLimits {
 }
 
 /// Whom it is about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Subject(u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Subject(NonZeroU64);
+
+impl Subject {
+    /// Of a hash; one in 2^64 stands for another.
+    fn new(hash: u64) -> Self {
+        Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
+    }
+}
 
 /// A client that was just put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +82,7 @@ impl Quarantine {
     /// Whom a CONNECT is about. Without a user name the address counts too, for a client identifier alone is no secret.
     pub fn subject(&self, connect: &Connect, client_id: &str, address: IpAddr) -> Subject {
         let address = connect.user_name.is_none().then_some(address);
-        Subject(self.keys.hash_one((client_id, &connect.user_name, &connect.password, address)))
+        Subject::new(self.keys.hash_one((client_id, &connect.user_name, &connect.password, address)))
     }
 
     /// How long a client is still kept out, in milliseconds; asking counts as being turned away.

@@ -1,29 +1,30 @@
 //! How much a connection may ask of what costs far more to answer than to ask: some at once, and so much more with time.
 
 /// Some at once, and one more every so many milliseconds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Allowance<const BURST: u32, const STEP_MS: u64> {
-    left: u32,
-    at_ms: u64,
-}
-
-impl<const BURST: u32, const STEP_MS: u64> Default for Allowance<BURST, STEP_MS> {
-    fn default() -> Self {
-        Self { left: BURST, at_ms: 0 }
-    }
+    /// When all of it is there again, at a multiple of the step.
+    whole_at_ms: u64,
 }
 
 impl<const BURST: u32, const STEP_MS: u64> Allowance<BURST, STEP_MS> {
+    /// Nothing was asked yet.
+    pub(super) const WHOLE: Self = Self { whole_at_ms: 0 };
+
+    fn step_of(now_ms: u64) -> u64 {
+        now_ms / STEP_MS * STEP_MS
+    }
+
     /// How much may be asked now.
     pub(super) fn left(&self, now_ms: u64) -> u32 {
-        let more = now_ms.saturating_sub(self.at_ms) / STEP_MS;
-        self.left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(BURST)
+        let missing = self.whole_at_ms.saturating_sub(Self::step_of(now_ms)) / STEP_MS;
+        BURST.saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX))
     }
 
     /// So much was asked.
     pub(super) fn take(&mut self, count: u32, now_ms: u64) {
-        self.left = self.left(now_ms).saturating_sub(count);
-        self.at_ms += now_ms.saturating_sub(self.at_ms) / STEP_MS * STEP_MS;
+        let missing = BURST - self.left(now_ms).saturating_sub(count);
+        self.whole_at_ms = Self::step_of(now_ms) + u64::from(missing) * STEP_MS;
     }
 
     /// In how many milliseconds so much may be asked.

@@ -50,7 +50,7 @@ impl Shard {
         let tag = tag_of(&publish.dictionary);
         let notices = &mut connection.conduct.get_or_insert_default().notices;
         if let Some(due_ms) = notices.add(disclosed, publish.message.topic_str(), tag, now_ms) {
-            self.timers.at(due_ms, Timer::Notices(key, connection.generation));
+            self.timers.at(due_ms, Timer::notices(key, connection.generation));
         }
     }
 
@@ -61,7 +61,7 @@ impl Shard {
         let Some(conduct) = &mut connection.conduct else { return };
         let (notices, next_ms) = conduct.notices.take(now_ms);
         if let Some(next_ms) = next_ms {
-            self.timers.at(next_ms, Timer::Notices(key, generation));
+            self.timers.at(next_ms, Timer::notices(key, generation));
         }
         for notice in notices {
             connection.session.answer(Packet::Notice(notice));

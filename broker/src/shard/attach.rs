@@ -1,18 +1,19 @@
 //! From CONNECT to a session.
 
 use super::client::{Begun, Client};
-use super::connection::{ListenerSettings, Peer};
+use super::connection::ListenerSettings;
 use super::keeping::{Accept, Life, Then, not_kept};
 use super::pending::Standing;
 use super::publish::check_topic;
 use super::{Admission, ConnectionKey, Shard};
 use crate::store::Record;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use candor_protocol::packet::{Connect, Durability, Problem, Reason, Refusal, Retry, property};
-use candor_protocol::session::{Acceptance, Session, SessionState, check_requirement};
+use candor_protocol::session::{Acceptance, Mark, Session, SessionState, check_requirement};
 use candor_protocol::shown::Shown;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,9 +21,9 @@ use std::sync::atomic::Ordering;
 #[derive(Debug)]
 pub struct Moved {
     session: Session,
-    peer: Peer,
+    address: SocketAddr,
     listener: Arc<ListenerSettings>,
-    held: BytesMut,
+    held: Option<Box<BytesMut>>,
     connect: Box<Connect>,
     client_id: Arc<str>,
     is_id_assigned: bool,
@@ -97,7 +98,7 @@ impl Shard {
         self.pending.leave(connection.standing);
         Some(Moved {
             session: connection.session,
-            peer: connection.peer,
+            address: connection.address,
             listener: connection.listener,
             held: connection.held,
             connect: connection.connect?,
@@ -108,7 +109,7 @@ impl Shard {
 
     /// Takes a connection in that another shard has moved here.
     pub fn adopt(&mut self, moved: Moved) -> ConnectionKey {
-        let key = self.insert(moved.session, moved.peer, moved.listener, moved.held);
+        let key = self.insert(moved.session, moved.address, moved.listener, moved.held);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.connect = Some(moved.connect);
             connection.client_id = moved.client_id;
@@ -229,7 +230,7 @@ impl Shard {
         let existing = self.directory.get(&id).copied();
         let mut has_ended = false;
         // Why a session is not here is known of all that were begun since this shard runs.
-        let mut kept_since = Bytes::new();
+        let mut kept_since = None;
         let (slot, state) = match existing {
             Some(slot) if !connect.clean_session => (slot, SessionState::Resumed),
             existing => {
@@ -239,7 +240,7 @@ impl Shard {
                 }
                 let known = if connect.clean_session { Some((SessionState::New, false)) } else { self.ended.take(&id) };
                 if known.is_none() {
-                    kept_since = Bytes::copy_from_slice(&self.epoch.to_be_bytes());
+                    kept_since = Some(self.epoch.to_be_bytes());
                 }
                 let (state, is_kept) = known.unwrap_or_default();
                 if is_kept {
@@ -256,8 +257,8 @@ impl Shard {
         client.generation = self.random.draw();
         client.rights = admission.rights;
         let is_restored = std::mem::take(&mut client.is_restored);
-        let incarnation = Bytes::copy_from_slice(&client.incarnation.to_be_bytes());
-        let count_mark = Bytes::copy_from_slice(&client.generation.to_be_bytes());
+        let incarnation = Some(client.incarnation.to_be_bytes());
+        let count_mark = Some(Mark(client.generation.to_be_bytes()));
         let server_time_ms = self.now.unix_ms;
         let (wish_s, longest_s) = self.session_expiry_s(key, connect);
         let expiry_s = wish_s.min(u64::from(longest_s)) as u32;
@@ -265,7 +266,7 @@ impl Shard {
         connection.client = Some(slot);
         let generation = connection.generation;
         let promised = connection.listener.policy.profile.durability;
-        let assigned_client_id = connection.is_id_assigned.then(|| id.to_string());
+        let assigned_client_id = connection.is_id_assigned.then_some(id);
         self.set_standing(key, Standing::Admitted);
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let acceptance = Acceptance { state, incarnation, kept_since, count_mark, assigned_client_id, server_time_ms };

@@ -12,6 +12,7 @@ use crate::wrapped;
 use candor_protocol::packet::{Durability, Qos, Refusal, TopicFilter};
 use candor_protocol::session::Parked;
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -129,7 +130,7 @@ pub struct Client {
     /// Seconds that the session outlives its connection.
     pub expiry_s: u32,
     /// When it ends, on the clock that never runs back; there exactly when it is not attached and does end.
-    pub expires_at_ms: Option<u64>,
+    pub expires_at_ms: Option<NonZeroU64>,
     /// How long it is spared, because the client gave something back.
     pub pause: Rare<Pause>,
     /// Messages of the client that were not handed on yet: later ones must not overtake them.
@@ -241,9 +242,9 @@ impl Client {
 mod tests {
     use super::*;
 
-    /// The allocator's class below the next, which has a third more.
+    /// The allocator's class below the next, which has a sixth more; it may take a word more than it is asked for.
     #[test]
     fn a_session_that_has_nothing_unusual_is_small() {
-        assert!(size_of::<Client>() <= 384, "{} bytes", size_of::<Client>());
+        assert!(size_of::<Client>() <= 384 - size_of::<usize>(), "{} bytes", size_of::<Client>());
     }
 }

@@ -9,6 +9,7 @@ use super::{Authenticate, ConnectionKey, Settings, Shard};
 use crate::feedback::Conduct;
 use crate::feedback::quarantine::Subject;
 use crate::out::Out;
+use crate::rare::{Blank, Rare};
 use bytes::{Buf, BytesMut};
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::packet::{Connect, Refusal};
@@ -44,16 +45,29 @@ impl ListenerSettings {
     }
 }
 
+/// How much a client may still ask of what costs more to answer than to ask.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Questions on its own rights.
+    pub(super) questions: Questions,
+    /// What of ledgers it is told.
+    pub(super) tellings: Tellings,
+}
+
+impl Blank for Asked {
+    const BLANK: &'static Self = &Self { questions: Questions::WHOLE, tellings: Tellings::WHOLE };
+}
+
 /// A connection as its shard keeps it.
 #[derive(Debug)]
 pub struct Connection {
     pub session: Session,
-    pub peer: Peer,
+    pub address: SocketAddr,
     pub listener: Arc<ListenerSettings>,
     /// What waits to be written.
     pub out: Out,
-    /// Bytes that are no whole frame yet, or that wait until frames are wanted.
-    pub(super) held: BytesMut,
+    /// Bytes that are no whole frame yet, or that wait until frames are wanted; there while there are any.
+    pub(super) held: Option<Box<BytesMut>>,
     /// The kernel did not take everything when it was last written to.
     pub(super) is_behind: bool,
     /// Bytes that wait in the transport, either way.
@@ -71,10 +85,8 @@ pub struct Connection {
     pub(super) principal: Arc<str>,
     /// Whom a quarantine would be about; plain clients only.
     pub(super) subject: Option<Subject>,
-    /// How many questions on its own rights it may still ask.
-    pub(super) questions: Questions,
-    /// How much of ledgers it may still be told.
-    pub(super) tellings: Tellings,
+    /// How much it may still ask.
+    pub(super) asked: Rare<Asked>,
     /// How its client behaves, once there is something to say about it.
     pub(super) conduct: Option<Box<Conduct>>,
     /// In the list of connections that a turn has touched.
@@ -120,6 +132,11 @@ impl Connection {
         self.standing == Standing::Evicted
     }
 
+    /// How many bytes are held for it that are not read yet.
+    pub(super) fn held_len(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.len())
+    }
+
     /// Whether the connection ends because its peer said so.
     pub fn has_peer_left(&self) -> bool {
         self.has_peer_left
@@ -138,17 +155,23 @@ impl Shard {
     }
 
     /// A connection was accepted.
-    pub fn accepted(&mut self, peer: Peer, listener: Arc<ListenerSettings>) -> ConnectionKey {
+    pub fn accepted(&mut self, address: SocketAddr, listener: Arc<ListenerSettings>) -> ConnectionKey {
         let session = Session::server(Arc::clone(&listener.policy), self.now.ms);
-        self.insert(session, peer, listener, BytesMut::new())
+        self.insert(session, address, listener, None)
     }
 
-    pub(super) fn insert(&mut self, mut session: Session, peer: Peer, listener: Arc<ListenerSettings>, held: BytesMut) -> ConnectionKey {
+    pub(super) fn insert(
+        &mut self,
+        mut session: Session,
+        address: SocketAddr,
+        listener: Arc<ListenerSettings>,
+        held: Option<Box<BytesMut>>,
+    ) -> ConnectionKey {
         let generation = self.random.draw();
         session.trace_from(self.random.draw().max(1));
         let key = self.connections.insert(Box::new(Connection {
             session,
-            peer,
+            address,
             listener,
             out: Out::default(),
             held,
@@ -162,8 +185,7 @@ impl Shard {
             connect: None,
             principal: Arc::default(),
             subject: None,
-            questions: Questions::default(),
-            tellings: Tellings::default(),
+            asked: Rare::default(),
             conduct: None,
             is_touched: false,
             is_put_off: false,
@@ -184,18 +206,18 @@ impl Shard {
         if connection.is_closing {
             return bytes.clear();
         }
-        if connection.held.is_empty() {
+        if let Some(held) = &mut connection.held {
+            held.extend_from_slice(bytes);
+            bytes.clear();
+            self.read_held(key);
+        } else {
             self.read_frames(key, bytes);
             if !bytes.is_empty() {
                 if let Some(connection) = self.connections.get_mut(key) {
-                    connection.held.extend_from_slice(bytes);
+                    connection.held.get_or_insert_default().extend_from_slice(bytes);
                 }
                 bytes.clear();
             }
-        } else {
-            connection.held.extend_from_slice(bytes);
-            bytes.clear();
-            self.read_held(key);
         }
         self.count_buffers(key);
         self.bound_incomplete(key);
@@ -203,14 +225,10 @@ impl Shard {
 
     /// Frames may be wanted again: goes on with what was held.
     pub(super) fn read_held(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.held.is_empty() {
-            return;
-        }
-        let mut held = std::mem::take(&mut connection.held);
+        let Some(mut held) = self.connections.get_mut(key).and_then(|connection| connection.held.take()) else { return };
         self.read_frames(key, &mut held);
         if let Some(connection) = self.connections.get_mut(key).filter(|_| !held.is_empty()) {
-            connection.held = held;
+            connection.held = Some(held);
         }
     }
 
@@ -416,7 +434,7 @@ impl Shard {
             && deadline < connection.timer_ms
         {
             connection.timer_ms = deadline;
-            self.timers.at(deadline, super::timers::Timer::Connection(key, connection.generation));
+            self.timers.at(deadline, super::timers::Timer::connection(key, connection.generation));
         }
     }
 
@@ -425,6 +443,7 @@ impl Shard {
         while let Some(timer) = self.timers.due(self.now.ms) {
             match timer {
                 Timer::Connection(key, generation) => {
+                    let key = key as ConnectionKey;
                     let Some(connection) = self.connections.get_mut(key).filter(|c| c.generation == generation) else { continue };
                     if connection.is_put_off {
                         connection.timer_ms = self.now.ms + super::patience::GRACE_MS;
@@ -439,7 +458,7 @@ impl Shard {
                         self.pump(slot);
                     }
                 }
-                Timer::Notices(key, generation) => self.notices_due(key, generation),
+                Timer::Notices(key, generation) => self.notices_due(key as ConnectionKey, generation),
                 // The driver asks whether the end may come.
                 Timer::Ending => {}
                 Timer::Sys => self.sys_due(),
@@ -458,5 +477,17 @@ impl Shard {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle client has one: the allocator's class below the next, which has a quarter more.
+    #[test]
+    fn a_connection_that_does_nothing_unusual_is_small() {
+        let [all, session] = [size_of::<Connection>(), size_of::<Session>()];
+        assert!(all <= 512, "{all} bytes, of which the session has {session}");
     }
 }

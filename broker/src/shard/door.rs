@@ -15,7 +15,7 @@ pub struct Admission {
 /// Says who a client is.
 pub trait Authenticate: std::fmt::Debug + Send + Sync {
     /// `client_id`: the identifier of the session, where the client sent none the one that was chosen.
-    fn authenticate(&self, connect: &Connect, client_id: &str, peer: &Peer) -> Answer;
+    fn authenticate(&self, connect: &Connect, client_id: &Arc<str>, peer: &Peer) -> Answer;
 }
 
 /// The answer to who a client is: at once, or from work that must not hold the shard up.

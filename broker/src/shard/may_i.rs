@@ -51,10 +51,11 @@ impl Shard {
     fn answers(&mut self, key: ConnectionKey, questions: &Dictionary) -> Answers {
         let (mut answers, count, now_ms) = (Answers::default(), questions_len(questions), self.now.ms);
         let Some(connection) = self.connections.get_mut(key) else { return answers };
-        let allowed = connection.questions.left(now_ms) as usize;
+        let allowance = &mut connection.asked.make().questions;
+        let allowed = allowance.left(now_ms) as usize;
         let answered = count.min(allowed).min(self.questions_left);
-        connection.questions.take(answered as u32, now_ms);
-        let after_ms = connection.questions.wait_ms(u32::try_from(count - answered).unwrap_or(u32::MAX), now_ms);
+        allowance.take(answered as u32, now_ms);
+        let after_ms = allowance.wait_ms(u32::try_from(count - answered).unwrap_or(u32::MAX), now_ms);
         self.questions_left -= answered;
         let Some((slot, listener)) = connection.client.map(|slot| (slot, Arc::clone(&connection.listener))) else { return answers };
         for (index, question) in questions_of_dictionary(questions).take(answered) {

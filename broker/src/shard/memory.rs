@@ -115,7 +115,7 @@ impl Shard {
     /// Counts a connection's buffers as they are now.
     pub(super) fn count_buffers(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(key) {
-            let buffers = connection.out.len() + connection.held.len() + connection.transport_bytes;
+            let buffers = connection.out.len() + connection.held_len() + connection.transport_bytes;
             self.account.change(&mut connection.counted_bytes, buffers + connection.session.held_bytes());
         }
     }
@@ -137,7 +137,7 @@ impl Shard {
             return;
         }
         let Some(connection) = self.connections.get(key) else { return };
-        let is_small = connection.held.len().max(connection.transport_bytes) <= INCOMPLETE_BYTES;
+        let is_small = connection.held_len().max(connection.transport_bytes) <= INCOMPLETE_BYTES;
         // What is held because nothing is wanted now is complete, and is read when its turn comes.
         if is_small || connection.is_closing || connection.is_put_off || !connection.session.wants_frames() {
             return;

@@ -386,7 +386,7 @@ impl Shard {
     /// certificate.
     pub fn ask(&self, key: ConnectionKey, tls_client_name: Option<Arc<str>>) -> Option<Answer> {
         let connection = self.connections.get(key)?;
-        let peer = Peer { tls_client_name, ..connection.peer.clone() };
+        let peer = Peer { address: connection.address, tls_client_name };
         Some(connection.listener.authenticate.authenticate(connection.connect.as_deref()?, &connection.client_id, &peer))
     }
 

@@ -124,7 +124,8 @@ impl Shard {
     pub(super) fn check_telling(&self, slot: u32, cost: u32) -> Result<(), Refusal> {
         let Some(client) = self.clients.get(slot) else { return Ok(()) };
         let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return Ok(()) };
-        let (left, after_ms) = (connection.tellings.left(self.now.ms), connection.tellings.wait_ms(cost, self.now.ms));
+        let tellings = &connection.asked.tellings;
+        let (left, after_ms) = (tellings.left(self.now.ms), tellings.wait_ms(cost, self.now.ms));
         if left < cost {
             let problem = Problem::titled("this connection may not ask for so much at once").limit(u64::from(left), u64::from(cost));
             return Err(Refusal::new(Reason::QUOTA_EXCEEDED, problem.retry(Retry::After { after_ms, jitter_ms: after_ms / 2 })));
@@ -140,7 +141,7 @@ impl Shard {
     /// A client is told something that was granted.
     pub(super) fn take_telling(&mut self, key: ConnectionKey, cost: u32) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.tellings.take(cost, self.now.ms);
+            connection.asked.make().tellings.take(cost, self.now.ms);
         }
     }
 

@@ -5,10 +5,10 @@ use super::timers::Timer;
 use super::wills::Armed;
 use super::{ConnectionKey, Shard};
 use crate::store::Record;
-use bytes::BytesMut;
 use candor_protocol::packet::{Reason, Will};
 use candor_protocol::session::{Cause, SessionState};
 use candor_protocol::shown::Shown;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,12 +18,12 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_closing = true;
         connection.has_peer_left = matches!(cause, Cause::PeerLeft { .. });
-        connection.held = BytesMut::new();
+        connection.held = None;
         let client = connection.client.take();
         let terms = connection.session.terms();
         let (agreed_expiry_s, was_extended) = (terms.session_expiry_s, terms.dialect.is_extended());
         let parked = connection.session.take_parked();
-        tracing::debug!(client = %Shown::new(&connection.client_id), peer = %connection.peer.address, cause = %Shown::new(&format!("{cause:?}")), "disconnected");
+        tracing::debug!(client = %Shown::new(&connection.client_id), peer = %connection.address, cause = %Shown::new(&format!("{cause:?}")), "disconnected");
         self.touch(key);
         let Some(slot) = client else { return };
         self.set_standing(key, Standing::Pending);
@@ -67,14 +67,14 @@ impl Shard {
         }
         if expiry_s != u32::MAX {
             let at_ms = self.now.ms.saturating_add(1000 * u64::from(expiry_s));
-            client.expires_at_ms = Some(at_ms);
+            client.expires_at_ms = NonZeroU64::new(at_ms);
             self.timers.at(at_ms, Timer::Session(slot, client.generation));
         }
     }
 
     pub(super) fn session_due(&mut self, slot: u32, generation: u64) {
         let Some(client) = self.clients.get(slot) else { return };
-        if client.generation != generation || client.expires_at_ms.is_none_or(|at_ms| at_ms > self.now.ms) {
+        if client.generation != generation || client.expires_at_ms.is_none_or(|at_ms| at_ms.get() > self.now.ms) {
             return;
         }
         let (id, waiting, is_kept) = (Arc::clone(&client.id), client.queue.len() as u64, client.number.is_some());

@@ -97,7 +97,7 @@ impl Shard {
                 continue;
             }
             match connection.connect {
-                None => silent.entry(network(connection.peer.address.ip())).or_insert((0, at, key, since_ms)).0 += 1,
+                None => silent.entry(network(connection.address.ip())).or_insert((0, at, key, since_ms)).0 += 1,
                 Some(_) => oldest = oldest.or(Some(Next { at, key, due_ms: since_ms.saturating_add(grace_ms) })),
             }
         }

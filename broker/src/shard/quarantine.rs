@@ -30,7 +30,7 @@ impl Shard {
         }
         let connection = self.connections.get_mut(key)?;
         let connect = connection.connect.as_deref().filter(|connect| !connect.dialect.is_extended())?;
-        let subject = self.quarantine.subject(connect, &connection.client_id, connection.peer.address.ip().to_canonical());
+        let subject = self.quarantine.subject(connect, &connection.client_id, connection.address.ip().to_canonical());
         connection.subject = Some(subject);
         self.quarantine.turn_away(subject, self.now.ms)
     }
@@ -45,7 +45,7 @@ impl Shard {
         }
         let Some(started) = self.quarantine.refused(subject, (packet, refusal.reason, topic), self.now.ms) else { return };
         tracing::warn!(
-            client = %Shown::new(&connection.client_id), principal = %Shown::new(&connection.principal), peer = %connection.peer.address, packet = %packet,
+            client = %Shown::new(&connection.client_id), principal = %Shown::new(&connection.principal), peer = %connection.address, packet = %packet,
             topic = %Shown::new(topic.unwrap_or_default()), refusal = %refusal, refusals = started.refusals, for_ms = started.for_ms, "quarantined"
         );
         let problem = kept_out(started.for_ms).detail(format!("{} was refused again and again: {refusal}", packet.name()));

@@ -20,6 +20,7 @@ use candor_protocol::session::{Delivery, Parked, SessionState};
 use candor_protocol::shown::Shown;
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -175,7 +176,7 @@ impl Shard {
             let at_ms = self.now.ms + (expires_at_ms - self.now.unix_ms);
             let generation = self.random.draw();
             if let Some(client) = self.clients.get_mut(slot) {
-                client.expires_at_ms = Some(at_ms);
+                client.expires_at_ms = NonZeroU64::new(at_ms);
                 client.generation = generation;
             }
             self.timers.at(at_ms, Timer::Session(slot, generation));

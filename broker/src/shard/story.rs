@@ -30,7 +30,7 @@ impl Shard {
     fn who_by(&self, key: ConnectionKey) -> Option<(Page, String)> {
         let connection = self.connections.get(key)?;
         let page = Page::of(&connection.principal, &connection.client_id)?;
-        let by = format!("{} from {}", connection.session.terms().dialect, connection.peer.address.ip().to_canonical());
+        let by = format!("{} from {}", connection.session.terms().dialect, connection.address.ip().to_canonical());
         Some((page, by))
     }
 }

@@ -30,7 +30,7 @@ impl Shard {
         let count = if now_ms.saturating_sub(last_ms) < UNDISPUTED_MS { count.saturating_add(1) } else { 1 };
         let told = |title: &str| Problem::titled(title).detail(format!("{count} in a row"));
         let lost = told("another connection with this client identifier took the session").retry(back_off(count));
-        let address = |key| self.connections.get(key).map(|connection| connection.peer.address);
+        let address = |key| self.connections.get(key).map(|connection| connection.address);
         let (id, addresses) = (Arc::clone(&client.id), address(by).zip(address(old)));
         let trace_id = self.end_connection(old, Refusal::new(Reason::SESSION_TAKEN_OVER, lost));
         // Where the other one is, is an operator's to know: this line has it, and the story of the client, which is not the client's to read.

@@ -63,7 +63,7 @@ impl Shard {
         verdict.count = count;
         if let Line::New { before } = line {
             tracing::info!(
-                client = %Shown::new(&connection.client_id), principal = %Shown::new(&connection.principal), peer = %connection.peer.address, packet = %packet,
+                client = %Shown::new(&connection.client_id), principal = %Shown::new(&connection.principal), peer = %connection.address, packet = %packet,
                 topic = %Shown::new(verdict.topic.as_deref().unwrap_or_default()), cause = verdict.cause().name(), refusal = %verdict.refusal,
                 trace = verdict.refusal.problem.trace_id.as_deref().unwrap_or_default(), before, count, "refused"
             );

@@ -4,9 +4,7 @@
 use super::dice::Dice;
 use bytes::BytesMut;
 use candor_broker::access::Door;
-use candor_broker::shard::{
-    ConnectionKey, Crossings, Fetched, Fetching, ListenerSettings, Moved, Now, Peer, Settings, Shard, Shared, restore,
-};
+use candor_broker::shard::{ConnectionKey, Crossings, Fetched, Fetching, ListenerSettings, Moved, Now, Settings, Shard, Shared, restore};
 use candor_broker::store::embedded::{Embedded, Options};
 use candor_broker::store::files::{SimDisk, SimFiles};
 use candor_broker::store::state::State;
@@ -163,10 +161,9 @@ impl House {
     pub fn accept(&mut self, now: Now) -> Link {
         let index = self.next_shard;
         self.next_shard = (index + 1) % SHARDS;
-        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls_client_name: None };
         let shard = &mut self.shards[usize::from(index)];
         shard.begin_turn(now);
-        let key = shard.accepted(peer, Arc::clone(&self.listener));
+        let key = shard.accepted("127.0.0.1:1".parse().unwrap(), Arc::clone(&self.listener));
         Link { at: Some((index, key)), ..Link::default() }
     }
 

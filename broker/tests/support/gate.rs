@@ -36,9 +36,9 @@ struct Door {
 }
 
 impl Authenticate for Door {
-    fn authenticate(&self, connect: &Connect, client_id: &str, _: &Peer) -> Answer {
+    fn authenticate(&self, connect: &Connect, client_id: &Arc<str>, _: &Peer) -> Answer {
         // A test that does not listen wants no word.
-        let _ = self.asked.lock().unwrap().send(client_id.to_owned());
+        let _ = self.asked.lock().unwrap().send(client_id.to_string());
         let (gate, is_right) = (self.gate.clone(), connect.password.as_deref() == Some(b"right"));
         let principal = connect.user_name.clone().unwrap_or_default().into();
         Answer::Later(Box::new(move || {

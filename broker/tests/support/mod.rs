@@ -62,7 +62,7 @@ struct Names;
 
 /// A user name is who the client is; `wrong` as a password is refused.
 impl Authenticate for Names {
-    fn authenticate(&self, connect: &Connect, _client_id: &str, _peer: &Peer) -> Identity {
+    fn authenticate(&self, connect: &Connect, _client_id: &Arc<str>, _peer: &Peer) -> Identity {
         if connect.password.as_deref() == Some(b"wrong") {
             return Identity::Now(Err(Refusal::bare(Reason::BAD_USER_NAME_OR_PASSWORD)));
         }

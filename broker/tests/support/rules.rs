@@ -16,7 +16,7 @@ use std::sync::Arc;
 struct Trusting(Door);
 
 impl Authenticate for Trusting {
-    fn authenticate(&self, connect: &Connect, client_id: &str, peer: &Peer) -> Answer {
+    fn authenticate(&self, connect: &Connect, client_id: &Arc<str>, peer: &Peer) -> Answer {
         let peer = Peer { tls_client_name: connect.user_name.as_deref().map(Arc::from), ..peer.clone() };
         self.0.authenticate(connect, client_id, &peer)
     }

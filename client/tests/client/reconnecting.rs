@@ -56,7 +56,7 @@ async fn a_lost_connection_is_made_again_and_the_session_resumed() {
 async fn a_session_that_a_restart_lost_is_told_as_such_and_subscriptions_are_renewed() {
     for policy in [Policy::Prefer, Policy::Require] {
         // Another life of the server: it knows of no session, and what the client says of its own is all that it has to go by.
-        let restarted = Script { incarnation: "abcd0000".into(), ..Script::default() };
+        let restarted = Script { incarnation: *b"abcd0000", ..Script::default() };
         let mut server = Server::scripted(vec![Script::default(), restarted]).await;
         let (client, _messages, mut events) = connect(server.options().policy(policy).session_expiry_s(60)).await;
         soon(client.subscribe(["a", "b/#"]).qos(Qos::AtLeastOnce).into_future()).await.unwrap();

@@ -198,7 +198,7 @@ async fn another_life_of_the_session_is_not_taken_for_this_one() {
         server.publish().await;
         vanish(&mut server, client, messages).await;
         // Somebody started clean under this identifier meanwhile: what is under way there is not what this client sent.
-        server.now_follow(Script { incarnation: "87654321".into(), ..Script::default() });
+        server.now_follow(Script { incarnation: *b"87654321", ..Script::default() });
         server.all_seen();
         let (client, _messages) = connect(stored(&server, policy, &store)).await;
         for restored in client.restored() {

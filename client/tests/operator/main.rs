@@ -38,7 +38,7 @@ impl Rights for Who {
 struct Names;
 
 impl Authenticate for Names {
-    fn authenticate(&self, connect: &Connect, _client_id: &str, _peer: &Peer) -> Answer {
+    fn authenticate(&self, connect: &Connect, _client_id: &Arc<str>, _peer: &Peer) -> Answer {
         let principal: Arc<str> = connect.user_name.clone().unwrap_or_default().into();
         Answer::Now(Ok(Admission { principal: Arc::clone(&principal), rights: Arc::new(Who(principal)) }))
     }

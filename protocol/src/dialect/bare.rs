@@ -157,6 +157,7 @@ impl Bare {
 }
 
 /// Bytes of a dictionary of nothing but a message map, its length included, and those of the map.
+#[inline]
 fn dictionary_of_map(bytes: &[u8], limits: Limits) -> Option<(usize, usize)> {
     // A length that is longer than it needs to be is made short for the receivers, elsewhere.
     let (len, at) = match *bytes {

@@ -76,10 +76,15 @@ impl MessageOnly {
 
     /// Where the message map begins in bytes that are a dictionary of nothing else, in its shortest form; `None`: they are not, or
     /// the map has 64 KiB and is not worth a short way. What is inside is not looked at.
+    #[inline]
     pub fn map_at(raw: &[u8]) -> Option<usize> {
         let value = raw.strip_prefix(&MESSAGE_ONLY)?;
-        let head = shortest_head(value).ok().filter(|head| head.major == BYTES && head.len <= 3)?;
-        ((value.len() - head.len) as u64 == head.argument).then_some(MESSAGE_ONLY.len() + head.len)
+        let (head_len, map_len) = match *value {
+            [head @ 0x40..=0x57, ..] => (1, u64::from(head & 0x1F)),
+            [0x58, len @ 24..=255, ..] => (2, u64::from(len)),
+            _ => shortest_head(value).ok().filter(|head| head.major == BYTES && head.len <= 3).map(|head| (head.len, head.argument))?,
+        };
+        ((value.len() - head_len) as u64 == map_len).then_some(MESSAGE_ONLY.len() + head_len)
     }
 
     /// Whether a checked dictionary holds the message map and nothing else: nothing in it concerns this hop.

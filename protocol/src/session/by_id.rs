@@ -9,8 +9,12 @@ use std::hash::{Hash, Hasher};
 /// The most places beside each other: what few identifiers can make the ring take, however far apart they are.
 const SPAN_MAX: usize = 256;
 
+/// Most peers have none open: then it is a pointer.
 #[derive(Debug, Clone)]
-pub(super) struct ById<T> {
+pub(super) struct ById<T>(Option<Box<Places<T>>>);
+
+#[derive(Debug, Clone)]
+struct Places<T> {
     /// The identifier of the first place.
     first: u16,
     /// It does not begin with an empty place. The one of 0, which is no identifier, is always empty.
@@ -22,22 +26,24 @@ pub(super) struct ById<T> {
 
 impl<T> Default for ById<T> {
     fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Default for Places<T> {
+    fn default() -> Self {
         Self { first: 0, ring: VecDeque::new(), in_ring: 0, others: BTreeMap::new() }
     }
 }
 
-impl<T> ById<T> {
-    pub(super) fn len(&self) -> usize {
-        self.in_ring + self.others.len()
-    }
-
+impl<T> Places<T> {
     #[inline]
     fn at(&self, id: PacketId) -> usize {
         usize::from(id.value().wrapping_sub(self.first))
     }
 
     #[inline]
-    pub(super) fn get(&self, id: PacketId) -> Option<&T> {
+    fn get(&self, id: PacketId) -> Option<&T> {
         match self.ring.get(self.at(id)) {
             Some(Some(value)) => Some(value),
             _ if self.others.is_empty() => None,
@@ -46,7 +52,7 @@ impl<T> ById<T> {
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, id: PacketId) -> Option<&mut T> {
+    fn get_mut(&mut self, id: PacketId) -> Option<&mut T> {
         let at = self.at(id);
         match self.ring.get_mut(at) {
             Some(Some(value)) => Some(value),
@@ -55,7 +61,7 @@ impl<T> ById<T> {
         }
     }
 
-    pub(super) fn insert(&mut self, id: PacketId, value: T) {
+    fn insert(&mut self, id: PacketId, value: T) {
         if let Some(there) = self.get_mut(id) {
             *there = value;
             return;
@@ -77,7 +83,7 @@ impl<T> ById<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, id: PacketId) -> Option<T> {
+    fn remove(&mut self, id: PacketId) -> Option<T> {
         let at = self.at(id);
         let Some(value) = self.ring.get_mut(at).and_then(Option::take) else { return self.others.remove(&id) };
         self.in_ring -= 1;
@@ -88,28 +94,58 @@ impl<T> ById<T> {
         Some(value)
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Gives the memory of the ring back if nothing is in it.
-    pub(super) fn rest(&mut self) {
-        if self.ring.is_empty() {
-            self.ring = VecDeque::new();
-        }
-    }
-
-    /// In no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PacketId, &T)> {
+    fn iter(&self) -> impl Iterator<Item = (PacketId, &T)> {
         let first = self.first;
         let places = self.ring.iter().enumerate().filter_map(|(at, place)| Some((at, place.as_ref()?)));
         let ring = places.filter_map(move |(at, value)| Some((PacketId::new(first.wrapping_add(at as u16))?, value)));
         ring.chain(self.others.iter().map(|(id, value)| (*id, value)))
     }
+}
+
+impl<T> ById<T> {
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |places| places.in_ring + places.others.len())
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: PacketId) -> Option<&T> {
+        self.0.as_ref()?.get(id)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: PacketId) -> Option<&mut T> {
+        self.0.as_mut()?.get_mut(id)
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, id: PacketId, value: T) {
+        self.0.get_or_insert_default().insert(id, value);
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, id: PacketId) -> Option<T> {
+        self.0.as_mut()?.remove(id)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives the memory back if nothing is in it.
+    pub(super) fn rest(&mut self) {
+        if self.len() == 0 {
+            self.clear();
+        }
+    }
+
+    /// In no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PacketId, &T)> {
+        self.0.iter().flat_map(|places| places.iter())
+    }
 
     /// In no order.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.ring.iter_mut().flatten().chain(self.others.values_mut())
+        self.0.iter_mut().flat_map(|places| places.ring.iter_mut().flatten().chain(places.others.values_mut()))
     }
 
     fn sorted(&self) -> BTreeMap<PacketId, &T> {
@@ -172,7 +208,9 @@ mod tests {
                 }
                 assert_eq!((by_id.get(any), by_id.len()), (expected.get(&any), expected.len()));
                 assert_eq!(by_id.get_mut(any), expected.get_mut(&any));
-                assert!(by_id.ring.len() <= SPAN_MAX && !matches!(by_id.ring.front(), Some(None)));
+                if let Some(places) = &by_id.0 {
+                    assert!(places.ring.len() <= SPAN_MAX && !matches!(places.ring.front(), Some(None)));
+                }
             }
             by_id.values_mut().chain(expected.values_mut()).for_each(|value| *value += 1);
             assert_eq!(by_id.sorted(), expected.iter().map(|(id, value)| (*id, value)).collect());
@@ -191,12 +229,12 @@ mod tests {
             if n > 100 {
                 assert_eq!(by_id.remove(at(n - 100)), Some(n - 100));
             }
-            assert!(by_id.others.is_empty(), "{n}");
+            assert!(by_id.0.as_ref().is_some_and(|places| places.others.is_empty()), "{n}");
         }
         for n in 69_901..=70_000 {
             by_id.remove(id((n - 65_535) as u16));
         }
         by_id.rest();
-        assert_eq!((by_id.len(), by_id.ring.capacity()), (0, 0));
+        assert!(by_id.0.is_none());
     }
 }

@@ -1,23 +1,23 @@
 //! Deadlines: until when the opening must be done, until when the peer must be heard, when a PINGREQ is due.
 
+use super::opening::Trial;
 use super::{Cause, Output, Phase, Session};
 use crate::packet::legality::Role;
 use crate::packet::{Packet, Problem, Reason, Refusal, Retry};
+use std::num::NonZeroU64;
 
 /// Times of one connection, in milliseconds of the driver's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Clock {
-    /// Until when the connection must be open.
-    opening_until_ms: u64,
     last_heard_ms: u64,
     last_sent_ms: u64,
     /// When the PINGREQ that is not answered yet was sent.
-    ping_sent_ms: Option<u64>,
+    ping_sent_ms: Option<NonZeroU64>,
 }
 
 impl Clock {
-    pub(super) fn new(now_ms: u64, opening_until_ms: u64) -> Self {
-        Self { opening_until_ms, last_heard_ms: now_ms, last_sent_ms: now_ms, ping_sent_ms: None }
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self { last_heard_ms: now_ms, last_sent_ms: now_ms, ping_sent_ms: None }
     }
 
     pub(super) fn heard(&mut self, now_ms: u64) {
@@ -46,10 +46,13 @@ impl Session {
     pub fn deadline(&self) -> Option<u64> {
         match &self.phase {
             Phase::Closed => None,
-            Phase::Opening(_) => Some(self.clock.opening_until_ms),
-            // A client that made an offer is silent until it knows, and it does not wait for ever.
-            Phase::Open if self.awaits_answer() => Some(self.clock.opening_until_ms),
-            Phase::Open => [self.keep_alive_deadline(), self.hold_deadline()].into_iter().flatten().min(),
+            Phase::Opening(opening) => Some(opening.until_ms),
+            Phase::Trial(trial) => match **trial {
+                // A client that made an offer is silent until it knows, and it does not wait for ever.
+                Trial::AwaitAnswer { until_ms, .. } => Some(until_ms),
+                _ => [self.keep_alive_deadline(), trial.held_until_ms()].into_iter().flatten().min(),
+            },
+            Phase::Open => self.keep_alive_deadline(),
         }
     }
 
@@ -61,7 +64,7 @@ impl Session {
         Some(match (self.role(), self.clock.ping_sent_ms) {
             // [MQTT-3.1.2-24]
             (Role::Server, _) => self.clock.last_heard_ms + interval_ms + interval_ms / 2,
-            (Role::Client, Some(sent_ms)) => sent_ms + (interval_ms / 2).max(1000),
+            (Role::Client, Some(sent_ms)) => sent_ms.get() + (interval_ms / 2).max(1000),
             (Role::Client, None) => self.clock.last_sent_ms + interval_ms * PING_AFTER_EIGHTHS / 8,
         })
     }
@@ -71,16 +74,19 @@ impl Session {
         self.outbound.rest();
         self.inbound.rest();
         let is_due = |deadline: Option<u64>| deadline.is_some_and(|deadline| now_ms >= deadline);
-        match &self.phase {
-            Phase::Closed => {}
-            Phase::Opening(_) if is_due(Some(self.clock.opening_until_ms)) => self.opening_due(),
-            Phase::Opening(_) => {}
-            Phase::Open if self.awaits_answer() => {
-                if is_due(Some(self.clock.opening_until_ms)) {
-                    self.opening_due();
-                }
-            }
-            Phase::Open => {
+        let opening_until_ms = match &self.phase {
+            Phase::Closed => return,
+            Phase::Opening(opening) => Some(opening.until_ms),
+            Phase::Trial(trial) => match **trial {
+                Trial::AwaitAnswer { until_ms, .. } => Some(until_ms),
+                _ => None,
+            },
+            Phase::Open => None,
+        };
+        match opening_until_ms {
+            Some(_) if is_due(opening_until_ms) => self.opening_due(),
+            Some(_) => {}
+            None => {
                 if is_due(self.hold_deadline()) {
                     self.end_hold();
                 }
@@ -98,7 +104,8 @@ impl Session {
 
     fn keep_alive_due(&mut self, now_ms: u64) {
         if self.role() == Role::Client && self.clock.ping_sent_ms.is_none() {
-            self.clock.ping_sent_ms = Some(now_ms);
+            // The first millisecond stands for the one before it.
+            self.clock.ping_sent_ms = Some(NonZeroU64::new(now_ms).unwrap_or(NonZeroU64::MIN));
             self.clock.last_sent_ms = now_ms;
             self.outputs.push_back(Output::Send(Packet::PingReq(Default::default())));
             return;

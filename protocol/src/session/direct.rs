@@ -34,7 +34,7 @@ impl Session {
     /// Whether the connection is open and nothing but the packet itself decides what follows from it.
     #[inline]
     pub(super) fn is_ordinary(&self) -> bool {
-        matches!(self.phase, Phase::Open) && self.trial.is_none() && self.terms.experiments == 0
+        matches!(self.phase, Phase::Open) && self.terms.experiments == 0
     }
 
     /// As [`Session::receive`], for a frame that is of no more use.
@@ -187,8 +187,8 @@ mod tests {
     use crate::dialect::write::to_bytes;
     use crate::packet::Connect;
     use crate::packet::legality::Role;
-    use crate::session::{Acceptance, Delivered, Delivery, Parked, ServerPolicy, SessionState};
-    use bytes::{Bytes, BytesMut};
+    use crate::session::{Acceptance, Delivered, Delivery, Mark, Parked, ServerPolicy, SessionState};
+    use bytes::BytesMut;
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -379,7 +379,7 @@ mod tests {
         session.receive(&Frame::split(&mut bytes, u32::MAX).unwrap().unwrap(), 0);
         while session.poll().is_some() {}
         let state = if parked.is_some() { SessionState::Resumed } else { SessionState::New };
-        session.accept(Acceptance { state, count_mark: Bytes::from_static(b"counting"), ..Acceptance::default() }, parked, 0);
+        session.accept(Acceptance { state, count_mark: Some(Mark(*b"counting")), ..Acceptance::default() }, parked, 0);
         while session.poll().is_some() {}
         session
     }

@@ -55,8 +55,6 @@ impl Session {
         }
         let was_open = self.is_open();
         self.phase = Phase::Closed;
-        self.trial = None;
-        self.held_back = Vec::new();
         self.inbound.disconnect();
         for token in self.outbound.disconnect() {
             self.outputs.push_back(Output::Answered { token, answer: Answer::Lost });

@@ -117,37 +117,42 @@ pub struct Inbound {
     next_ticket: Ticket,
     pending: VecDeque<Pending>,
     taken: ById<Entry>,
+    /// `None`: nothing is counted.
+    count: Option<Box<Count>>,
+    window: u16,
+}
+
+/// What is known beside the messages themselves where both ends count. Most connections are plain and count nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+struct Count {
+    /// First arrivals since it began.
+    received: u64,
     /// QoS 1 messages whose connection ended before they were settled: their repetition, with DUP, keeps the number.
     interrupted: BTreeMap<PacketId, u64>,
     /// Outcomes that a peer with one window of messages in flight may not have heard.
     told: VecDeque<Told>,
     outcomes: u64,
-    window: u16,
-    /// First arrivals since the count began; `None`: nothing is counted.
-    received: Option<u64>,
+}
+
+impl Count {
+    /// The number of the next first arrival.
+    #[inline]
+    fn next(&mut self) -> u64 {
+        self.received += 1;
+        self.received
+    }
+}
+
+/// The number of the next first arrival, if it is counted.
+#[inline]
+fn next_number(count: &mut Option<Box<Count>>) -> Option<u64> {
+    count.as_deref_mut().map(Count::next)
 }
 
 impl Default for Inbound {
     fn default() -> Self {
-        Self {
-            next_ticket: 0,
-            pending: VecDeque::new(),
-            taken: ById::default(),
-            interrupted: BTreeMap::new(),
-            told: VecDeque::new(),
-            outcomes: 0,
-            window: 1,
-            received: None,
-        }
+        Self { next_ticket: 0, pending: VecDeque::new(), taken: ById::default(), count: None, window: 1 }
     }
-}
-
-/// The number of the next first arrival.
-fn count(received: &mut Option<u64>) -> Option<u64> {
-    received.as_mut().map(|received| {
-        *received += 1;
-        *received
-    })
 }
 
 impl Inbound {
@@ -180,12 +185,12 @@ impl Inbound {
     /// How many first transmissions an earlier life received. It is worth something only if it was kept with every message, in the
     /// same step; and if no outcome but success was told in the last window, since those are not restored.
     pub fn restore_count(&mut self, received: u64) {
-        self.received = Some(received);
+        self.count.get_or_insert_default().received = received;
     }
 
     /// First arrivals since the count began; `None`: nothing is counted.
     pub fn counted(&self) -> Option<u64> {
-        self.received
+        self.count.as_ref().map(|count| count.received)
     }
 
     /// The QoS 2 identifiers that are committed, with number and reason: what [`Inbound::restore_counted`] takes.
@@ -200,10 +205,7 @@ impl Inbound {
 
     /// Counts from 0 on, or no more. What is not settled has no number until it is repeated.
     pub(super) fn begin_count(&mut self, counts: bool) {
-        self.received = counts.then_some(0);
-        self.interrupted.clear();
-        self.told.clear();
-        self.outcomes = 0;
+        self.count = counts.then(Box::default);
         self.taken.values_mut().for_each(|entry| entry.number = None);
         self.pending.iter_mut().for_each(|pending| (pending.number, pending.is_told) = (None, false));
     }
@@ -214,9 +216,9 @@ impl Inbound {
     }
 
     pub fn arrive(&mut self, id: PacketId, qos: Qos, dup: bool, asked: Asked) -> Arrival {
-        let interrupted = match self.interrupted.is_empty() {
-            true => None,
-            false => self.interrupted.remove(&id).filter(|_| dup && qos == Qos::AtLeastOnce),
+        let interrupted = match &mut self.count {
+            Some(count) if !count.interrupted.is_empty() => count.interrupted.remove(&id).filter(|_| dup && qos == Qos::AtLeastOnce),
+            _ => None,
         };
         let ticket = self.next_ticket;
         let number = match qos {
@@ -224,11 +226,11 @@ impl Inbound {
                 if let Some(known) = self.repeat(id) {
                     return known;
                 }
-                let number = count(&mut self.received);
+                let number = next_number(&mut self.count);
                 self.taken.insert(id, Entry { taken: Taken::Pending(ticket), number, reason: Reason::SUCCESS });
                 number
             }
-            _ => interrupted.or_else(|| count(&mut self.received)),
+            _ => interrupted.or_else(|| next_number(&mut self.count)),
         };
         self.next_ticket += 1;
         self.pending.push_back(Pending { ticket, id, qos, asked, state: PendingState::Open, number, is_here: true, is_told: false });
@@ -238,7 +240,7 @@ impl Inbound {
     /// A QoS 2 identifier comes again.
     fn repeat(&mut self, id: PacketId) -> Option<Arrival> {
         let entry = *self.taken.get(id)?;
-        let number = entry.number.or_else(|| count(&mut self.received));
+        let number = entry.number.or_else(|| next_number(&mut self.count));
         self.taken.insert(id, Entry { number, ..entry });
         let Taken::Pending(ticket) = entry.taken else { return Some(Arrival::Repeated(entry.reason)) };
         let Some(at) = self.find(ticket) else { return Some(Arrival::InProgress) };
@@ -292,7 +294,8 @@ impl Inbound {
     /// Whether a message, which is no repetition by its DUP, would be new, and the only one that is not settled.
     #[inline]
     pub(super) fn is_alone(&self, id: PacketId, qos: Qos) -> bool {
-        let may_be_known = !self.interrupted.is_empty() || qos == Qos::ExactlyOnce && self.taken.get(id).is_some();
+        let is_interrupted = self.count.as_ref().is_some_and(|count| !count.interrupted.is_empty());
+        let may_be_known = is_interrupted || qos == Qos::ExactlyOnce && self.taken.get(id).is_some();
         self.pending.is_empty() && !may_be_known
     }
 
@@ -300,7 +303,7 @@ impl Inbound {
     #[inline]
     pub(super) fn arrive_settled(&mut self, id: PacketId, qos: Qos) {
         self.next_ticket += 1;
-        let number = count(&mut self.received);
+        let number = next_number(&mut self.count);
         self.commit(id, qos, number, Reason::SUCCESS);
     }
 
@@ -353,15 +356,15 @@ impl Inbound {
                 None => self.taken.insert(id, committed),
             }
         }
-        if let Some(number) = number {
-            self.outcomes += 1;
+        if let (Some(number), Some(count)) = (number, self.count.as_deref_mut()) {
+            count.outcomes += 1;
             if reason != Reason::SUCCESS && (qos == Qos::AtLeastOnce || reason.is_error()) {
-                self.told.push_back(Told { at: self.outcomes, number, reason });
+                count.told.push_back(Told { at: count.outcomes, number, reason });
             }
             // The peer has at most one window in flight, and answers arrive in the order they were sent: it has heard all before.
-            let heard = self.outcomes.saturating_sub(u64::from(self.window));
-            while self.told.front().is_some_and(|told| told.at <= heard) {
-                self.told.pop_front();
+            let heard = count.outcomes.saturating_sub(u64::from(self.window));
+            while count.told.front().is_some_and(|told| told.at <= heard) {
+                count.told.pop_front();
             }
         }
     }
@@ -369,8 +372,11 @@ impl Inbound {
     /// Every counted message that the peer may believe unfinished: its number, and its outcome if there is one. What is listed
     /// with an outcome is told with it, once [`Inbound::listed`] says that the list is in force.
     pub(super) fn list(&mut self) -> BTreeMap<u64, Option<Reason>> {
-        let mut list: BTreeMap<u64, Option<Reason>> = self.told.iter().map(|told| (told.number, Some(told.reason))).collect();
-        list.extend(self.interrupted.values().map(|number| (*number, None)));
+        let mut list: BTreeMap<u64, Option<Reason>> = BTreeMap::new();
+        if let Some(count) = &self.count {
+            list.extend(count.told.iter().map(|told| (told.number, Some(told.reason))));
+            list.extend(count.interrupted.values().map(|number| (*number, None)));
+        }
         let committed = self.taken.iter().map(|(_, entry)| entry).filter(|entry| !matches!(entry.taken, Taken::Pending(_)));
         list.extend(committed.filter_map(|entry| Some((entry.number?, Some(entry.reason)))));
         for pending in &mut self.pending {
@@ -420,11 +426,13 @@ impl Inbound {
     /// The connection is gone. QoS 1 messages will come again; QoS 2 messages that were handed on stay taken, so that
     /// their repetition is known, and can still be settled.
     pub fn disconnect(&mut self) {
-        for pending in &self.pending {
-            if let (Qos::AtLeastOnce, PendingState::Open | PendingState::Settled(_), Some(number)) =
-                (pending.qos, &pending.state, pending.number)
-            {
-                self.interrupted.insert(pending.id, number);
+        if let Some(count) = &mut self.count {
+            for pending in &self.pending {
+                if let (Qos::AtLeastOnce, PendingState::Open | PendingState::Settled(_), Some(number)) =
+                    (pending.qos, &pending.state, pending.number)
+                {
+                    count.interrupted.insert(pending.id, number);
+                }
             }
         }
         let taken = &self.taken;

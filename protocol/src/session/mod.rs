@@ -67,7 +67,7 @@ use crate::packet::{Message, Packet, Reason, Refusal};
 use bytes::BytesMut;
 use clock::Clock;
 use inbound::Inbound;
-use opening::{Opening, Trial};
+use opening::{Awaited, Opening, Trial};
 use outbound::Outbound;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -76,6 +76,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Phase {
     Opening(Box<Opening>),
+    /// Open and plain, but for what is left of a negotiation.
+    Trial(Box<Trial>),
     Open,
     Closed,
 }
@@ -96,10 +98,6 @@ pub struct Session {
     inbound: Inbound,
     outbound: Outbound,
     clock: Clock,
-    /// What is left of the negotiation on a plain connection.
-    trial: Option<Box<Trial>>,
-    /// Acknowledgements that wait for the end of the negotiation: at most one for each message in the peer's window.
-    held_back: Vec<Packet>,
     /// The count of messages above QoS 0 that both ends keep.
     mark: Option<Mark>,
     /// Client: whether this connection's CONNECT or confirm said what is held.
@@ -134,23 +132,23 @@ impl Session {
     pub fn server(policy: Arc<ServerPolicy>, now_ms: u64) -> Self {
         let mut terms = Terms::plain(Dialect::V311, 0, 0);
         terms.receive_size_max = policy.packet_size_max;
-        let clock = Clock::new(now_ms, now_ms.saturating_add(policy.connect_timeout_ms));
-        Self::new(Side::Server(policy), Phase::Opening(Box::new(Opening::AwaitConnect)), terms, Parked::default(), clock)
+        let until_ms = now_ms.saturating_add(policy.connect_timeout_ms);
+        let phase = Phase::Opening(Box::new(Opening { until_ms, awaited: Awaited::Connect }));
+        Self::new(Side::Server(policy), phase, terms, Parked::default(), Clock::new(now_ms))
     }
 
     /// The client's end of a connection that was just made; its first output is CONNECT.
     pub fn client(settings: Arc<ClientSettings>, parked: Parked, now_ms: u64) -> Self {
         let terms = Terms::plain(settings.connect.dialect, settings.connect.keep_alive_s, 0);
-        let clock = Clock::new(now_ms, now_ms.saturating_add(settings.connect_timeout_ms));
-        let phase = Phase::Opening(Box::new(Opening::AwaitConnAck));
-        let mut session = Self::new(Side::Client(settings), phase, terms, parked, clock);
+        let until_ms = now_ms.saturating_add(settings.connect_timeout_ms);
+        let phase = Phase::Opening(Box::new(Opening { until_ms, awaited: Awaited::ConnAck }));
+        let mut session = Self::new(Side::Client(settings), phase, terms, parked, Clock::new(now_ms));
         session.start_client();
         session
     }
 
     fn new(side: Side, phase: Phase, terms: Terms, parked: Parked, clock: Clock) -> Self {
         let Parked { inbound, outbound, mark, .. } = parked;
-        let held_back = Vec::new();
         Self {
             side,
             phase,
@@ -158,8 +156,6 @@ impl Session {
             inbound,
             outbound,
             clock,
-            trial: None,
-            held_back,
             mark,
             has_said_held: false,
             will: None,
@@ -189,7 +185,7 @@ impl Session {
     }
 
     pub fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open)
+        matches!(self.phase, Phase::Open | Phase::Trial(_))
     }
 
     pub fn is_closed(&self) -> bool {
@@ -200,8 +196,8 @@ impl Session {
     /// for their outcome as were agreed. A driver that stops reading then holds the peer back by its transport.
     pub fn wants_frames(&self) -> bool {
         match &self.phase {
-            Phase::Opening(opening) => !matches!(**opening, Opening::Deciding { .. }),
-            Phase::Open => self.inbound.open() <= usize::from(self.terms.receive_window),
+            Phase::Opening(opening) => !matches!(opening.awaited, Awaited::Decision { .. }),
+            Phase::Open | Phase::Trial(_) => self.inbound.open() <= usize::from(self.terms.receive_window),
             Phase::Closed => false,
         }
     }
@@ -231,7 +227,7 @@ impl Session {
         match &self.phase {
             Phase::Closed => {}
             Phase::Opening(_) => self.receive_opening(frame, now_ms),
-            Phase::Open => match self.raise(frame) {
+            Phase::Open | Phase::Trial(_) => match self.raise(frame) {
                 Ok(packet) => self.receive_open(packet, frame),
                 Err(error) => self.malformed(error),
             },
@@ -335,7 +331,11 @@ impl Session {
 
     /// Whether messages and requests may be sent: open, and not waiting for the end of a negotiation.
     pub fn is_ready(&self) -> bool {
-        self.is_open() && !self.is_holding()
+        match &self.phase {
+            Phase::Open => true,
+            Phase::Trial(trial) => !trial.holds(),
+            Phase::Opening(_) | Phase::Closed => false,
+        }
     }
 
     /// How many messages above QoS 0 the peer takes now.

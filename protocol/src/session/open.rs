@@ -3,7 +3,7 @@
 use super::inbound::{Arrival, Asked};
 use super::outbound::{Again, InFlight, Stage};
 use super::policy::check_requirement;
-use super::{Answer, Cause, Outcome, Output, Record, Session, Ticket};
+use super::{Answer, Cause, Outcome, Output, Phase, Record, Session, Ticket};
 use crate::codec::dictionary::Dictionary;
 use crate::codec::frame::Frame;
 use crate::extension::Context;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 impl Session {
     pub(super) fn receive_open(&mut self, packet: Packet, frame: &Frame) {
         let mut packet = packet;
-        if self.trial.is_some() {
+        if matches!(self.phase, Phase::Trial(_)) {
             match self.receive_in_trial(packet, frame) {
                 Some(ordinary) => packet = ordinary,
                 None => return,

@@ -27,6 +27,7 @@ use crate::packet::legality::{Role, check_keys};
 use crate::packet::property;
 use crate::packet::subscribe::Unsubscribe;
 use crate::packet::{Ack, Packet, Problem, Reason, Refusal, Retry};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// How long a server holds deliveries to a session whose last connection was extended, while the new one is plain and
@@ -72,13 +73,21 @@ pub struct OfferSettings {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Opening {
+pub(super) struct Opening {
+    /// Until when the connection must be open.
+    pub(super) until_ms: u64,
+    pub(super) awaited: Awaited,
+}
+
+/// What an opening waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Awaited {
     /// Server: the first frame must be CONNECT ([MQTT-3.1.0-1]).
-    AwaitConnect,
+    Connect,
     /// Server: the owner decides.
-    Deciding { connect: Box<Connect>, frame: Frame },
+    Decision { connect: Box<Connect>, frame: Frame },
     /// Client: the first frame must be CONNACK ([MQTT-3.2.0-1]).
-    AwaitConnAck,
+    ConnAck,
 }
 
 impl Session {
@@ -102,11 +111,11 @@ impl Session {
 
     pub(super) fn receive_opening(&mut self, frame: &Frame, now_ms: u64) {
         let Phase::Opening(opening) = &self.phase else { return };
-        match **opening {
-            Opening::AwaitConnect => self.receive_connect(frame),
+        match opening.awaited {
+            Awaited::Connect => self.receive_connect(frame),
             // Nothing is read while the owner decides; a driver that hands a frame in all the same breaks the contract.
-            Opening::Deciding { .. } => {}
-            Opening::AwaitConnAck => self.receive_connack(frame, now_ms),
+            Awaited::Decision { .. } => {}
+            Awaited::ConnAck => self.receive_connack(frame, now_ms),
         }
     }
 
@@ -123,7 +132,9 @@ impl Session {
         let Side::Server(policy) = &self.side else { return };
         let checked = check_keys(Kind::Connect, Role::Client, &connect.dictionary, &|_| None).and_then(|()| policy.check(&connect));
         let connect = Box::new(connect);
-        self.phase = Phase::Opening(Box::new(Opening::Deciding { connect: connect.clone(), frame: frame.compact() }));
+        if let Phase::Opening(opening) = &mut self.phase {
+            opening.awaited = Awaited::Decision { connect: connect.clone(), frame: frame.compact() };
+        }
         match checked {
             Ok(()) => self.outputs.push_back(Output::Connect(connect)),
             Err(refusal) => self.refuse_unknown(refusal),
@@ -181,9 +192,9 @@ impl Session {
     /// It is not; the CONNECT is to be refused so.
     pub fn check_session(&self) -> Result<(), Refusal> {
         match (&self.phase, &self.side) {
-            (Phase::Opening(opening), Side::Server(policy)) => match &**opening {
-                Opening::Deciding { connect, .. } => check_requirement(&connect.dictionary, &policy.profile),
-                Opening::AwaitConnect | Opening::AwaitConnAck => Ok(()),
+            (Phase::Opening(opening), Side::Server(policy)) => match &opening.awaited {
+                Awaited::Decision { connect, .. } => check_requirement(&connect.dictionary, &policy.profile),
+                Awaited::Connect | Awaited::ConnAck => Ok(()),
             },
             _ => Ok(()),
         }
@@ -199,7 +210,7 @@ impl Session {
             return self.refuse(self.disclosed(&refusal));
         }
         let Phase::Opening(opening) = std::mem::replace(&mut self.phase, Phase::Open) else { return };
-        let (Opening::Deciding { connect, frame }, Side::Server(policy)) = (*opening, &self.side) else {
+        let (Awaited::Decision { connect, frame }, Side::Server(policy)) = (opening.awaited, &self.side) else {
             self.phase = Phase::Closed;
             return;
         };
@@ -216,7 +227,7 @@ impl Session {
             if extended { policy.connack(&self.terms, connect.keep_alive_s, &acceptance, wishes) } else { Dictionary::EMPTY };
         let mut outputs = Vec::new();
         if extended {
-            match self.resume_by_connect(&connect.dictionary, &acceptance.count_mark) {
+            match self.resume_by_connect(&connect.dictionary, acceptance.count_mark) {
                 Ok((said, followed)) => (dictionary, outputs) = (MapBuilder::new().merge(&dictionary).merge(&said).finish(), followed),
                 Err(refusal) => {
                     let refusal = self.judged(Kind::Connect, None, refusal);
@@ -228,8 +239,8 @@ impl Session {
         self.send(Packet::ConnAck(Box::new(ConnAck { session_present, reason: Reason::SUCCESS, dictionary })));
         self.outputs.extend(outputs);
         if connect.dialect == Dialect::V311 && policy.extended == super::Extended::On {
-            let hold_until_ms = was_extended.then_some(now_ms + HOLD_MS);
-            self.trial = Some(Box::new(Trial::MayOffer { frame, acceptance, session_present, hold_until_ms }));
+            let hold_until_ms = NonZeroU64::new(now_ms + HOLD_MS).filter(|_| was_extended);
+            self.begin_trial(Trial::MayOffer { frame, acceptance, session_present, hold_until_ms });
         }
         self.send_again();
     }
@@ -256,7 +267,7 @@ impl Session {
             self.forget_refused_count(&connack.dictionary);
             return self.close(Cause::ConnectRefused { connack });
         }
-        self.phase = Phase::Open;
+        let Phase::Opening(opening) = std::mem::replace(&mut self.phase, Phase::Open) else { return };
         self.sent(now_ms);
         let terms = terms_of_connack(
             settings.connect.dialect,
@@ -274,7 +285,7 @@ impl Session {
         let believed = !settings.connect.dialect.tells_session_present() && !settings.connect.clean_session;
         let session_present = connack.session_present || believed;
         if settings.offer.is_some() && !settings.connect.dialect.is_extended() {
-            self.trial = Some(Box::new(Trial::AwaitAnswer { session_present }));
+            self.begin_trial(Trial::AwaitAnswer { until_ms: opening.until_ms, session_present, held_back: Vec::new() });
         } else {
             self.opened(session_present, connack.dictionary, false);
         }
@@ -340,14 +351,15 @@ impl Session {
     pub fn held_bytes(&self) -> usize {
         let opening = match &self.phase {
             // As it came, raised, raised again for the owner, and for whoever verifies the password.
-            Phase::Opening(opening) => match &**opening {
-                Opening::Deciding { frame, .. } => 4 * frame.total(),
-                Opening::AwaitConnect | Opening::AwaitConnAck => 0,
+            Phase::Opening(opening) => match &opening.awaited {
+                Awaited::Decision { frame, .. } => 4 * frame.total(),
+                Awaited::Connect | Awaited::ConnAck => 0,
             },
-            _ => match self.trial.as_deref() {
-                Some(Trial::MayOffer { frame, .. }) => frame.total(),
+            Phase::Trial(trial) => match &**trial {
+                Trial::MayOffer { frame, .. } => frame.total(),
                 _ => 0,
             },
+            Phase::Open | Phase::Closed => 0,
         };
         opening + self.outbound.bytes()
     }

@@ -16,6 +16,7 @@ use crate::codec::dictionary::Dictionary;
 use crate::packet::id::{PacketId, Qos};
 use crate::packet::message::Message;
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 
 /// A message for the peer, with what is said of it on this hop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -95,14 +96,14 @@ pub struct Outbound {
     first: u16,
     slots: VecDeque<Slot>,
     /// Messages that were sent on this connection and are not settled.
-    open: u32,
+    open: u16,
     /// Messages of an earlier connection that have to be sent again.
-    waiting: u32,
+    waiting: u16,
     window: u16,
     /// Of the messages in the ring.
     bytes: usize,
-    /// First transmissions since the count began; `None`: nothing is counted.
-    sent: Option<u64>,
+    /// The number of the next first transmission since the count began; `None`: nothing is counted.
+    next_number: Option<NonZeroU64>,
     /// The highest number that the peer has acknowledged.
     acknowledged: u64,
 }
@@ -121,7 +122,7 @@ pub struct Restored {
 
 impl Outbound {
     pub fn new(window: u16) -> Self {
-        Self { first: 1, slots: VecDeque::new(), open: 0, waiting: 0, window, bytes: 0, sent: None, acknowledged: 0 }
+        Self { first: 1, slots: VecDeque::new(), open: 0, waiting: 0, window, bytes: 0, next_number: None, acknowledged: 0 }
     }
 
     /// What a store has kept of an earlier life, in the order of the first sendings. `None`: an identifier stands twice, or they
@@ -132,7 +133,8 @@ impl Outbound {
     /// transmissions, `sent`, with each message's number, is kept at every sending or not at all: a store without it restores
     /// `None`, and leaves [`Parked::mark`](super::Parked::mark) empty, so that no exchange is built on it.
     pub fn restore(messages: impl IntoIterator<Item = Restored>, sent: Option<u64>) -> Option<Self> {
-        let mut outbound = Self { sent, ..Self::new(1) };
+        let mut outbound = Self::new(1);
+        outbound.set_sent(sent);
         for message in messages {
             if !outbound.put_back(message) {
                 return None;
@@ -156,7 +158,7 @@ impl Outbound {
         }
         self.slots.resize(distance as usize, Slot::Free);
         let stage = Stage::Waiting(if received { Again::Release } else { Again::Publish });
-        let number = number.filter(|number| self.sent.is_some_and(|sent| *number <= sent));
+        let number = number.filter(|number| self.sent().is_some_and(|sent| *number <= sent));
         self.push(Slot::Message(InFlight { token, stage, number, is_older: false, is_unsent: false, delivery, committed: None }));
         self.waiting += 1;
         true
@@ -173,7 +175,7 @@ impl Outbound {
     pub fn credit(&self) -> usize {
         let window = usize::from(self.window);
         let span = (2 * window + 16).min(IDS as usize);
-        window.saturating_sub(self.open as usize).min(span.saturating_sub(self.slots.len()))
+        window.saturating_sub(usize::from(self.open)).min(span.saturating_sub(self.slots.len()))
     }
 
     /// Messages that are not settled.
@@ -212,20 +214,23 @@ impl Outbound {
     }
 
     fn count(&mut self) -> Option<u64> {
-        self.sent.as_mut().map(|sent| {
-            *sent += 1;
-            *sent
-        })
+        let number = self.next_number?;
+        self.next_number = Some(number.saturating_add(1));
+        Some(number.get())
     }
 
     /// First transmissions since the count began; `None`: nothing is counted.
     pub fn sent(&self) -> Option<u64> {
-        self.sent
+        self.next_number.map(|next| next.get() - 1)
+    }
+
+    fn set_sent(&mut self, sent: Option<u64>) {
+        self.next_number = sent.map(|sent| NonZeroU64::MIN.saturating_add(sent));
     }
 
     /// Counts from 0 on, or no more. Messages that are not settled have no number until they are sent again.
     pub(super) fn begin_count(&mut self, counts: bool) {
-        self.sent = counts.then_some(0);
+        self.set_sent(counts.then_some(0));
         self.acknowledged = 0;
         self.each_message(|message| message.number = None);
     }
@@ -367,7 +372,7 @@ impl Outbound {
 
     /// Gives up every message; the peer no longer knows this session.
     pub fn clear(&mut self) -> Vec<InFlight> {
-        (self.open, self.waiting, self.bytes, self.sent, self.acknowledged) = (0, 0, 0, None, 0);
+        (self.open, self.waiting, self.bytes, self.next_number, self.acknowledged) = (0, 0, 0, None, 0);
         let messages = std::mem::take(&mut self.slots).into_iter();
         messages.filter_map(|slot| if let Slot::Message(message) = slot { Some(message) } else { None }).collect()
     }

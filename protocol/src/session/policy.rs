@@ -1,6 +1,7 @@
 //! What a server grants: the plain values that a listener's configuration comes down to, and how a client's wishes are
 //! held against them.
 
+use super::held::Mark;
 use crate::codec::dictionary::{Dictionary, Limits, MapBuilder};
 use crate::dialect::terms::PACKET_SIZE_MAX;
 use crate::dialect::{Dialect, Terms};
@@ -10,6 +11,7 @@ use crate::packet::legality::Role;
 use crate::packet::property;
 use crate::packet::{Disclosure, Durability, Problem, Profile, Reason, Refusal, Requirement, Retry};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Whether a listener speaks the extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -90,16 +92,16 @@ impl SessionState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Acceptance {
     pub state: SessionState,
-    /// 8 bytes that name this life of the session.
-    pub incarnation: Bytes,
+    /// What names this life of the session.
+    pub incarnation: Option<[u8; 8]>,
     /// How the names of all lives begin that were begun since the server keeps what it has: of a session that is [`SessionState::New`] here,
-    /// a client that names a life with another beginning is told that it was lost with a restart. Empty: that is never told.
-    pub kept_since: Bytes,
-    /// 8 bytes that were never drawn before: they name the count of messages that begins where what both ends hold cannot be
-    /// compared. Empty: nothing is counted, and every resumption follows MQTT 3.1.1.
-    pub count_mark: Bytes,
+    /// a client that names a life with another beginning is told that it was lost with a restart. `None`: that is never told.
+    pub kept_since: Option<[u8; 4]>,
+    /// What was never drawn before: it names the count of messages that begins where what both ends hold cannot be compared. `None`:
+    /// nothing is counted, and every resumption follows MQTT 3.1.1.
+    pub count_mark: Option<Mark>,
     /// The identifier that was chosen for a client that sent none.
-    pub assigned_client_id: Option<String>,
+    pub assigned_client_id: Option<Arc<str>>,
     /// The server's clock: milliseconds since 1970.
     pub server_time_ms: u64,
 }
@@ -107,10 +109,8 @@ pub struct Acceptance {
 impl Acceptance {
     /// What a client is told of its session that said this in CONNECT or its offer.
     fn state_for(&self, wishes: &Dictionary) -> SessionState {
-        match wishes.value(property::SESSION_INCARNATION) {
-            Some(life) if self.state == SessionState::New && !self.kept_since.is_empty() && !life.starts_with(&self.kept_since) => {
-                SessionState::LostWithRestart
-            }
+        match (wishes.value(property::SESSION_INCARNATION), self.kept_since) {
+            (Some(life), Some(since)) if self.state == SessionState::New && !life.starts_with(&since) => SessionState::LostWithRestart,
             _ => self.state,
         }
     }
@@ -203,10 +203,12 @@ impl ServerPolicy {
         map.set(property::RECEIVE_MAXIMUM, &u64::from(terms.receive_window));
         map.set(property::MAXIMUM_PACKET_SIZE, &u64::from(terms.receive_size_max));
         map.set(property::SESSION_STATE, &(acceptance.state_for(wishes) as u64));
-        if !acceptance.incarnation.is_empty() {
-            map.set(property::SESSION_INCARNATION, &acceptance.incarnation);
+        if let Some(incarnation) = &acceptance.incarnation {
+            map.set(property::SESSION_INCARNATION, &Bytes::copy_from_slice(incarnation));
         }
-        map.set_some(property::ASSIGNED_CLIENT_IDENTIFIER, acceptance.assigned_client_id.as_ref());
+        if let Some(client_id) = &acceptance.assigned_client_id {
+            map.set(property::ASSIGNED_CLIENT_IDENTIFIER, &client_id.to_string());
+        }
         if terms.keep_alive_s != keep_alive_wish_s {
             map.set(property::SERVER_KEEP_ALIVE, &u64::from(terms.keep_alive_s));
         }

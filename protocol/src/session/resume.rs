@@ -72,23 +72,22 @@ impl Session {
     }
 
     /// Server: what an extended CONNECT says of what the client holds, and what CONNACK then says.
-    pub(super) fn resume_by_connect(&mut self, connect: &Dictionary, next: &Bytes) -> Result<(Dictionary, Vec<Output>), Refusal> {
+    pub(super) fn resume_by_connect(&mut self, connect: &Dictionary, next: Option<Mark>) -> Result<(Dictionary, Vec<Output>), Refusal> {
         let theirs = self.read_held(connect)?.filter(|held| self.mark == Some(held.mark));
         let ours = if theirs.is_some() { self.held() } else { None };
         if let (Some(theirs), Some(ours)) = (theirs, ours) {
             let outputs = self.outbound.reconcile(&theirs)?;
             self.inbound.listed(true);
-            self.rename_count(Mark::of(next));
-            return Ok((MapBuilder::new().merge(&ours).merge(&count_of(Mark::of(next))).finish(), outputs));
+            self.rename_count(next);
+            return Ok((MapBuilder::new().merge(&ours).merge(&count_of(next)).finish(), outputs));
         }
         self.inbound.listed(false);
-        self.begin_count(Mark::of(next));
+        self.begin_count(next);
         Ok((count_of(self.mark), Vec::new()))
     }
 
     /// Server: what an accept says beyond what a CONNACK would: both what is held, and which count begins if that is not known.
-    pub(super) fn resume_offered(&mut self, session_present: bool, next: &Bytes) -> Dictionary {
-        let next = Mark::of(next);
+    pub(super) fn resume_offered(&mut self, session_present: bool, next: Option<Mark>) -> Dictionary {
         let mut map = MapBuilder::new();
         map.merge(&count_of(next));
         // Where there is no other count to fall back on, the client could not say no.

@@ -5,8 +5,8 @@ use crate::codec::dictionary::Dictionary;
 use crate::dialect::write::PublishFrame;
 use crate::packet::legality::Role;
 use crate::packet::{Message, Packet, Ping, Publish, Qos, Reason, Refusal, SubAck, UnsubAck};
-use crate::session::{Acceptance, Cause, Delivered, Delivery, Outcome, Output, Parked, Record, Session, SessionState, Ticket, Token};
-use bytes::{Bytes, BytesMut};
+use crate::session::{Acceptance, Cause, Delivered, Delivery, Mark, Outcome, Output, Parked, Record, Session, SessionState, Ticket, Token};
+use bytes::BytesMut;
 use std::collections::VecDeque;
 
 /// A session and what its owner does.
@@ -23,8 +23,8 @@ pub struct End {
     pub refuses: Option<Refusal>,
     /// The stored session that a CONNECT without clean start resumes.
     pub parked: Option<Parked>,
-    /// The name of a count of messages, if the server begins one; empty: it counts none.
-    pub count_mark: Bytes,
+    /// The name of a count of messages, if the server begins one.
+    pub count_mark: Option<Mark>,
     /// Messages that did not fit the window, in order.
     pub queue: VecDeque<(Delivery, Token)>,
     /// Everything else the session said, in order.
@@ -46,7 +46,7 @@ impl End {
             records: true,
             refuses: None,
             parked: None,
-            count_mark: Bytes::new(),
+            count_mark: None,
             queue: VecDeque::new(),
             events: Vec::new(),
             messages: Vec::new(),
@@ -194,7 +194,7 @@ impl End {
         }
         let parked = self.parked.take().filter(|_| !clean_session);
         let state = if parked.is_some() { SessionState::Resumed } else { SessionState::New };
-        let acceptance = Acceptance { state, count_mark: self.count_mark.clone(), ..Acceptance::default() };
+        let acceptance = Acceptance { state, count_mark: self.count_mark, ..Acceptance::default() };
         self.session.accept(acceptance, parked, now_ms);
     }
 }

@@ -3,7 +3,7 @@
 use super::Scenario;
 use super::mutant::Mutant;
 use super::party::{End, HOLD_MS, Link, frame};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use candor_protocol::codec::dictionary::{Dictionary, Limits};
 use candor_protocol::dialect::write::PublishFrame;
 use candor_protocol::dialect::{Lowered, read};
@@ -11,7 +11,7 @@ use candor_protocol::packet::{Message, Packet, PacketId, Publish, Qos};
 use candor_protocol::session::inbound::Inbound;
 use candor_protocol::session::outbound::Outbound;
 use candor_protocol::session::{
-    Acceptance, Cause, Delivered, Delivery, Output, Parked, Record, Restored, ServerPolicy, Session, SessionState, Ticket, Token,
+    Acceptance, Cause, Delivered, Delivery, Mark, Output, Parked, Record, Restored, ServerPolicy, Session, SessionState, Ticket, Token,
 };
 use candor_protocol::sim::Way;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -346,7 +346,7 @@ impl World {
 
     fn accept(&mut self, side: Side) {
         self.marks += 1;
-        let count_mark = Bytes::copy_from_slice(&[self.marks; 8]);
+        let count_mark = Some(Mark([self.marks; 8]));
         let client = self.client_mut(side);
         let parked = std::mem::replace(&mut client.is_known, true).then(|| std::mem::take(&mut client.served.parked));
         let state = if parked.is_some() { SessionState::Resumed } else { SessionState::New };

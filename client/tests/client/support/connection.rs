@@ -31,7 +31,7 @@ pub struct Script {
     /// Says of a session that it does not have.
     pub state: SessionState,
     /// What it calls the life of each session. All that were begun since it runs have its first four bytes.
-    pub incarnation: Bytes,
+    pub incarnation: [u8; 8],
     /// How a message is settled; `None`: not at all.
     pub judge: Judge,
     pub grant: Grant,
@@ -56,7 +56,7 @@ impl Default for Script {
             policy: ServerPolicy { node: "test".to_owned(), ..ServerPolicy::default() },
             refuse: None,
             state: SessionState::New,
-            incarnation: Bytes::from_static(b"12345678"),
+            incarnation: *b"12345678",
             judge: Arc::new(|_| Some(Outcome::accepted())),
             grant: Arc::new(|_, item| Reason(item.qos as u8)),
             suback: Dictionary::EMPTY,
@@ -286,8 +286,8 @@ impl Connection {
         }
         let stored = self.sessions.lock().unwrap().remove(&self.client_id).filter(|_| !clean);
         let state = if stored.is_some() { SessionState::Resumed } else { self.script.state };
-        let incarnation = self.script.incarnation.clone();
-        let kept_since = incarnation.slice(..4);
+        let incarnation = Some(self.script.incarnation);
+        let kept_since = self.script.incarnation.first_chunk().copied();
         let acceptance = Acceptance { state, incarnation, kept_since, ..Acceptance::default() };
         let now_ms = self.now_ms();
         self.session.accept(acceptance, stored, now_ms);

@@ -95,10 +95,69 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<(), BadDictionary> {
         first if first >> 5 != 5 => return Err(BadDictionary::NotAMap),
         _ => {}
     }
+    if limits.depth_max > 0 && is_plain_map(bytes) {
+        return Ok(());
+    }
     match check_item(bytes, limits.depth_max)? {
         len if len == bytes.len() => Ok(()),
         _ => Err(BadDictionary::TrailingBytes),
     }
+}
+
+/// Whether `bytes` are what almost every dictionary is, and good: a map of a few plain items under keys of one byte or a short text.
+/// `false`: [`check_item`] says what they are.
+#[inline]
+fn is_plain_map(bytes: &[u8]) -> bool {
+    let Some((&first @ 0xA1..=0xB7, mut rest)) = bytes.split_first() else { return false };
+    let mut previous: &[u8] = &[];
+    for _ in 0xA0..first {
+        let Some((key, value)) = plain_key(rest).and_then(|len| rest.split_at_checked(len)) else { return false };
+        let Some((_, behind)) = plain_item(value).and_then(|len| value.split_at_checked(len)) else { return false };
+        if order(previous, key) != Ordering::Less {
+            return false;
+        }
+        (previous, rest) = (key, behind);
+    }
+    rest.is_empty()
+}
+
+/// The length of the key at the start of `bytes`, if it is one that almost every dictionary has, and good.
+#[inline]
+fn plain_key(bytes: &[u8]) -> Option<usize> {
+    match bytes.first()? {
+        0x00..=0x17 | 0x20..=0x37 => Some(1),
+        0x60..=0x77 => plain_item(bytes),
+        _ => None,
+    }
+}
+
+/// The length of the item at the start of `bytes`, if it is one that almost every dictionary is made of, and good: a number, a short
+/// string, or a word. `None`: [`check_item`] says what it is.
+#[inline]
+fn plain_item(bytes: &[u8]) -> Option<usize> {
+    let &first = bytes.first()?;
+    let (argument, at) = match first & 0x1F {
+        info @ 0..=23 => (info, 1),
+        24 => (*bytes.get(1).filter(|argument| **argument >= 24)?, 2),
+        _ => return None,
+    };
+    let end = at + usize::from(argument);
+    match first >> 5 {
+        0 | 1 => Some(at),
+        2 => (end <= bytes.len()).then_some(end),
+        3 => bytes.get(at..end).is_some_and(is_ascii).then_some(end),
+        7 => matches!(first, 0xF4..=0xF6).then_some(1),
+        _ => None,
+    }
+}
+
+/// As `<[u8]>::is_ascii`, which spends more on finding out how a short text is best read than on reading it.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let high = words.iter().fold(0, |high, word| high | u64::from_ne_bytes(*word));
+    let rest = rest.iter().fold(0, |high, byte| high | byte);
+    high & 0x8080_8080_8080_8080 == 0 && rest < 0x80
 }
 
 /// Checks the item at the start of `bytes` and tells its length. The recursion is bounded by `depth`.
@@ -136,7 +195,7 @@ fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
             for _ in 0..count(2)? {
                 let key_len = check_key(&rest[at..])?;
                 let key = &rest[at..at + key_len];
-                match previous.cmp(key) {
+                match order(previous, key) {
                     Ordering::Less => {}
                     Ordering::Equal => return Err(BadDictionary::DuplicateKey),
                     Ordering::Greater => return Err(BadDictionary::KeysNotAscending),
@@ -149,6 +208,18 @@ fn check_item(bytes: &[u8], depth: u8) -> Result<usize, BadDictionary> {
         }
         6 => Err(BadDictionary::Tag),
         _ => check_simple(&head),
+    }
+}
+
+/// The order of two encoded keys; that before the first one is empty.
+#[inline]
+fn order(one: &[u8], other: &[u8]) -> Ordering {
+    match (one, other) {
+        // Not left to the comparison of memory: an empty slice need not point to any, and some processors take hundreds of cycles to find
+        // out that they need not read there.
+        ([], _) => Ordering::Less,
+        ([one], [other]) => one.cmp(other),
+        _ => one.cmp(other),
     }
 }
 
@@ -184,4 +255,47 @@ fn check_simple(head: &Head) -> Result<usize, BadDictionary> {
         _ => return Err(BadDictionary::BadSimple),
     };
     if shortest { Ok(head.len) } else { Err(BadDictionary::NotShortest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPTH: u8 = 3;
+
+    /// Maps of everything that is plain, and of some that is not.
+    fn samples() -> Vec<Vec<u8>> {
+        let text = |len: usize| [&[0x78, len as u8][..], &[b'x'; 255][..len]].concat();
+        let values =
+            [vec![0x17], vec![0x18, 24], vec![0x37], vec![0xF4], vec![0xF6], vec![0x42, 1, 2], vec![0x62, b'a', b'b'], text(24), text(41)];
+        let keys = [vec![0x00], vec![0x17], vec![0x20], vec![0x61, b'a'], vec![0x62, b'a', b'b']];
+        let entries = |at: usize| keys.iter().zip(values.iter().cycle().skip(at)).flat_map(|(key, value)| [&key[..], value].concat());
+        let mut all: Vec<Vec<u8>> = (0..values.len()).map(|at| [0xA5].into_iter().chain(entries(at)).collect()).collect();
+        all.extend([vec![0xA1, 0x00, 0x81, 0x00], vec![0xA1, 0x00, 0xA0], vec![0xA1, 0x18, 24, 0x00], vec![0xA1, 0x00, 0x62, 0xC3, 0xA4]]);
+        all
+    }
+
+    /// The short way takes nothing that the long way does not, and it takes what is plain.
+    #[test]
+    fn what_is_taken_without_a_close_look_is_good() {
+        let (mut taken, mut changed) = (0, 0);
+        for sample in samples() {
+            taken += usize::from(is_plain_map(&sample));
+            for (at, value) in (0..sample.len()).flat_map(|at| (0..=255).map(move |value| (at, value))) {
+                let mut other = sample.clone();
+                other[at] = value;
+                for bytes in [&other[..], &other[..at], &[&other[..], &[value]].concat()] {
+                    if is_plain_map(bytes) {
+                        assert_eq!(check_item(bytes, 1), Ok(bytes.len()), "{bytes:02x?}");
+                        changed += 1;
+                    }
+                }
+                assert_eq!(check(&other, Limits { len_max: 1000, depth_max: 0 }).is_ok(), false, "{other:02x?}");
+                let whole = check_item(&other, DEPTH).is_ok_and(|len| len == other.len()) && other[0] >> 5 == 5 && other[0] != 0xA0;
+                assert_eq!(check(&other, Limits { len_max: 1000, depth_max: DEPTH }).is_ok(), whole, "{other:02x?}");
+            }
+        }
+        assert_eq!(taken, samples().len() - 4);
+        assert!(changed > 10_000, "{changed}");
+    }
 }

@@ -3,6 +3,7 @@
 use super::{Again, IDS, InFlight, Outbound, Slot, Stage};
 use crate::packet::id::{PacketId, Qos};
 use crate::session::Token;
+use std::num::NonZeroU64;
 
 impl Outbound {
     /// The connection is gone: what was sent will be sent again, requests are forgotten and their tokens returned.
@@ -32,26 +33,27 @@ impl Outbound {
         self.drop_free();
         self.rest();
         self.open = 0;
-        self.waiting = self.len() as u32;
+        self.waiting = self.len() as u16;
         requests
     }
 
     /// The next message that has to be sent again, as far as the window allows, and whether its PUBLISH goes with DUP.
     pub fn resend(&mut self) -> Option<(PacketId, bool, &InFlight)> {
-        if self.waiting == 0 || self.open >= u32::from(self.window) {
+        if self.waiting == 0 || self.open >= self.window {
             return None;
         }
         let index = self.slots.iter().position(|slot| matches!(slot, Slot::Message(InFlight { stage: Stage::Waiting(_), .. })))?;
         let id = self.id_at(index);
         self.open += 1;
         self.waiting -= 1;
-        let counted = self.sent.map(|sent| sent + 1);
+        let counted = self.next_number;
         let Some(Slot::Message(message)) = self.slots.get_mut(index) else { return None };
         let again = message.stage;
         message.stage = if again == Stage::Waiting(Again::Release) { Stage::Received } else { Stage::Published };
         // What comes without a number, on the first connection of a count, is counted by both ends as it goes.
         if message.stage == Stage::Published && message.number.is_none() && counted.is_some() {
-            (message.number, self.sent) = (counted, counted);
+            message.number = counted.map(NonZeroU64::get);
+            self.next_number = counted.map(|number| number.saturating_add(1));
             message.is_older = again == Stage::Waiting(Again::Publish);
         }
         Some((id, again != Stage::Waiting(Again::New), message))
@@ -118,7 +120,7 @@ impl Outbound {
 
     /// The count goes on from here: everything behind never arrived.
     pub(in crate::session) fn recount(&mut self, received: u64) {
-        self.sent = self.sent.map(|_| received);
+        self.set_sent(self.next_number.map(|_| received));
     }
 
     /// Whether messages of an earlier connection have not been sent again yet.
