@@ -2,7 +2,6 @@
 
 use super::keeping::Then;
 use super::may_i::Questions;
-use super::memory::Account;
 use super::operator::Tellings;
 use super::pending::Standing;
 use super::{Authenticate, ConnectionKey, Settings, Shard};
@@ -100,10 +99,11 @@ impl Connection {
         !self.is_closing && !self.is_put_off && self.session.wants_frames() && self.out.len() < ANSWERS_BYTES_MAX
     }
 
-    /// Whether more may be written for it. At the limit of memory nothing is added to what a receiver does not take.
+    /// Whether messages may be written for it. For a receiver that does not take what is there they wait in its queue, where one in
+    /// memory is enough for all, and its limits hold.
     #[inline]
-    pub(super) fn has_room(&self, settings: &Settings, account: &Account) -> bool {
-        self.out.len() < settings.out_bytes_max && !(account.is_full && self.is_behind)
+    pub(super) fn has_room(&self, settings: &Settings) -> bool {
+        self.out.len() < settings.out_bytes_max && !self.is_behind
     }
 
     /// The identifier of its session, once CONNECT has come.

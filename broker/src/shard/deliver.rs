@@ -81,6 +81,13 @@ impl FrameCache {
         self.compact.get_or_insert_with(|| self.copies.copy(message)).clone()
     }
 
+    /// As [`FrameCache::own_copy`] of what several keep, for queues: a small one may wait for long there, and keeps no piece that it shares
+    /// with others.
+    fn compact(&mut self, message: &Message) -> Message {
+        self.is_used = true;
+        self.compact.get_or_insert_with(|| message.compact()).clone()
+    }
+
     /// A message that is kept, as it was read.
     #[inline]
     pub(super) fn copy_bare(&mut self, bare: &Bare, frame: &[u8]) -> Message {
@@ -131,13 +138,13 @@ impl Shard {
         let Some((key, connection)) = connection else {
             // QoS 0 is not kept for a session that is away (section 4.1 leaves it to the server).
             if qos != Qos::AtMostOnce && client.is_durable() {
-                self.queue(target, envelope);
+                self.queue(target, envelope, is_shared);
             }
             return;
         };
-        let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings, &self.account);
+        let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings);
         if !has_room {
-            return self.queue(target, envelope);
+            return self.queue(target, envelope, is_shared);
         }
         let terms = connection.session.terms();
         let form = Form { dialect: terms.dialect, qos, retain, experiments: terms.experiments != 0 };
@@ -157,9 +164,9 @@ impl Shard {
         let frames = &mut self.frames;
         let mut own = || frames.own_copy(message, is_shared);
         let mut admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
-        let mut is_shared = is_shared && message.payload().len() < SHARE_FROM;
+        let mut is_encoded_once = is_shared && message.payload().len() < SHARE_FROM;
         if admitted == Admitted::TooLarge {
-            (hop, is_shared) = (without_stamps(&hop), false);
+            (hop, is_encoded_once) = (without_stamps(&hop), false);
             admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
         }
         match admitted {
@@ -177,7 +184,7 @@ impl Shard {
                 {
                     return;
                 }
-                match is_shared {
+                match is_encoded_once {
                     true => self.frames.frame(form, message, &hop).write(id, false, connection.out.tail(&mut self.spare)),
                     false => write_one(&mut connection.out, &mut self.spare, form, false, id, message, &hop),
                 }
@@ -186,7 +193,7 @@ impl Shard {
                     self.effects.touched.push(key);
                 }
             }
-            Admitted::Later => self.queue(target, envelope),
+            Admitted::Later => self.queue(target, envelope, is_shared),
             Admitted::TooLarge => self.too_large(slot, envelope.message.topic_str(), envelope.len(), target.message),
         }
     }
@@ -210,27 +217,31 @@ impl Shard {
         }
     }
 
-    /// Puts a message into a session's queue.
-    pub(super) fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope) {
+    /// Puts a message into a session's queue; `is_shared`: others get the same.
+    pub(super) fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope, is_shared: bool) {
         let Some(client) = self.clients.get_mut(target.slot) else { return };
         let message = kept(client, target);
         // What is left to the store at once need not be copied out of the buffer that it was read into.
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
-        let mut envelope = if is_left { envelope.clone() } else { envelope.compact() };
+        // What is left to the store takes no memory but for a reference, and what has its place was taken before memory was short.
+        if self.account.is_full && !is_left && !target.has_place {
+            client.queue.refuse(message);
+            self.counts.publish_dropped += 1;
+            return self.keep_dropped(target.slot);
+        }
+        let mut envelope = match (is_left, is_shared) {
+            (true, _) => envelope.clone(),
+            (false, true) => Envelope { message: self.frames.compact(&envelope.message), ..envelope.clone() },
+            (false, false) => envelope.compact(),
+        };
         let space = self.frames.space(&envelope, &self.settings.namespaces);
         if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms, space) {
             envelope.expire_by(at_ms);
         }
         let CrossingTarget { qos, retain, has_place, .. } = *target;
         let waiting = Waiting { envelope, qos, retain, redelivery_count: 0, message, space, has_place };
-        // What is left to the store takes no memory but for a reference, and what has its place was taken before memory was short.
-        if self.account.is_full && !is_left && !target.has_place {
-            client.queue.refuse(&waiting);
-            self.counts.publish_dropped += 1;
-        } else {
-            let pushed = client.queue.push(waiting, &self.settings.experiments, &self.settings.namespaces);
-            self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
-        }
+        let pushed = client.queue.push(waiting, &self.settings.experiments, &self.settings.namespaces);
+        self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
         self.keep_dropped(target.slot);
         self.unload(target.slot);
         self.count_session(target.slot);
@@ -249,7 +260,7 @@ impl Shard {
             let Some(key) = client.connection else { return };
             let Some(connection) = self.connections.get_mut(key) else { return };
             let is_paused = self.now.ms < client.pause.until_ms;
-            if is_paused || !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
+            if is_paused || !connection.session.is_ready() || !connection.has_room(&self.settings) {
                 return;
             }
             let (has_credit, unsent) = (connection.session.credit() > 0, client.unsent);

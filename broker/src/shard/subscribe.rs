@@ -280,8 +280,7 @@ impl Shard {
     pub(super) fn replay_retained(&mut self, slot: u32) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
-        let is_full = self.account.is_full && connection.is_behind;
-        if !client.queue.is_empty() || connection.out.len() >= self.settings.out_bytes_max || is_full {
+        if !client.queue.is_empty() || !connection.has_room(&self.settings) {
             // The pump goes on with it when there is room again.
             return;
         }
