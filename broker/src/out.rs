@@ -78,6 +78,11 @@ impl Out {
         self.chunks.as_ref().map_or(0, |chunks| chunks.len) + self.tail.len()
     }
 
+    /// The memory that it takes: of what is copied, the room besides that there is for more.
+    pub fn memory(&self) -> usize {
+        self.chunks.as_ref().map_or(0, |chunks| chunks.len) + self.tail.capacity()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.tail.is_empty() && self.chunks.as_ref().is_none_or(|chunks| chunks.len == 0)
     }
@@ -164,6 +169,20 @@ mod tests {
             assert_eq!(written(&out), b"abcdefg"[7 - left..].to_vec());
         }
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn it_takes_the_room_that_a_buffer_has_and_of_what_is_shared_its_length() {
+        let (mut out, mut spare) = (Out::default(), Spare::default());
+        out.tail(&mut spare).reserve(1000);
+        out.tail(&mut spare).extend_from_slice(b"ab");
+        assert!((1000..2000).contains(&out.memory()), "{}", out.memory());
+        let before = out.memory();
+        out.share(Bytes::from_static(b"cde"));
+        assert!((before..before + 10).contains(&(out.memory() + 2)), "what is copied lies in the same buffer still: {}", out.memory());
+        out.advance(5);
+        out.rest(&mut spare);
+        assert_eq!(out.memory(), 0);
     }
 
     #[test]

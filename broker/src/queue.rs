@@ -175,9 +175,9 @@ impl Queue {
         }
     }
 
-    /// Drops a message that there is no memory for.
-    pub fn refuse(&mut self, waiting: &Waiting) {
-        self.overflow(waiting.message);
+    /// Drops a message that there is no memory for; the number is what it is kept under.
+    pub fn refuse(&mut self, message: Option<MessageNumber>) {
+        self.overflow(message);
     }
 
     fn overflow(&mut self, message: Option<MessageNumber>) {

@@ -1,16 +1,20 @@
 //! Refused clients come behind all others, whoever they are and how many: driven by hand, turn by turn and slice by slice, and over sockets.
+//! So do many retained messages for one client; and who takes nothing has it wait in its queue.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
 use bytes::BytesMut;
-use candor_broker::shard::{Admission, Answer, Authenticate, ConnectionKey, ListenerSettings, Now, Peer, Shard, Shared};
+use candor_broker::queue::QueueLimits;
+use candor_broker::shard::{Admission, Answer, Authenticate, ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared};
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::read::raise;
 use candor_protocol::dialect::write::to_bytes;
 use candor_protocol::packet::legality::Role;
-use candor_protocol::packet::{Connect, Message, Packet, PacketId, Publish, Qos, Reason, property};
+use candor_protocol::packet::{
+    Connect, Message, Overflow, Packet, PacketId, Publish, Qos, Reason, Subscribe, SubscribeItem, TopicFilter, property,
+};
 use candor_protocol::sim::Way;
 use std::sync::Arc;
 use support::{TestBroker, TestRights};
@@ -36,7 +40,12 @@ struct Hand {
 
 impl Hand {
     fn new() -> Self {
-        Self { shard: Shard::new(0, Arc::default(), Arc::new(Shared::new(1)), 7), now: Now { ms: 1_000_000, unix_ms: 1 } }
+        Self::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> Self {
+        let shard = Shard::new(0, Arc::new(settings), Arc::new(Shared::new(1)), 7);
+        Self { shard, now: Now { ms: 1_000_000, unix_ms: 1 } }
     }
 
     fn begin_turn(&mut self) {
@@ -87,6 +96,37 @@ impl Hand {
         self.shard.begin_slice();
         while self.shard.take_up().is_some() {}
         self.end_turn();
+    }
+
+    /// One that subscribes to `filter`, at QoS 0.
+    fn subscriber(&mut self, id: &str, filter: &str) -> ConnectionKey {
+        let key = self.connect(id);
+        self.begin_turn();
+        self.subscribe(key, filter);
+        self.end_turn();
+        self.received(key);
+        key
+    }
+
+    fn subscribe(&mut self, key: ConnectionKey, filter: &str) {
+        let items = vec![SubscribeItem { filter: Ok(TopicFilter::new(filter).unwrap()), qos: Qos::AtMostOnce }];
+        self.send(key, &[Packet::Subscribe(Box::new(Subscribe { id: PacketId::new(1).unwrap(), items, dictionary: Default::default() }))]);
+    }
+
+    /// The kernel takes all that was written to a connection: topics of messages, and how many were missed by what it was told.
+    fn received(&mut self, key: ConnectionKey) -> (Vec<String>, u64) {
+        let mut bytes = BytesMut::new();
+        self.shard.out(key).unwrap().take_into(&mut bytes);
+        self.shard.flushed(key);
+        let (mut topics, mut missed) = (Vec::new(), 0);
+        while let Some(frame) = Frame::split_mut(&mut bytes, u32::MAX).unwrap() {
+            match raise(Dialect::Extended, &frame, Default::default()).unwrap() {
+                Packet::Publish(publish) => topics.push(publish.message.topic_str().to_owned()),
+                Packet::Notice(notice) if notice.reason == Reason::GAP => missed += notice.dictionary.value(property::COUNT).unwrap(),
+                _ => {}
+            }
+        }
+        (topics, missed)
     }
 
     /// The identifiers of the messages that were acknowledged since this was last asked: taken and refused.
@@ -159,6 +199,103 @@ fn a_client_that_is_refused_much_waits_for_its_slices_and_others_do_not() {
     hand.send(hostile, &messages("allowed", 40));
     hand.end_turn();
     assert_eq!(hand.answers(hostile), (40, 0), "what it may is not held back");
+}
+
+fn message(topic: &str, retain: bool) -> Packet {
+    let message = Message::publish(topic, "x").unwrap();
+    Packet::Publish(Publish { id: None, message, qos: Qos::AtMostOnce, retain, dup: false, dictionary: Default::default() })
+}
+
+fn topics(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| format!("many/{n:04}")).collect()
+}
+
+/// How many retained messages a slice holds, and the turn of the subscription besides; and where nobody else has sent anything lately.
+const RETAINED_SLICE: usize = 64;
+const RETAINED_SLICE_ALONE: usize = 256;
+
+#[test]
+fn who_gets_many_retained_messages_waits_for_its_slices_and_others_do_not() {
+    const COUNT: usize = 1000;
+    let mut hand = Hand::new();
+    let (good, collector) = (hand.connect("good"), hand.connect("collector"));
+    hand.received(collector);
+    hand.begin_turn();
+    hand.send(good, &topics(0..COUNT).iter().map(|topic| message(topic, true)).collect::<Vec<_>>());
+    hand.subscribe(collector, "many/#");
+    hand.end_turn();
+    let (mut got, _) = hand.received(collector);
+    assert_eq!(got.len(), RETAINED_SLICE, "the first come in the turn of the subscription");
+    while hand.shard.has_waiting() {
+        hand.begin_turn();
+        hand.send(good, &messages("allowed", 1));
+        hand.end_turn();
+        assert_eq!((hand.answers(good), hand.received(collector).0), ((1, 0), vec![]), "whatever comes for the others goes first");
+        hand.slice();
+        let (more, _) = hand.received(collector);
+        assert!(more.len() <= RETAINED_SLICE, "{}", more.len());
+        got.extend(more);
+    }
+    assert_eq!(got, topics(0..COUNT));
+}
+
+#[test]
+fn large_retained_messages_make_a_slice_of_few() {
+    let mut hand = Hand::new();
+    let (good, collector) = (hand.connect("good"), hand.connect("collector"));
+    hand.begin_turn();
+    for topic in topics(0..10) {
+        let message = Message::publish(&topic, "x".repeat(20_000)).unwrap();
+        let publish = Publish { id: None, message, qos: Qos::AtMostOnce, retain: true, dup: false, dictionary: Default::default() };
+        hand.send(good, &[Packet::Publish(publish)]);
+    }
+    hand.subscribe(collector, "many/#");
+    hand.end_turn();
+    let mut got = vec![hand.received(collector).0];
+    while hand.shard.has_waiting() {
+        hand.slice();
+        got.push(hand.received(collector).0);
+    }
+    assert!(got.iter().all(|slice| slice.len() <= 2), "{got:?}");
+    assert_eq!(got.concat(), topics(0..10));
+}
+
+#[test]
+fn subscriptions_that_bring_retained_messages_share_slices() {
+    let mut hand = Hand::new();
+    let good = hand.connect("good");
+    let collectors: Vec<ConnectionKey> = (0..10).map(|at| hand.connect(&format!("collector-{at}"))).collect();
+    hand.begin_turn();
+    hand.send(good, &topics(0..500).iter().map(|topic| message(topic, true)).collect::<Vec<_>>());
+    collectors.iter().for_each(|key| hand.subscribe(*key, "many/#"));
+    hand.end_turn();
+    let mut got: Vec<Vec<String>> = collectors.iter().map(|key| hand.received(*key).0).collect();
+    while hand.shard.has_waiting() {
+        hand.slice();
+        got.iter_mut().zip(&collectors).for_each(|(got, key)| got.extend(hand.received(*key).0));
+        let (least, most) = (got.iter().map(Vec::len).min().unwrap(), got.iter().map(Vec::len).max().unwrap());
+        assert!(most - least <= RETAINED_SLICE_ALONE, "one has {most}, another one {least}");
+    }
+    assert!(got.iter().all(|got| *got == topics(0..500)));
+}
+
+#[test]
+fn what_a_client_does_not_take_waits_in_its_queue_and_it_is_told_of_what_is_beyond() {
+    let queue = QueueLimits { len_max: 10, bytes_max: 10_000, overflow: Overflow::DropOldest };
+    let mut hand = Hand::with(Settings { queue, ..Settings::default() });
+    let publisher = hand.connect("publisher");
+    let (slow, quick) = (hand.subscriber("slow", "many/#"), hand.subscriber("quick", "many/#"));
+    for topic in topics(0..31) {
+        hand.begin_turn();
+        hand.send(publisher, &[message(&topic, false)]);
+        // The turn ends before anything is taken: by the slow one nothing is, and it is not written ahead for.
+        hand.end_turn();
+        let written = hand.shard.out(slow).unwrap().len();
+        assert_eq!(hand.received(quick), (vec![topic], 0));
+        assert!(written > 0 && written < 30, "{written} bytes");
+    }
+    assert_eq!(hand.received(slow), (topics(0..1), 0));
+    assert_eq!(hand.received(slow), (topics(21..31), 20), "the newest, and word of the others");
 }
 
 #[test]

@@ -326,7 +326,7 @@ fn reports_count_as_memory_and_at_its_limit_none_is_kept() {
         // Until memory is full, by what others are to get.
         let filler = "y".repeat(50_000);
         let is_full = |publisher: &mut Client| publisher.publish("orders/full", &filler, Qos::AtLeastOnce).unwrap().refusal().is_some();
-        assert!((0..100).any(|_| is_full(&mut publisher)), "it is never full");
+        assert!((0..10_000).any(|_| is_full(&mut publisher)), "it is never full");
         publisher.settle_down();
         assert_eq!(reports(&publisher).len(), 0);
         ask(&mut publisher, "orders/7", Qos::AtMostOnce);

@@ -323,7 +323,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         CONNECTIONS,
         Bytes { min: 4 * KIB, max: 64 * MIB, set: |d, n| d.config.send_buffer = Some(narrow(n)) },
         Unset("what the system gives"),
-        "The send buffer of each socket; the system may round it.",
+        "The send buffer of each socket; the system may round it, and Linux is given no more than an eighth of it that the peer has no room for: the rest waits here, and counts.",
     ),
     row(
         "queue_length_max",
@@ -407,7 +407,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         SESSIONS,
         Bytes { min: machine::MEMORY_LIMIT_MIN, max: 1024 * TIB, set: |d, n| d.config.limits.memory_limit = n },
         Computed { words: "a quarter of the memory of this machine or control group", text: || size::format(machine::quarter_of_memory()) },
-        "Bytes that are kept for clients, together: sessions with their filters, queues and messages in flight, retained messages, output, incomplete packets and what waits for its CONNECT to be answered; at the limit new work is refused, and the refusal names it.",
+        "Memory that is taken for clients, together: connections with output, incomplete packets and what waits for its CONNECT to be answered, sessions with their filters, queues and messages in flight, retained messages; the program takes some 10 MiB besides; at the limit new work is refused, and the refusal names it.",
     ),
     row(
         "dead_letters",

@@ -43,7 +43,7 @@ impl Core {
 
     /// While connections are held back, those in the row wait too; when they are not any more, a turn says so.
     fn wants_slice(&self) -> bool {
-        !self.pace.is_due && self.shard.has_waiting() && !self.is_held_back()
+        !self.pace.is_due && (!self.row.is_empty() || self.shard.has_waiting() && !self.is_held_back())
     }
 
     /// Somebody may wait for a slice.
@@ -68,8 +68,12 @@ impl Core {
 
     /// Serves a slice of the row, if it is due. True: a turn was begun for it.
     pub(super) fn serve_slice(&mut self) -> bool {
-        if !std::mem::take(&mut self.pace.is_due) || !self.shard.has_waiting() || self.is_held_back() {
+        if !std::mem::take(&mut self.pace.is_due) {
             return false;
+        }
+        let has_written = self.flush_slice();
+        if !self.shard.has_waiting() || self.is_held_back() {
+            return has_written;
         }
         self.open_turn().begin_slice();
         while let Some(key) = self.shard.take_up() {

@@ -7,8 +7,8 @@
 //! ```
 //! Each shard is one thread with a current-thread runtime. A connection's task reads once and gives its bytes to the
 //! shard; the turn task, woken by the first of them, runs behind all others that were ready, ends the turn and carries its
-//! effects out. So several publishes share a write, and a message that travels alone waits for nothing. Refused clients come behind all
-//! others: see [`behind`].
+//! effects out. So several publishes share a write, and a message that travels alone waits for nothing. A crowd is written to in
+//! slices: see [`writes`]. Refused clients come behind all others: see [`behind`].
 
 pub mod accept;
 pub mod behind;
@@ -17,6 +17,7 @@ pub mod mesh;
 pub mod serve;
 pub mod turn;
 pub mod verify;
+pub mod writes;
 
 use crate::shard::{ConnectionKey, Now, Shard};
 use crate::transport::Transport;
@@ -95,6 +96,7 @@ pub struct Core {
     /// The buffer that sockets are read into, one after the other.
     read_buffer: BytesMut,
     touched: Vec<ConnectionKey>,
+    row: writes::Row,
     /// Bytes that were read since something was last written.
     unwritten: usize,
     /// Since connections were last woken, some were not read.
@@ -152,6 +154,7 @@ impl Core {
             pace: behind::Pace::default(),
             read_buffer: BytesMut::new(),
             touched: Vec::new(),
+            row: writes::Row::default(),
             unwritten: 0,
             was_held_back: false,
             accepting: Vec::new(),

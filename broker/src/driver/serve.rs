@@ -1,7 +1,7 @@
 //! The task of one connection: reads when there is something to read and it is wanted, waits for room to write when the
 //! kernel has none, and sees the connection to its end.
 
-use super::{Core, Layers, READ_BYTES, SharedCore, Socket, WRITE_AFTER};
+use super::{Core, Layers, READ_BYTES, SharedCore, Socket};
 use crate::shard::{Connection, ConnectionKey, ListenerSettings};
 use crate::transport::{Progress, Transport};
 use bytes::{Buf, BufMut, BytesMut};
@@ -148,10 +148,7 @@ impl Core {
         let outcome = self.poll_read(key, &mut buffer, most, cx);
         if let Poll::Ready(Ok(len @ 1..)) = outcome {
             self.received(key, &mut buffer);
-            self.unwritten += len;
-            if self.unwritten >= WRITE_AFTER {
-                self.flush_touched();
-            }
+            self.count_unwritten(len);
         }
         buffer.clear();
         self.read_buffer = buffer;

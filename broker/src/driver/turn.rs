@@ -3,7 +3,7 @@
 use super::engine::Order;
 use super::mesh::{Parcel, Travelling};
 use super::verify::{Job, Verifications};
-use super::{Core, SharedCore, Socket, serve};
+use super::{Core, SharedCore, serve};
 use crate::shard::{Admission, Answer, ConnectionKey};
 use candor_protocol::packet::Refusal;
 use std::future::{Future, poll_fn};
@@ -26,7 +26,7 @@ pub async fn run(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>, verifica
         }
         loop {
             match parcels.poll_recv(cx) {
-                Poll::Ready(Some(Parcel::Messages(crossings))) => core.borrow_mut().open_turn().receive_crossings(crossings),
+                Poll::Ready(Some(Parcel::Messages(crossings))) => core.borrow_mut().receive_crossings(crossings),
                 Poll::Ready(Some(Parcel::Connection(travelling))) => unpack(&core, *travelling),
                 Poll::Ready(Some(Parcel::Question(question))) => core.borrow_mut().open_turn().answer_question(&question),
                 Poll::Ready(Some(Parcel::Room)) => core.borrow_mut().open_turn().look_for_room(),
@@ -120,24 +120,6 @@ impl Core {
         }
         self.is_turn_open = false;
         jobs
-    }
-
-    /// Writes to each connection that has something to be written.
-    pub(super) fn flush_touched(&mut self) {
-        self.unwritten = 0;
-        let mut touched = std::mem::take(&mut self.touched);
-        self.shard.take_touched(&mut touched);
-        for key in touched.drain(..) {
-            self.flush(key);
-            self.shard.flushed(key);
-            let wants = self.shard.connection(key).is_some_and(|connection| connection.wants_bytes());
-            if let Some(Socket { is_paused: true, waker: Some(waker), .. }) = self.socket(key).filter(|_| wants) {
-                waker.wake_by_ref();
-            }
-        }
-        if self.touched.is_empty() {
-            self.touched = touched;
-        }
     }
 
     fn answer_clients(&mut self, jobs: &mut Vec<Job>) {

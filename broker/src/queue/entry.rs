@@ -63,6 +63,10 @@ pub(super) struct Entry {
     pub(super) space: Option<Space>,
 }
 
+/// What a message takes beside its text: its place, of which a queue that has grown has some free, the envelope, and the head of the
+/// memory that the text stands in.
+pub(super) const HERE_BYTES: usize = 3 * size_of::<Entry>() / 2 + size_of::<Envelope>() + 32;
+
 #[derive(Debug)]
 pub(super) enum Body {
     Here(Box<Envelope>),
@@ -85,7 +89,7 @@ impl Entry {
     /// The bytes of it that are in memory.
     pub(super) fn near_bytes(&self) -> usize {
         match &self.body {
-            Body::Here(envelope) => envelope.len(),
+            Body::Here(envelope) => envelope.len() + HERE_BYTES,
             Body::Stored(_) => size_of::<Self>(),
         }
     }

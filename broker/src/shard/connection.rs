@@ -2,7 +2,6 @@
 
 use super::keeping::Then;
 use super::may_i::Questions;
-use super::memory::Account;
 use super::operator::Tellings;
 use super::pending::Standing;
 use super::{Authenticate, ConnectionKey, Settings, Shard};
@@ -112,10 +111,11 @@ impl Connection {
         !self.is_closing && !self.is_put_off && self.session.wants_frames() && self.out.len() < ANSWERS_BYTES_MAX
     }
 
-    /// Whether more may be written for it. At the limit of memory nothing is added to what a receiver does not take.
+    /// Whether messages may be written for it. For a receiver that does not take what is there they wait in its queue, where one in
+    /// memory is enough for all, and its limits hold.
     #[inline]
-    pub(super) fn has_room(&self, settings: &Settings, account: &Account) -> bool {
-        self.out.len() < settings.out_bytes_max && !(account.is_full && self.is_behind)
+    pub(super) fn has_room(&self, settings: &Settings) -> bool {
+        self.out.len() < settings.out_bytes_max && !self.is_behind
     }
 
     /// The identifier of its session, once CONNECT has come.
@@ -130,6 +130,11 @@ impl Connection {
     /// Whether it goes for a newer one, without being waited for.
     pub fn is_evicted(&self) -> bool {
         self.standing == Standing::Evicted
+    }
+
+    /// The memory that what is held for it takes, with the room besides.
+    pub(super) fn held_memory(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.capacity())
     }
 
     /// How many bytes are held for it that are not read yet.

@@ -69,6 +69,15 @@ impl Crossings {
         self.0.is_empty()
     }
 
+    /// The bytes of the messages, each once.
+    pub fn bytes(&self) -> usize {
+        let of = |crossed: &Crossed| match crossed {
+            Crossed::Message(crossing) => crossing.envelope.len(),
+            Crossed::Passed(passed) => passed.bytes.len(),
+        };
+        self.0.iter().map(of).sum()
+    }
+
     pub(super) fn push(&mut self, crossing: Crossing) {
         self.0.push(Crossed::Message(crossing));
     }
@@ -120,13 +129,20 @@ impl Shard {
     }
 
     fn receive_passed(&mut self, passed: &Passed) {
+        // What some of them cannot be written now: copied once for all of them.
+        let mut aside: Option<(usize, Envelope)> = None;
         for Place { at, bare, slot, qos } in &passed.places {
             let frame = passed.bytes.get(*at..*at + bare.frame_len()).unwrap_or_default();
-            if !self.pass_to(*slot, *qos, &mut Passing::new(*bare, frame, false)) {
-                let target = CrossingTarget::passing(*slot, *qos);
+            if self.pass_to(*slot, *qos, &mut Passing::new(*bare, frame, false)) {
+                continue;
+            }
+            if aside.as_ref().is_none_or(|(last, _)| last != at) {
                 let message = bare.message(bytes::Bytes::copy_from_slice(bare.body(frame)));
+                aside = Some((*at, Envelope::bare(message, bare.qos())));
                 self.frames.start();
-                self.deliver(&target, &Envelope::bare(message, bare.qos()), false);
+            }
+            if let Some((_, envelope)) = &aside {
+                self.deliver(&CrossingTarget::passing(*slot, *qos), envelope, true);
             }
         }
     }
@@ -147,6 +163,7 @@ mod tests {
             crossings.pass(bare, &frame, (slot, Qos::AtMostOnce), is_again);
         }
         let message = bare.message(bytes::Bytes::copy_from_slice(bare.body(&frame)));
+        let message_len = message.len();
         crossings.push(Crossing { envelope: Envelope::bare(message, Qos::AtMostOnce), targets: vec![], redelivery_count: 0 });
         crossings.pass(bare, &frame, (3, Qos::AtMostOnce), true);
         let [Crossed::Passed(first), Crossed::Message(_), Crossed::Passed(last)] = &crossings.0[..] else {
@@ -155,5 +172,6 @@ mod tests {
         let places = |passed: &Passed| passed.places.iter().map(|place| (place.slot, place.at)).collect::<Vec<_>>();
         assert_eq!((places(first), places(last)), (vec![(1, 0), (2, 0), (1, 6)], vec![(3, 0)]));
         assert_eq!((&first.bytes[..], &last.bytes[..]), (&[frame, frame].concat()[..], &frame[..]));
+        assert_eq!(crossings.bytes(), 3 * frame.len() + message_len);
     }
 }

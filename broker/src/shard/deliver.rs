@@ -147,7 +147,7 @@ impl Shard {
             }
             return;
         };
-        let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings, &self.account);
+        let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings);
         if !has_room {
             return self.queue(target, envelope, is_shared);
         }
@@ -169,9 +169,9 @@ impl Shard {
         let frames = &mut self.frames;
         let mut own = || frames.own_copy(message, is_shared);
         let mut admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
-        let mut shares_frame = is_shared && message.payload().len() < SHARE_FROM;
+        let mut is_encoded_once = is_shared && message.payload().len() < SHARE_FROM;
         if admitted == Admitted::TooLarge {
-            (hop, shares_frame) = (without_stamps(&hop), false);
+            (hop, is_encoded_once) = (without_stamps(&hop), false);
             admitted = connection.session.admit_as(message, qos, retain, &hop, token, &mut own);
         }
         match admitted {
@@ -189,7 +189,7 @@ impl Shard {
                 {
                     return;
                 }
-                match shares_frame {
+                match is_encoded_once {
                     true => self.frames.frame(form, message, &hop).write(id, false, connection.out.tail(&mut self.spare)),
                     false => write_one(&mut connection.out, &mut self.spare, form, false, id, message, &hop),
                 }
@@ -222,12 +222,18 @@ impl Shard {
         }
     }
 
-    /// Puts a message into a session's queue.
+    /// Puts a message into a session's queue; `is_shared`: others get the same.
     fn queue(&mut self, target: &CrossingTarget, envelope: &Envelope, is_shared: bool) {
         let Some(client) = self.clients.get_mut(target.slot) else { return };
         let message = kept(client, target);
         // What is left to the store at once need not be copied out of the buffer that it was read into.
         let is_left = message.is_some() && self.keeper.can_fetch() && client.queue.len() >= client.near();
+        // What is left to the store takes no memory but for a reference, and what has its place was taken before memory was short.
+        if self.account.is_full && !is_left && !target.has_place {
+            client.queue.refuse(message);
+            self.counts.publish_dropped += 1;
+            return self.keep_dropped(target.slot);
+        }
         let mut envelope = if is_left { envelope.clone() } else { self.frames.copy_for_queues(envelope, is_shared) };
         let space = self.frames.space(&envelope, &self.settings.namespaces);
         if let Some(at_ms) = self.settings.latest_expiry(self.now.unix_ms, space) {
@@ -235,14 +241,8 @@ impl Shard {
         }
         let CrossingTarget { qos, retain, has_place, .. } = *target;
         let waiting = Waiting { envelope, qos, retain, redelivery_count: 0, message, space, has_place };
-        // What is left to the store takes no memory but for a reference, and what has its place was taken before memory was short.
-        if self.account.is_full && !is_left && !target.has_place {
-            client.queue.refuse(&waiting);
-            self.counts.publish_dropped += 1;
-        } else {
-            let pushed = client.queue.push(waiting, &self.settings.experiments, &self.settings.namespaces);
-            self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
-        }
+        let pushed = client.queue.push(waiting, &self.settings.experiments, &self.settings.namespaces);
+        self.counts.publish_dropped += u64::from(pushed != Pushed::Kept);
         self.keep_dropped(target.slot);
         self.unload(target.slot);
         self.count_session(target.slot);
@@ -261,7 +261,7 @@ impl Shard {
             let Some(key) = client.connection else { return };
             let Some(connection) = self.connections.get_mut(key) else { return };
             let is_paused = self.now.ms < client.pause.until_ms;
-            if is_paused || !connection.session.is_ready() || connection.out.len() >= self.settings.out_bytes_max {
+            if is_paused || !connection.session.is_ready() || !connection.has_room(&self.settings) {
                 return;
             }
             let (has_credit, unsent) = (connection.session.credit() > 0, client.unsent);

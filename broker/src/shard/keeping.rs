@@ -379,7 +379,7 @@ impl Shard {
         for (filter, qos) in answer.questions {
             self.ask_all(answer.of.slot, &filter, qos);
         }
-        self.continue_replay(answer.of.slot);
+        self.begin_replay(answer.of.slot);
     }
 }
 

@@ -2,18 +2,18 @@
 //!
 //! | counted | where it grows |
 //! | --- | --- |
-//! | messages that wait in queues, of connected and of absent sessions; of those that only the store holds, the references | `Shard::queue` |
+//! | messages that wait in queues, of connected and of absent sessions, each in full although several may share it; of those that only the store holds, the references | `Shard::queue` |
 //! | messages in flight, for each receiver | [`Shard::flushed`], and with the session when it is away |
 //! | sessions: what each takes, its names, its topic filters | `Shard::count_session` |
 //! | retained messages | [`super::publish`] |
 //! | delivery reports that wait for outcomes | [`super::report`] |
 //! | bytes of incomplete packets, in the transport too, and packets that wait to be read | [`Shard::receive`] |
 //! | a CONNECT while somebody decides about it, the password that waits to be verified included | [`Shard::receive`] |
-//! | bytes that the kernel did not take | [`Shard::flushed`] |
+//! | connections: what each takes, and bytes that the kernel did not take | [`Shard::flushed`] |
 //!
-//! Not counted, because each has a limit of its own by number: connections (`connections_max`, `connections_pending_max`) but for what
-//! they hold, the ledger, quarantines. Nor is what one turn makes before it is written, nor the buffers that a shard keeps for that
-//! ([`crate::out::Spare`]).
+//! Counted is what it takes: of a message its place in a queue too, of a buffer all the room that it has. Not counted, because each has
+//! a limit of its own by number: the ledger, quarantines. Nor is the program itself, nor what one turn makes before it is written, nor the
+//! buffers that a shard keeps for that ([`crate::out::Spare`]), nor what the allocator has not given back to the system.
 //!
 //! Each shard adds up its own and writes the sum down after a turn; before a turn, at most once a millisecond unless its own has changed much, the sums of
 //! all are compared with the limit: so it is overstepped by what comes within a turn. At the limit a PUBLISH above QoS 0 or with retain is refused and a new connection is told that the server is
@@ -28,6 +28,8 @@ use std::sync::{Arc, RwLock};
 
 /// How much of a packet that is not complete a connection may hold although the limit is reached: an ordinary one that TCP has split.
 const INCOMPLETE_BYTES: usize = 4096;
+/// What a connection takes for itself, its socket and its task included.
+const CONNECTION_BYTES: usize = 1536;
 /// What a session takes for itself, and each of its subscriptions beside the text of its filter.
 const SESSION_BYTES: usize = 1024;
 pub(super) const SUBSCRIPTION_BYTES: usize = 128;
@@ -115,8 +117,8 @@ impl Shard {
     /// Counts a connection's buffers as they are now.
     pub(super) fn count_buffers(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(key) {
-            let buffers = connection.out.len() + connection.held_len() + connection.transport_bytes;
-            self.account.change(&mut connection.counted_bytes, buffers + connection.session.held_bytes());
+            let buffers = connection.out.memory() + connection.held_memory() + connection.transport_bytes;
+            self.account.change(&mut connection.counted_bytes, CONNECTION_BYTES + buffers + connection.session.held_bytes());
         }
     }
 

@@ -199,8 +199,10 @@ pub struct Shard {
     aside: Vec<Target>,
     frames: FrameCache,
     spare: Spare,
-    /// Clients that have more retained messages to get than one turn hands out.
+    /// Sessions that have subscribed, and get the first of their retained messages in the turn that they are told so.
     more: Vec<u32>,
+    /// Sessions that have more of them to get.
+    replaying: subscribe::Replaying,
     patience: patience::Patience,
     keeper: Keeper<Then>,
     is_releasing: bool,
@@ -280,6 +282,7 @@ impl Shard {
             frames: FrameCache::default(),
             spare: Spare::default(),
             more: Vec::new(),
+            replaying: subscribe::Replaying::default(),
             patience: patience::Patience::default(),
             keeper,
             is_releasing: false,
@@ -312,7 +315,7 @@ impl Shard {
     /// Ends a turn: hands out what waits for nothing but its turn, and meets the deadlines that fell due.
     pub fn end_turn(&mut self) {
         for slot in std::mem::take(&mut self.more) {
-            self.replay_retained(slot);
+            self.replay_retained(slot, subscribe::SLICE);
         }
         self.meet_deadlines();
         self.keeper.end_turn();

@@ -137,7 +137,7 @@ impl Shard {
         let Some(key) = client.connection else { return false };
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let Passing { bare, frame, is_shared, own, .. } = passing;
-        let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings, &self.account);
+        let has_room = client.queue.is_empty() && client.may_follow(qos) && connection.has_room(&self.settings);
         if !has_room {
             return false;
         }

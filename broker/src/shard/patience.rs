@@ -4,6 +4,8 @@
 //! driver takes up the row a slice at a time, behind everything that a turn had to do for the others; between two slices it looks at all
 //! sockets. What a slice has no room for goes to the end of the row, so that each gets as much as any other. Nothing sleeps: where there
 //! is nothing else to do, one slice follows the other.
+//!
+//! A slice has retained messages, too: of a subscription that gets more than a few, the others are not to wait for all of them.
 
 use super::{ConnectionKey, Shard};
 use std::collections::VecDeque;
@@ -53,14 +55,15 @@ impl Shard {
         }
     }
 
-    /// Whether anybody waits in the row.
+    /// Whether anybody waits in the row, or for more of the retained messages that it has subscribed to.
     pub fn has_waiting(&self) -> bool {
-        !self.patience.waiting.is_empty()
+        !(self.patience.waiting.is_empty() && self.replaying.is_empty())
     }
 
-    /// Begins a slice.
+    /// Begins a slice, with retained messages for those who wait longest for more of them.
     pub fn begin_slice(&mut self) {
         self.patience.begin();
+        self.continue_replays();
     }
 
     /// Goes on with who waits longest: with what the shard holds of it, and then, if it is wanted, with what the driver reads. `None`:

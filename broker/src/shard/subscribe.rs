@@ -21,8 +21,29 @@ use candor_protocol::session::check_requirement;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-/// How many retained messages one subscription gets in one turn.
-const SLICE: usize = 256;
+/// How many retained messages one subscription gets before others get their turn, and with how many bytes no more are added.
+pub(super) const SLICE: usize = 64;
+const SLICE_BYTES: usize = 32 * 1024;
+/// As [`SLICE`], where nobody has sent anything for so long: then it is a write less for each of the larger ones, and who comes
+/// in between waits for one of them.
+const SLICE_ALONE: usize = 256;
+const ALONE_MS: u64 = 2;
+/// What of a slice it counts at least to look at one subscription.
+const SLICE_PART_MIN: usize = SLICE / 8;
+
+/// Sessions that have more retained messages to get, and when somebody has last sent anything meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Replaying {
+    row: VecDeque<u32>,
+    packets_received: u64,
+    heard_ms: u64,
+}
+
+impl Replaying {
+    pub(super) fn is_empty(&self) -> bool {
+        self.row.is_empty()
+    }
+}
 
 /// So many filters of one packet are looked at, however few subscriptions a session may have.
 const FILTERS_MIN: usize = 100;
@@ -269,43 +290,67 @@ impl Shard {
         self.shared.routers_mut().unsubscribe(filter, subscriber)
     }
 
-    /// Puts a session in line for the next slice of its retained messages.
-    pub(super) fn continue_replay(&mut self, slot: u32) {
+    /// A session has subscribed: it gets the first slice of its retained messages in the turn that it is told so.
+    pub(super) fn begin_replay(&mut self, slot: u32) {
         if self.clients.get(slot).is_some_and(|client| !client.replays.is_empty()) && !self.more.contains(&slot) {
             self.more.push(slot);
         }
     }
 
-    /// Hands out the next slice of a session's retained messages, if what came before is on its way.
-    pub(super) fn replay_retained(&mut self, slot: u32) {
-        let Some(client) = self.clients.get_mut(slot) else { return };
-        let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return };
-        let is_full = self.account.is_full && connection.is_behind;
-        if !client.queue.is_empty() || connection.out.len() >= self.settings.out_bytes_max || is_full {
-            // The pump goes on with it when there is room again.
-            return;
+    /// Puts a session in line for the next slice of its retained messages, behind what the turn does for the others: see
+    /// [`super::patience`].
+    pub(super) fn continue_replay(&mut self, slot: u32) {
+        if self.clients.get(slot).is_some_and(|client| !client.replays.is_empty()) && !self.replaying.row.contains(&slot) {
+            self.replaying.row.push_back(slot);
         }
-        let Some(mut replay) = client.replays.existing().and_then(VecDeque::pop_front) else { return };
+    }
+
+    /// Hands out a slice of retained messages, to those who wait longest for more of them.
+    pub(super) fn continue_replays(&mut self) {
+        if self.replaying.packets_received != self.counts.packets_received {
+            (self.replaying.packets_received, self.replaying.heard_ms) = (self.counts.packets_received, self.now.ms);
+        }
+        let is_alone = self.now.ms > self.replaying.heard_ms + ALONE_MS;
+        let mut left = if is_alone { SLICE_ALONE } else { SLICE };
+        while left > 0
+            && let Some(slot) = self.replaying.row.pop_front()
+        {
+            left = left.saturating_sub(self.replay_retained(slot, left).max(SLICE_PART_MIN));
+        }
+    }
+
+    /// Hands out the next of a session's retained messages, `most` of them, if what came before is on its way; tells how many of a slice
+    /// that was.
+    pub(super) fn replay_retained(&mut self, slot: u32, most: usize) -> usize {
+        let Some(client) = self.clients.get_mut(slot) else { return 0 };
+        let Some(connection) = client.connection.and_then(|key| self.connections.get(key)) else { return 0 };
+        if !client.queue.is_empty() || !connection.has_room(&self.settings) {
+            // The pump goes on with it when there is room again.
+            return 0;
+        }
+        let Some(mut replay) = client.replays.existing().and_then(VecDeque::pop_front) else { return 0 };
         let filter = replay.filter.clone();
         let granted = replay.subscription.qos;
         let session = client.number.filter(|_| granted != Qos::AtMostOnce);
         let inner = wrapped::inner(&replay.filter);
         let pattern = inner.as_ref().unwrap_or(&replay.filter).pattern();
-        let (mut slice, mut must_wait) = (Vec::<RetainedMessage>::new(), false);
+        let (mut slice, mut bytes, mut must_wait) = (Vec::<RetainedMessage>::new(), 0, false);
         // A slice ends with its messages or with its work: only the store knows whether more is left.
         let next = {
             let retained = self.shared.retained();
-            let next = retained.matching(pattern.as_bytes(), replay.after.as_deref(), SLICE, |message| {
+            let next = retained.matching(pattern.as_bytes(), replay.after.as_deref(), most, |message| {
                 must_wait = message.must_wait();
                 if must_wait {
                     return ControlFlow::Break(());
                 }
                 slice.push(message.clone());
-                ControlFlow::Continue(())
+                bytes += message.envelope.len();
+                if bytes < SLICE_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             next.map(<[u8]>::to_vec)
         };
         let is_over = !must_wait && next.is_none();
+        let part = if next.is_some() { most } else { slice.len() };
         let has_moved = !must_wait || !slice.is_empty();
         if must_wait {
             // It goes on in front of the one that it waits for, and looks again in a moment.
@@ -342,6 +387,7 @@ impl Shard {
         if !must_wait {
             self.continue_replay(slot);
         }
+        part
     }
 
     /// A session that is kept is owed a retained message too, under another number than as it was published: it may be owed that as

@@ -101,6 +101,7 @@ fn listen(address: SocketAddr, options: &BindOptions) -> io::Result<TcpListener>
     // Before `listen`, so that the window scale of accepted connections fits the buffer.
     if let Some(bytes) = options.send_buffer_bytes {
         socket.set_send_buffer_size(bytes)?;
+        set_unsent_max(&socket, bytes / 8)?;
     }
     if let Some(bytes) = options.receive_buffer_bytes {
         socket.set_recv_buffer_size(bytes)?;
@@ -111,6 +112,18 @@ fn listen(address: SocketAddr, options: &BindOptions) -> io::Result<TcpListener>
     socket.bind(&address.into())?;
     socket.listen(i32::from(options.backlog.min(i16::MAX as u16)))?;
     Ok(socket.into())
+}
+
+/// Bytes that the peer has no room for wait here, where a session's limits hold for them, and not in the kernel beyond so many. Linux
+/// gives it to every accepted connection.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn set_unsent_max(socket: &Socket, bytes: usize) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn set_unsent_max(_socket: &Socket, _bytes: usize) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -212,6 +225,29 @@ mod tests {
         let socket = socket2::SockRef::from(&listeners[0]);
         assert!((32 * 1024..=64 * 1024).contains(&socket.send_buffer_size().unwrap()));
         assert!((48 * 1024..=96 * 1024).contains(&socket.recv_buffer_size().unwrap()));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn of_what_a_peer_does_not_read_an_accepted_connection_takes_little() {
+        use std::io::{ErrorKind, Write};
+        let options = BindOptions { send_buffer_bytes: Some(64 * 1024), ..BindOptions::default() };
+        let listeners = bound("mqtt://127.0.0.1:0", &options).unwrap();
+        listeners[0].set_nonblocking(false).unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.set_recv_buffer_size(4096).unwrap();
+        client.connect(&listeners[0].local_addr().unwrap().into()).unwrap();
+        let mut accepted = listeners[0].accept().unwrap().0;
+        accepted.set_nonblocking(true).unwrap();
+        let mut taken = 0;
+        loop {
+            match accepted.write(&[0; 512]) {
+                Ok(len) => taken += len,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!((8 * 1024..32 * 1024).contains(&taken), "{taken}");
     }
 
     #[test]

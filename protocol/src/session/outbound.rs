@@ -78,10 +78,13 @@ enum Slot {
     Request(Token),
 }
 
+/// What a message takes beside its text: its place, and the head of the memory that the text stands in.
+const SLOT_BYTES: usize = size_of::<Slot>() + 32;
+
 impl Slot {
     fn bytes(&self) -> usize {
         match self {
-            Slot::Message(message) => message.delivery.message.len() + message.delivery.hop.as_bytes().len(),
+            Slot::Message(message) => message.delivery.message.len() + message.delivery.hop.as_bytes().len() + SLOT_BYTES,
             _ => 0,
         }
     }
@@ -248,8 +251,8 @@ impl Outbound {
         (self.slots.len() < IDS as usize).then(|| self.push(Slot::Request(token)))
     }
 
-    /// What the messages that are not settled come to, in bytes: topics, payloads and dictionaries, for each its own although several
-    /// receivers may share them.
+    /// What the messages that are not settled take, in bytes: topics, payloads and dictionaries, for each its own although several
+    /// receivers may share them, and their places.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
