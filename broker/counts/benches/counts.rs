@@ -119,11 +119,15 @@ fn encode(dialect: Dialect, (message, mut out): (Message, bytes::BytesMut)) -> (
 }
 
 fn fleet(dialect: Dialect, qos: Qos, with_map: bool, subscribers: usize, messages: u16) -> Fleet {
-    Fleet::new(Plan { publisher: dialect, subscriber: dialect, qos, with_map, subscribers, messages })
+    Fleet::new(Plan { publisher: dialect, subscriber: dialect, qos, with_map, expires: false, subscribers, messages })
 }
 
 fn mixed(publisher: Dialect, subscriber: Dialect) -> Fleet {
-    Fleet::new(Plan { publisher, subscriber, qos: Qos::AtMostOnce, with_map: false, subscribers: 1, messages: 100 })
+    Fleet::new(Plan { publisher, subscriber, qos: Qos::AtMostOnce, with_map: false, expires: false, subscribers: 1, messages: 100 })
+}
+
+fn expiring(qos: Qos) -> Fleet {
+    Fleet::new(Plan { publisher: EXTENDED, subscriber: EXTENDED, qos, with_map: false, expires: true, subscribers: 1, messages: 100 })
 }
 
 // A hundred messages through a whole shard, bytes to bytes, with all acknowledgements.
@@ -138,6 +142,8 @@ fn mixed(publisher: Dialect, subscriber: Dialect) -> Fleet {
 #[bench::qos_2_extended(fleet(EXTENDED, Qos::ExactlyOnce, false, 1, 100))]
 #[bench::qos_0_plain_to_extended(mixed(PLAIN, EXTENDED))]
 #[bench::qos_0_extended_to_plain(mixed(EXTENDED, PLAIN))]
+#[bench::qos_0_extended_expiring(expiring(Qos::AtMostOnce))]
+#[bench::qos_1_extended_expiring(expiring(Qos::AtLeastOnce))]
 fn hundred_messages(mut fleet: Fleet) -> Fleet {
     black_box(fleet.round());
     fleet

@@ -9,7 +9,7 @@ use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::write::to_bytes;
 use candor_protocol::packet::legality::Role;
-use candor_protocol::packet::{Ack, Connect, Packet, PacketId, Qos, Subscribe, SubscribeItem, TopicFilter};
+use candor_protocol::packet::{Ack, Connect, Packet, PacketId, Qos, Subscribe, SubscribeItem, TopicFilter, property};
 use candor_protocol::session::ServerPolicy;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -111,6 +111,8 @@ pub struct Plan {
     pub subscriber: Dialect,
     pub qos: Qos,
     pub with_map: bool,
+    /// Each message says when it is of no use any more: it is for the server too.
+    pub expires: bool,
     pub subscribers: usize,
     /// Messages of one round, at most 100.
     pub messages: u16,
@@ -186,7 +188,8 @@ impl Fleet {
 
     /// Encodes everything that goes in during a round.
     fn prepare(&mut self, plan: Plan, first_id: u16) {
-        self.publishes = samples::publishes(plan.publisher, plan.qos, plan.with_map, first_id, plan.messages);
+        let hop = if plan.expires { Dictionary::with(property::MESSAGE_EXPIRY_INTERVAL, &3600) } else { Dictionary::EMPTY };
+        self.publishes = samples::publishes_with(&hop, plan.publisher, plan.qos, plan.with_map, first_id, plan.messages);
         let acks = |dialect: Dialect, make: fn(Ack) -> Packet| {
             let mut bytes = BytesMut::new();
             for id in (first_id..first_id + plan.messages).filter_map(PacketId::new) {
@@ -279,7 +282,8 @@ mod tests {
     fn a_round_hands_every_message_to_every_subscriber() {
         for qos in Qos::ALL {
             for dialect in [Dialect::V311, Dialect::Extended] {
-                let plan = Plan { publisher: dialect, subscriber: dialect, qos, with_map: false, subscribers: 3, messages: 50 };
+                let plan =
+                    Plan { publisher: dialect, subscriber: dialect, qos, with_map: false, expires: false, subscribers: 3, messages: 50 };
                 let mut fleet = Fleet::new(plan);
                 let publish = samples::publishes(dialect, qos, false, 1, 1).len();
                 let acks = match qos {

@@ -45,10 +45,15 @@ fn unreachable_topic() -> ! {
 
 /// `count` PUBLISH packets as they would come from a client.
 pub fn publishes(dialect: Dialect, qos: Qos, with_map: bool, first_id: u16, count: u16) -> BytesMut {
+    publishes_with(&Dictionary::EMPTY, dialect, qos, with_map, first_id, count)
+}
+
+/// As [`publishes`], with these keys beside the message map.
+pub fn publishes_with(hop: &Dictionary, dialect: Dialect, qos: Qos, with_map: bool, first_id: u16, count: u16) -> BytesMut {
     let mut bytes = BytesMut::new();
     for n in 0..count {
         let id = if qos == Qos::AtMostOnce { None } else { PacketId::new(first_id + n) };
-        let publish = Publish::new(message(with_map), qos, false, id, &Dictionary::EMPTY);
+        let publish = Publish::new(message(with_map), qos, false, id, hop);
         bytes.extend_from_slice(&to_bytes(dialect, Role::Client, &Packet::Publish(publish)).unwrap_or_default());
     }
     bytes

@@ -112,7 +112,7 @@ mod tests {
     struct Nobody;
 
     impl Authenticate for Nobody {
-        fn authenticate(&self, _: &Connect, _: &str, _: &Peer) -> Answer {
+        fn authenticate(&self, _: &Connect, _: &Arc<str>, _: &Peer) -> Answer {
             Answer::Now(Err(Refusal::bare(candor_protocol::packet::Reason::NOT_AUTHORIZED)))
         }
     }
@@ -131,7 +131,7 @@ mod tests {
         for at in 0..COUNT {
             peers.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
             let (stream, address) = listener.accept().await.unwrap();
-            let key = core.borrow_mut().open_turn().accepted(Peer { address, tls_client_name: None }, Arc::clone(&settings));
+            let key = core.borrow_mut().open_turn().accepted(address, Arc::clone(&settings));
             assert_eq!(key, at);
             serve::attach(&core, key, stream, None);
         }

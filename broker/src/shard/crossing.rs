@@ -35,14 +35,34 @@ impl CrossingTarget {
     }
 }
 
-/// Messages for sessions of another shard, in order.
-#[derive(Debug, Default)]
+/// Messages for sessions of another shard, in order, as a turn has left them.
+#[derive(Debug)]
 pub struct Crossings(Vec<Crossed>);
+
+/// Where a turn leaves messages for another shard. It is written for each of them, so it shares no line of the cache with what another
+/// shard writes, or reads of an earlier turn; some processors fetch two lines at once.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Leaving {
+    crossed: Vec<Crossed>,
+    /// The last of them, as long as more can be put behind it.
+    open: Passed,
+    /// The most that a piece of the last batch held: for the next one as much memory is taken at once, since one that grows on the way is
+    /// copied on the way, and is new to the cache each time.
+    last: Extent,
+}
+
+/// Bytes of messages, and how many sessions get them.
+#[derive(Debug, Default, Clone, Copy)]
+struct Extent {
+    bytes: usize,
+    places: usize,
+}
 
 #[derive(Debug)]
 enum Crossed {
     Message(Crossing),
-    Passed(Box<Passed>),
+    Passed(Passed),
 }
 
 /// Messages as they were read, and who gets them.
@@ -55,20 +75,31 @@ struct Passed {
 #[derive(Debug)]
 struct Place {
     /// Where the frame begins.
-    at: usize,
+    at: u32,
     bare: Bare,
     slot: u32,
     qos: Qos,
 }
 
-/// What memory is taken for at first: a read of many small messages grows it a few times, and one message alone wastes little.
+/// What memory is taken for at least: one message alone wastes little.
 const PASSED_BYTES: usize = 512;
+/// With so many bytes a piece is full, and another one begins.
+const PASSED_BYTES_MAX: usize = 64 * 1024;
 
-impl Crossings {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl Passed {
+    /// Room for as much as `extent`, within bounds.
+    fn with_room(extent: Extent) -> Self {
+        let bytes = extent.bytes.clamp(PASSED_BYTES, PASSED_BYTES_MAX);
+        let places = extent.places.clamp(PASSED_BYTES / size_of::<Place>(), PASSED_BYTES_MAX / size_of::<Place>());
+        Self { bytes: Vec::with_capacity(bytes), places: Vec::with_capacity(places) }
     }
 
+    fn extent(&self) -> Extent {
+        Extent { bytes: self.bytes.len(), places: self.places.len() }
+    }
+}
+
+impl Crossings {
     /// The bytes of the messages, each once.
     pub fn bytes(&self) -> usize {
         let of = |crossed: &Crossed| match crossed {
@@ -77,31 +108,55 @@ impl Crossings {
         };
         self.0.iter().map(of).sum()
     }
+}
+
+impl Leaving {
+    pub(super) fn is_empty(&self) -> bool {
+        self.crossed.is_empty() && self.open.places.is_empty()
+    }
+
+    /// What is there, for the other shard.
+    pub(super) fn take(&mut self) -> Crossings {
+        self.close();
+        let pieces = self.crossed.iter().filter_map(|crossed| match crossed {
+            Crossed::Passed(passed) => Some(passed.extent()),
+            Crossed::Message(_) => None,
+        });
+        self.last = pieces.max_by_key(|extent| extent.bytes).unwrap_or_default();
+        Crossings(std::mem::take(&mut self.crossed))
+    }
+
+    fn close(&mut self) {
+        if !self.open.places.is_empty() {
+            let passed = std::mem::take(&mut self.open);
+            self.last = if passed.bytes.len() > self.last.bytes { passed.extent() } else { self.last };
+            self.crossed.push(Crossed::Passed(passed));
+        }
+    }
 
     pub(super) fn push(&mut self, crossing: Crossing) {
-        self.0.push(Crossed::Message(crossing));
+        self.close();
+        self.crossed.push(Crossed::Message(crossing));
     }
 
     /// Puts a message as it was read behind the others. `is_again`: the last one, for another session.
     #[inline]
-    pub(super) fn pass(&mut self, bare: Bare, frame: &[u8], (slot, qos): (u32, Qos), is_again: bool) {
-        let passed = match self.0.last_mut() {
-            Some(Crossed::Passed(passed)) => passed,
-            _ => {
-                let (bytes, places) = (Vec::with_capacity(PASSED_BYTES), Vec::with_capacity(PASSED_BYTES / size_of::<Place>()));
-                self.0.push(Crossed::Passed(Box::new(Passed { bytes, places })));
-                let Some(Crossed::Passed(passed)) = self.0.last_mut() else { return };
-                passed
+    pub(super) fn pass(&mut self, bare: &Bare, frame: &[u8], (slot, qos): (u32, Qos), is_again: bool) {
+        let again = self.open.places.last().filter(|_| is_again).map(|last| last.at);
+        let at = again.unwrap_or_else(|| {
+            if self.open.places.is_empty() || self.open.bytes.len() >= PASSED_BYTES_MAX {
+                self.begin();
             }
-        };
-        let at = match passed.places.last() {
-            Some(last) if is_again => last.at,
-            _ => {
-                passed.bytes.extend_from_slice(frame);
-                passed.bytes.len() - frame.len()
-            }
-        };
-        passed.places.push(Place { at, bare, slot, qos });
+            self.open.bytes.extend_from_slice(frame);
+            (self.open.bytes.len() - frame.len()) as u32
+        });
+        self.open.places.push(Place { at, bare: *bare, slot, qos });
+    }
+
+    #[cold]
+    fn begin(&mut self) {
+        self.close();
+        self.open = Passed::with_room(self.last);
     }
 }
 
@@ -132,13 +187,14 @@ impl Shard {
         // What some of them cannot be written now: copied once for all of them.
         let mut aside: Option<(usize, Envelope)> = None;
         for Place { at, bare, slot, qos } in &passed.places {
-            let frame = passed.bytes.get(*at..*at + bare.frame_len()).unwrap_or_default();
-            if self.pass_to(*slot, *qos, &mut Passing::new(*bare, frame, false)) {
+            let at = *at as usize;
+            let frame = passed.bytes.get(at..at + bare.frame_len()).unwrap_or_default();
+            if self.pass_to(*slot, *qos, &mut Passing::new(bare, frame, false)) {
                 continue;
             }
-            if aside.as_ref().is_none_or(|(last, _)| last != at) {
+            if aside.as_ref().is_none_or(|(last, _)| *last != at) {
                 let message = bare.message(bytes::Bytes::copy_from_slice(bare.body(frame)));
-                aside = Some((*at, Envelope::bare(message, bare.qos())));
+                aside = Some((at, Envelope::bare(message, bare.qos())));
                 self.frames.start();
             }
             if let Some((_, envelope)) = &aside {
@@ -157,21 +213,58 @@ mod tests {
     fn messages_keep_their_order_and_one_for_several_sessions_stands_there_once() {
         let frame = [0x30, 4, 0, 1, b'a', b'x'];
         let bare = Bare::see(Dialect::V311, &frame, 100, Default::default()).unwrap();
-        let mut crossings = Crossings::default();
+        let mut crossings = Leaving::default();
         assert!(crossings.is_empty());
         for (slot, is_again) in [(1, false), (2, true), (1, false)] {
-            crossings.pass(bare, &frame, (slot, Qos::AtMostOnce), is_again);
+            crossings.pass(&bare, &frame, (slot, Qos::AtMostOnce), is_again);
         }
         let message = bare.message(bytes::Bytes::copy_from_slice(bare.body(&frame)));
         let message_len = message.len();
         crossings.push(Crossing { envelope: Envelope::bare(message, Qos::AtMostOnce), targets: vec![], redelivery_count: 0 });
-        crossings.pass(bare, &frame, (3, Qos::AtMostOnce), true);
-        let [Crossed::Passed(first), Crossed::Message(_), Crossed::Passed(last)] = &crossings.0[..] else {
-            panic!("{crossings:?}");
+        crossings.pass(&bare, &frame, (3, Qos::AtMostOnce), true);
+        let batch = crossings.take();
+        assert!(crossings.is_empty());
+        let [Crossed::Passed(first), Crossed::Message(_), Crossed::Passed(last)] = &batch.0[..] else {
+            panic!("{batch:?}");
         };
         let places = |passed: &Passed| passed.places.iter().map(|place| (place.slot, place.at)).collect::<Vec<_>>();
         assert_eq!((places(first), places(last)), (vec![(1, 0), (2, 0), (1, 6)], vec![(3, 0)]));
         assert_eq!((&first.bytes[..], &last.bytes[..]), (&[frame, frame].concat()[..], &frame[..]));
-        assert_eq!(crossings.bytes(), 3 * frame.len() + message_len);
+        assert_eq!(batch.bytes(), 3 * frame.len() + message_len);
+    }
+
+    #[test]
+    fn a_batch_takes_as_much_memory_at_once_as_the_one_before_it_and_a_full_piece_is_followed_by_another() {
+        let frame = [&[0x30, 0x80, 0x08, 0, 1, b'a'][..], &[b'x'; 1021]].concat();
+        let bare = Bare::see(Dialect::V311, &frame, 2000, Default::default()).unwrap();
+        let mut crossings = Leaving::default();
+        let pieces = |crossings: &Crossings| -> Vec<(usize, usize, usize)> {
+            let pieces = crossings.0.iter().map(|crossed| match crossed {
+                Crossed::Passed(passed) => (passed.bytes.len(), passed.bytes.capacity(), passed.places.len()),
+                Crossed::Message(_) => panic!("{crossed:?}"),
+            });
+            pieces.collect()
+        };
+        for _ in 0..10 {
+            crossings.pass(&bare, &frame, (1, Qos::AtMostOnce), false);
+        }
+        let batch = crossings.take();
+        assert!(crossings.is_empty());
+        let len = 10 * frame.len();
+        assert_eq!(pieces(&batch).iter().map(|piece| (piece.0, piece.2)).collect::<Vec<_>>(), [(len, 10)]);
+        crossings.pass(&bare, &frame, (1, Qos::AtMostOnce), false);
+        assert_eq!(pieces(&crossings.take()), [(frame.len(), len, 1)]);
+        // Nothing is left of that when little comes.
+        crossings.pass(&bare, &frame, (1, Qos::AtMostOnce), false);
+        assert!(pieces(&crossings.take())[0].1 < 2 * frame.len());
+        let count = PASSED_BYTES_MAX / frame.len() + 1;
+        for _ in 0..2 * count {
+            crossings.pass(&bare, &frame, (1, Qos::AtMostOnce), false);
+        }
+        // The same message once more has no more bytes.
+        crossings.pass(&bare, &frame, (2, Qos::AtMostOnce), true);
+        let batch = crossings.take();
+        let lens: Vec<_> = pieces(&batch).iter().map(|piece| (piece.0, piece.2)).collect();
+        assert_eq!(lens, [(count * frame.len(), count), (count * frame.len(), count + 1)]);
     }
 }

@@ -158,7 +158,7 @@ struct Effects {
     authenticate: Vec<ConnectionKey>,
     moves: Vec<(ConnectionKey, u16)>,
     /// By shard.
-    crossings: Vec<Crossings>,
+    crossings: Vec<crossing::Leaving>,
     questions: Vec<Question>,
 }
 
@@ -247,7 +247,7 @@ impl Random {
 impl Shard {
     /// `seed` is random in a broker and fixed in a simulation.
     pub fn new(index: u16, settings: Arc<Settings>, shared: Arc<Shared>, seed: u64) -> Self {
-        let crossings = (0..settings.shards).map(|_| Crossings::default()).collect();
+        let crossings = (0..settings.shards).map(|_| crossing::Leaving::default()).collect();
         let keeper = match settings.storage {
             Storage::Memory => Keeper::memory(index),
             Storage::Late { turns } => Keeper::late(index, turns),
@@ -337,7 +337,7 @@ impl Shard {
     /// The messages for each other shard that has any.
     pub fn take_crossings(&mut self) -> impl Iterator<Item = (usize, Crossings)> {
         let crossings = self.effects.crossings.iter_mut().enumerate().filter(|(_, crossings)| !crossings.is_empty());
-        crossings.map(|(shard, crossings)| (shard, std::mem::take(crossings)))
+        crossings.map(|(shard, crossings)| (shard, crossings.take()))
     }
 
     /// Whether the driver has something to do.

@@ -24,7 +24,8 @@ pub(super) struct Run {
 
 /// A message on its way.
 pub(super) struct Passing<'a> {
-    bare: Bare,
+    // Not a copy: one of what has just been written in pieces waits for all of them.
+    bare: &'a Bare,
     frame: &'a [u8],
     /// Others get the same.
     is_shared: bool,
@@ -35,7 +36,7 @@ pub(super) struct Passing<'a> {
 }
 
 impl<'a> Passing<'a> {
-    pub(super) fn new(bare: Bare, frame: &'a [u8], is_shared: bool) -> Self {
+    pub(super) fn new(bare: &'a Bare, frame: &'a [u8], is_shared: bool) -> Self {
         Self { bare, frame, is_shared, own: None, crossed: None }
     }
 }
@@ -57,7 +58,7 @@ impl Shard {
         if !(is_again && self.shared.holds(&matches)) {
             self.shared.matching(topic, &mut matches);
         }
-        let is_passed = self.pass_to_all(key, slot, (bare, bytes, at), &mut matches);
+        let is_passed = self.pass_to_all(key, slot, (&bare, bytes, at), &mut matches);
         self.matches = Some(matches);
         self.run = is_passed.then_some(run);
         is_passed
@@ -84,7 +85,7 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         slot: u32,
-        (bare, bytes, at): (Bare, &mut BytesMut, &mut usize),
+        (bare, bytes, at): (&Bare, &mut BytesMut, &mut usize),
         matches: &mut Matches,
     ) -> bool {
         let frame = bytes.get(*at..*at + bare.frame_len()).unwrap_or_default();
@@ -95,7 +96,7 @@ impl Shard {
         let reaches =
             || matches.targets.iter().any(|target| wants(&target)) || matches.picks.as_slice().iter().any(|pick| wants(&pick.target));
         let taken = match self.connections.get_mut(key) {
-            Some(connection) if is_next && !matches.has_wrapped() && reaches() => connection.session.take_bare(&bare, self.now.ms),
+            Some(connection) if is_next && !matches.has_wrapped() && reaches() => connection.session.take_bare(bare, self.now.ms),
             _ => None,
         };
         let Some(answer) = taken else {
@@ -121,7 +122,7 @@ impl Shard {
         } else {
             bytes.advance(std::mem::take(at));
             let frame = bytes.split_to(bare.frame_len()).freeze();
-            self.deliver_aside(&mut aside, &bare, &frame);
+            self.deliver_aside(&mut aside, bare, &frame);
         }
         self.aside = aside;
         if let Some(packet) = answer {

@@ -137,22 +137,29 @@ impl Bare {
     }
 
     fn write_otherwise(&self, frame: &[u8], dialect: Dialect, qos: Qos, id: Option<PacketId>, out: &mut BytesMut) {
-        let (topic, payload) = (self.topic(frame), frame.get(self.payload_at as usize..).unwrap_or_default());
-        let dictionary_at = usize::from(self.head_len) + 2 + topic.len() + 2 * usize::from(self.id.is_some());
+        let topic_end = usize::from(self.head_len) + 2 + usize::from(self.topic_len);
+        let dictionary_at = topic_end + 2 * usize::from(self.id.is_some());
+        let payload_at = self.payload_at as usize;
+        // The length of the topic name stands before it.
+        let topic = frame.get(usize::from(self.head_len)..topic_end).unwrap_or_default();
+        let payload = frame.get(payload_at..).unwrap_or_default();
         let dictionary = match (dialect.is_extended(), self.is_extended) {
-            (true, true) => frame.get(dictionary_at..self.payload_at as usize).unwrap_or_default(),
+            (true, true) => frame.get(dictionary_at..payload_at).unwrap_or_default(),
             (true, false) => &[0],
             (false, _) => &[],
         };
-        let between = 2 * usize::from(id.is_some()) + dictionary.len();
-        put_header(out, 0x30 | (qos as u8) << 1, 2 + topic.len() + between + payload.len());
-        out.put_u16(self.topic_len);
-        out.put_slice(topic);
+        put_header(out, 0x30 | (qos as u8) << 1, topic.len() + 2 * usize::from(id.is_some()) + dictionary.len() + payload.len());
+        out.extend_from_slice(topic);
         if let Some(id) = id {
             out.put_u16(id.value());
         }
-        out.put_slice(dictionary);
-        out.put_slice(payload);
+        match *dictionary {
+            [] => {}
+            // Almost always: the length of none.
+            [only] => out.put_u8(only),
+            _ => out.extend_from_slice(dictionary),
+        }
+        out.extend_from_slice(payload);
     }
 }
 
