@@ -201,15 +201,15 @@ fn a_connect_counts_while_somebody_decides_about_it() {
         stream.write_all(&[&[0x10][..], &len, &body].concat()).unwrap();
         stream
     };
-    let waiting = [b'a', b'b'].map(|id| {
+    let waiting = [b'a', b'b', b'c'].map(|id| {
         let stream = connect(id);
         asks.recv_timeout(DEADLINE).unwrap();
         stream
     });
     // Nobody is asked any more: who would have to wait is told at once.
-    let mut third = connect(b'c');
+    let mut refused = connect(b'd');
     let mut connack = [0; 4];
-    third.read_exact(&mut connack).unwrap();
+    refused.read_exact(&mut connack).unwrap();
     assert_eq!(connack, [0x20, 2, 0, 3]);
     assert!(asks.try_recv().is_err());
     gate.open();

@@ -118,6 +118,8 @@ impl Core {
         if std::mem::take(&mut self.is_waited_for_room) {
             self.room.notify_waiters();
         }
+        // What was written is counted, and no other turn may come for long.
+        self.shard.tell_bytes();
         self.is_turn_open = false;
         jobs
     }

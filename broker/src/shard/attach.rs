@@ -24,7 +24,7 @@ pub struct Moved {
     address: SocketAddr,
     listener: Arc<ListenerSettings>,
     held: Option<Box<BytesMut>>,
-    connect: Box<Connect>,
+    connect: Arc<Connect>,
     client_id: Arc<str>,
     is_id_assigned: bool,
 }
@@ -79,11 +79,11 @@ pub fn home(client_id: &str, shards: u16) -> u16 {
 
 impl Shard {
     /// A CONNECT that can be served: to the shard of its session, and there to the answer who it is.
-    pub(super) fn connect(&mut self, key: ConnectionKey, connect: Box<Connect>) {
+    pub(super) fn connect(&mut self, key: ConnectionKey, connect: Arc<Connect>) {
         let assigned = connect.client_id.is_empty().then(|| format!("candor-{:016x}{:016x}", self.random.draw(), self.random.draw()));
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_id_assigned = assigned.is_some();
-        connection.client_id = assigned.unwrap_or_else(|| connect.client_id.clone()).into();
+        connection.client_id = Arc::from(assigned.as_deref().unwrap_or(&connect.client_id));
         connection.connect = Some(connect);
         match home(&connection.client_id, self.settings.shards) {
             home if home == self.index => self.at_the_door(key),

@@ -79,7 +79,7 @@ pub struct Connection {
     /// The client sent no identifier and got this one.
     pub(super) is_id_assigned: bool,
     /// The CONNECT that waits for an answer.
-    pub(super) connect: Option<Box<Connect>>,
+    pub(super) connect: Option<Arc<Connect>>,
     /// Who the client proved to be; empty: nobody yet, or somebody anonymous.
     pub(super) principal: Arc<str>,
     /// Whom a quarantine would be about; plain clients only.
@@ -290,6 +290,7 @@ impl Shard {
                     self.delivered(key, token);
                     continue;
                 }
+                Direct::Connect(connect) => self.connect(key, connect),
                 Direct::Message { ticket, publish } => self.publish(key, ticket, publish),
                 Direct::Record(step) => self.keep_step(key, step),
                 Direct::Outputs => {}

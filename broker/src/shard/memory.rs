@@ -118,7 +118,11 @@ impl Shard {
     pub(super) fn count_buffers(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(key) {
             let buffers = connection.out.memory() + connection.held_memory() + connection.transport_bytes;
-            self.account.change(&mut connection.counted_bytes, CONNECTION_BYTES + buffers + connection.session.held_bytes());
+            let bytes = CONNECTION_BYTES + buffers + connection.session.held_bytes();
+            // Almost always there is as much as before.
+            if connection.counted_bytes != bytes {
+                self.account.change(&mut connection.counted_bytes, bytes);
+            }
         }
     }
 
@@ -156,8 +160,8 @@ impl Shard {
         self.count_buffers(key);
     }
 
-    /// At the end of a turn: tells the others what is kept here.
-    pub(super) fn tell_bytes(&self) {
+    /// At the end of a turn, and when it was written: tells the others what is kept here.
+    pub fn tell_bytes(&self) {
         self.account.own.store(self.account.bytes, Ordering::Relaxed);
     }
 

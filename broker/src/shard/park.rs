@@ -39,8 +39,9 @@ impl Shard {
         client.unsent = 0;
         // Where the connection was not accepted yet, the session stays what it was before.
         if client.parked.is_none() {
-            client.parked = Some(Box::new(parked));
             client.expiry_s = agreed_expiry_s;
+            // A session that ends here needs nothing of it any more.
+            client.parked = (agreed_expiry_s > 0).then(|| Box::new(parked));
         }
         let (expiry_s, id) = (client.expiry_s, Arc::clone(&client.id));
         let armed = client.will.take().map(|message| Armed { client_id: id, message, is_carried: false });

@@ -9,7 +9,8 @@ use crate::codec::frame::Frame;
 use crate::dialect::{Bare, read};
 use crate::packet::id::{PacketId, Qos};
 use crate::packet::kind::Kind;
-use crate::packet::{Ack, Message, Packet, Publish, Reason};
+use crate::packet::{Ack, Connect, Message, Packet, Publish, Reason};
+use std::sync::Arc;
 
 /// PUBACK, PUBREC, PUBREL and PUBCOMP as they begin in every dialect.
 const ACKS: [u8; 4] = [0x40, 0x50, 0x62, 0x70];
@@ -22,6 +23,8 @@ pub const ACK_LEN: usize = 4;
 pub enum Direct {
     /// To what [`Session::poll`] gives.
     Outputs,
+    /// As [`Output::Connect`].
+    Connect(Arc<Connect>),
     /// As [`Output::Message`].
     Message { ticket: Option<Ticket>, publish: Publish },
     /// As [`Output::Settled`] with success and nothing more.
@@ -40,6 +43,10 @@ impl Session {
     /// As [`Session::receive`], for a frame that is of no more use.
     pub fn take(&mut self, frame: Frame, now_ms: u64) -> Direct {
         if frame.first >> 4 != Kind::Publish as u8 || !self.is_ordinary() {
+            if self.awaits_connect() && self.outputs.is_empty() {
+                self.clock.heard(now_ms);
+                return self.take_connect(&frame).map_or(Direct::Outputs, Direct::Connect);
+            }
             self.receive(&frame, now_ms);
             return Direct::Outputs;
         }
@@ -185,7 +192,6 @@ mod tests {
     use super::*;
     use crate::dialect::Dialect;
     use crate::dialect::write::to_bytes;
-    use crate::packet::Connect;
     use crate::packet::legality::Role;
     use crate::session::{Acceptance, Delivered, Delivery, Mark, Parked, ServerPolicy, SessionState};
     use bytes::BytesMut;
@@ -248,6 +254,7 @@ mod tests {
                     let direct = session.take_ack(&bytes, 1).unwrap_or_else(|| session.take(frame, 1));
                     let (name, output) = match direct {
                         Direct::Outputs => return vec![],
+                        Direct::Connect(connect) => ("connect", Output::Connect(connect)),
                         Direct::Message { ticket, publish } => ("message", Output::Message { ticket, publish }),
                         Direct::Settled(token) => ("settled", Output::Settled { token, outcome: Outcome::accepted(), returned: None }),
                         Direct::Record(record) => ("record", Output::Record(record)),
@@ -382,6 +389,33 @@ mod tests {
         session.accept(Acceptance { state, count_mark: Some(Mark(*b"counting")), ..Acceptance::default() }, parked, 0);
         while session.poll().is_some() {}
         session
+    }
+
+    #[test]
+    fn the_first_frame_comes_to_the_same_either_way() {
+        let frames: [&[u8]; 5] = [
+            b"\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01c",
+            b"\x10\x0D\0\x04MQTT\x09\x02\0\x3C\0\x01c",
+            b"\x10\x0D\0\x04MQTT\x04\x01\0\x3C\0\x01c",
+            b"\x10\x0C\0\x04MQTT\x04\0\0\x3C\0\0",
+            b"\xC0\0",
+        ];
+        let mut ways = vec![];
+        for bytes in frames {
+            let mut usual = Session::server(Arc::new(ServerPolicy::default()), 0);
+            let mut direct = usual.clone();
+            let frame = Frame::split(&mut bytes::Bytes::from_static(bytes), u32::MAX).unwrap().unwrap();
+            usual.receive(&frame, 1);
+            let said = match direct.take(frame, 1) {
+                Direct::Connect(connect) => vec![Output::Connect(connect)],
+                _ => vec![],
+            };
+            ways.push(!said.is_empty());
+            let said: Vec<Output> = said.into_iter().chain(std::iter::from_fn(|| direct.poll())).collect();
+            assert_eq!(said, std::iter::from_fn(|| usual.poll()).collect::<Vec<_>>(), "{bytes:02X?}");
+            assert_eq!(direct, usual, "{bytes:02X?}");
+        }
+        assert_eq!(ways, [true, false, false, false, false]);
     }
 
     /// The short way is taken where it comes to the same, and nowhere else.

@@ -1,8 +1,8 @@
 //! From the first byte to an open connection.
 //!
 //! ```text
-//! server  AwaitConnect --CONNECT--> Deciding --accept--> Open        client  AwaitConnAck --CONNACK 0--> Open
-//!                                            --refuse--> Closed                           --CONNACK n--> Closed
+//! server  Connect --CONNECT--> Decision --accept--> Open        client  ConnAck --CONNACK 0--> Open
+//!                                       --refuse--> Closed                      --CONNACK n--> Closed
 //! ```
 //! On a plain connection a *trial* may still be running when it is open: see `Trial`.
 
@@ -85,7 +85,7 @@ pub(super) enum Awaited {
     /// Server: the first frame must be CONNECT ([MQTT-3.1.0-1]).
     Connect,
     /// Server: the owner decides.
-    Decision { connect: Box<Connect>, frame: Frame },
+    Decision { connect: Arc<Connect>, frame: Frame },
     /// Client: the first frame must be CONNACK ([MQTT-3.2.0-1]).
     ConnAck,
 }
@@ -112,32 +112,48 @@ impl Session {
     pub(super) fn receive_opening(&mut self, frame: &Frame, now_ms: u64) {
         let Phase::Opening(opening) = &self.phase else { return };
         match opening.awaited {
-            Awaited::Connect => self.receive_connect(frame),
+            Awaited::Connect => {
+                if let Some(connect) = self.take_connect(frame) {
+                    self.outputs.push_back(Output::Connect(connect));
+                }
+            }
             // Nothing is read while the owner decides; a driver that hands a frame in all the same breaks the contract.
             Awaited::Decision { .. } => {}
             Awaited::ConnAck => self.receive_connack(frame, now_ms),
         }
     }
 
-    fn receive_connect(&mut self, frame: &Frame) {
+    /// Server: whether the first frame has not come yet.
+    pub(super) fn awaits_connect(&self) -> bool {
+        matches!(&self.phase, Phase::Opening(opening) if opening.awaited == Awaited::Connect)
+    }
+
+    /// Server: the first frame; `None`: it is not for the owner to decide about.
+    pub(super) fn take_connect(&mut self, frame: &Frame) -> Option<Arc<Connect>> {
         let connect = match read::raise_connect(frame, self.limits()) {
-            Ok(connect) => connect,
-            Err(BadConnect::Malformed(error)) => return self.malformed(error),
+            Ok(connect) => Arc::new(connect),
+            Err(BadConnect::Malformed(error)) => {
+                self.malformed(error);
+                return None;
+            }
             Err(BadConnect::UnsupportedLevel(level)) => {
                 let problem = Problem::titled(format!("protocol level {level} is not served")).retry(Retry::Never);
-                return self.refuse_unknown(Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
+                self.refuse_unknown(Refusal::new(Reason::UNSUPPORTED_PROTOCOL_VERSION, problem));
+                return None;
             }
         };
         self.terms.dialect = connect.dialect;
-        let Side::Server(policy) = &self.side else { return };
+        let Side::Server(policy) = &self.side else { return None };
         let checked = check_keys(Kind::Connect, Role::Client, &connect.dictionary, &|_| None).and_then(|()| policy.check(&connect));
-        let connect = Box::new(connect);
         if let Phase::Opening(opening) = &mut self.phase {
-            opening.awaited = Awaited::Decision { connect: connect.clone(), frame: frame.compact() };
+            opening.awaited = Awaited::Decision { connect: Arc::clone(&connect), frame: frame.compact() };
         }
         match checked {
-            Ok(()) => self.outputs.push_back(Output::Connect(connect)),
-            Err(refusal) => self.refuse_unknown(refusal),
+            Ok(()) => Some(connect),
+            Err(refusal) => {
+                self.refuse_unknown(refusal);
+                None
+            }
         }
     }
 
@@ -348,11 +364,18 @@ impl Session {
 
     /// Bytes of the peer's that are held for this connection: its CONNECT while somebody decides about it or an offer may follow, and
     /// the messages to it that are not settled.
+    #[inline]
     pub fn held_bytes(&self) -> usize {
-        let opening = match &self.phase {
-            // As it came, raised, raised again for the owner, and for whoever verifies the password.
+        // Almost always there is nothing else.
+        let opening = if matches!(self.phase, Phase::Open) { 0 } else { self.opening_bytes() };
+        opening + self.outbound.bytes()
+    }
+
+    fn opening_bytes(&self) -> usize {
+        match &self.phase {
+            // As it came, raised, and for whoever verifies the password.
             Phase::Opening(opening) => match &opening.awaited {
-                Awaited::Decision { frame, .. } => 4 * frame.total(),
+                Awaited::Decision { frame, .. } => 3 * frame.total(),
                 Awaited::Connect | Awaited::ConnAck => 0,
             },
             Phase::Trial(trial) => match &**trial {
@@ -360,8 +383,7 @@ impl Session {
                 _ => 0,
             },
             Phase::Open | Phase::Closed => 0,
-        };
-        opening + self.outbound.bytes()
+        }
     }
 
     /// A packet that is well formed and not allowed here.

@@ -162,7 +162,7 @@ pub enum Output {
     /// Encode this delivery and send it.
     Publish(Sending),
     /// Server: a CONNECT that can be served; answer with `accept` or `refuse`. Until then nothing more is read.
-    Connect(Box<Connect>),
+    Connect(Arc<Connect>),
     /// Client: the connection is open. Server: the client's confirm made it extended.
     Opened(Box<Opened>),
     /// A message from the peer; above QoS 0 it is settled with its ticket.

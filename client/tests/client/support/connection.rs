@@ -239,7 +239,7 @@ impl Connection {
             Output::Connect(connect) => {
                 self.client_id.clone_from(&connect.client_id);
                 let clean = connect.clean_session;
-                self.see(Seen::Connect(connect));
+                self.see(Seen::Connect(Box::new(Arc::unwrap_or_clone(connect))));
                 self.decide(clean);
             }
             Output::Message { ticket, publish } => {
