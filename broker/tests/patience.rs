@@ -6,7 +6,9 @@ mod support;
 
 use bytes::BytesMut;
 use candor_broker::queue::QueueLimits;
-use candor_broker::shard::{Admission, Answer, Authenticate, ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared};
+use candor_broker::shard::{
+    Admission, Answer, Authenticate, ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared, TransportBytes,
+};
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::read::raise;
@@ -296,6 +298,26 @@ fn what_a_client_does_not_take_waits_in_its_queue_and_it_is_told_of_what_is_beyo
     }
     assert_eq!(hand.received(slow), (topics(0..1), 0));
     assert_eq!(hand.received(slow), (topics(21..31), 20), "the newest, and word of the others");
+}
+
+/// Below TLS or WebSocket it is the transport that holds what the kernel does not take.
+#[test]
+fn what_waits_in_a_transport_is_as_little_taken_as_what_waits_before_it() {
+    let queue = QueueLimits { len_max: 10, bytes_max: 10_000, overflow: Overflow::DropOldest };
+    let mut hand = Hand::with(Settings { queue, ..Settings::default() });
+    let publisher = hand.connect("publisher");
+    let slow = hand.subscriber("slow", "many/#");
+    hand.shard.count_transport(slow, TransportBytes { unread: 0, unwritten: 1 });
+    assert_eq!(hand.received(slow), (vec![], 0));
+    for topic in topics(0..30) {
+        hand.begin_turn();
+        hand.send(publisher, &[message(&topic, false)]);
+        hand.end_turn();
+        assert_eq!(hand.received(slow), (vec![], 0));
+    }
+    hand.shard.count_transport(slow, TransportBytes::default());
+    assert_eq!(hand.received(slow), (vec![], 0));
+    assert_eq!(hand.received(slow), (topics(20..30), 20), "the newest, and word of the others");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub mod turn;
 pub mod verify;
 pub mod writes;
 
-use crate::shard::{ConnectionKey, Now, Shard};
+use crate::shard::{ConnectionKey, Now, Shard, TransportBytes};
 use crate::transport::Transport;
 use bytes::BytesMut;
 use engine::Order;
@@ -59,6 +59,9 @@ pub struct Socket {
     moving_to: Option<u16>,
 }
 
+/// With so many bytes that the kernel has not taken, a transport is given no more: they wait where a session's limits hold for them.
+const RAW_BYTES: usize = 16 * 1024;
+
 /// A transport above TCP, and what it has not got rid of.
 pub struct Layers {
     transport: Transport,
@@ -73,9 +76,9 @@ impl Layers {
         (!transport.is_plain()).then(|| Box::new(Self { transport, raw: BytesMut::new(), input: BytesMut::new() }))
     }
 
-    /// Bytes that wait, either way.
-    fn waiting(&self) -> usize {
-        self.input.len() + self.raw.len()
+    fn waiting(&self) -> TransportBytes {
+        let bytes = |buffer: &BytesMut| u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        TransportBytes { unread: bytes(&self.input), unwritten: bytes(&self.raw) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The task of one connection: reads when there is something to read and it is wanted, waits for room to write when the
 //! kernel has none, and sees the connection to its end.
 
-use super::{Core, Layers, READ_BYTES, SharedCore, Socket};
+use super::{Core, Layers, RAW_BYTES, READ_BYTES, SharedCore, Socket};
 use crate::shard::{Connection, ConnectionKey, ListenerSettings};
 use crate::transport::{Progress, Transport};
 use bytes::{Buf, BufMut, BytesMut};
@@ -354,21 +354,25 @@ impl Core {
         let Some(socket) = self.sockets.get_mut(key).and_then(Option::as_mut) else { return Ok(true) };
         let Some(Layers { transport, raw, .. }) = socket.layers.as_deref_mut() else { return Ok(true) };
         let is_closing = self.shard.connection(key).is_some_and(|connection| connection.is_closing());
-        if let Some(out) = self.shard.out(key)
-            && !out.is_empty()
-            && !socket.has_transport_ended
-            && !transport.is_handshaking()
-        {
-            let mut mqtt = BytesMut::new();
-            out.take_into(&mut mqtt);
-            // Words of the transport's own that it has written by then are still sent.
-            socket.has_transport_ended = transport.send(&mut mqtt, raw).is_err();
-        }
-        if is_closing && !socket.has_transport_ended {
-            transport.close(raw);
-            socket.has_transport_ended = true;
-        }
-        while !raw.is_empty() {
+        loop {
+            let takes_more = raw.len() < RAW_BYTES && !socket.has_transport_ended;
+            if let Some(out) = self.shard.out(key)
+                && !out.is_empty()
+                && takes_more
+                && !transport.is_handshaking()
+            {
+                let mut mqtt = BytesMut::new();
+                out.take_into(&mut mqtt);
+                // Words of the transport's own that it has written by then are still sent.
+                socket.has_transport_ended = transport.send(&mut mqtt, raw).is_err();
+            }
+            if is_closing && takes_more && !socket.has_transport_ended {
+                transport.close(raw);
+                socket.has_transport_ended = true;
+            }
+            if raw.is_empty() {
+                break;
+            }
             match socket.stream.try_write(raw) {
                 Ok(len) => raw.advance(len),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),

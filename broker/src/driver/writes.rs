@@ -97,8 +97,10 @@ impl Core {
 mod tests {
     use super::*;
     use crate::driver::{Clock, SharedCore, mesh::mesh, serve};
+    use crate::driver::{Layers, RAW_BYTES};
     use crate::shard::{Answer, Authenticate, ListenerSettings, Peer, Shard, Shared};
-    use bytes::Bytes;
+    use crate::transport::{Limits, Scheme, Transport};
+    use bytes::{Bytes, BytesMut};
     use candor_protocol::packet::{Connect, Refusal};
     use std::cell::RefCell;
     use std::io::Read;
@@ -180,6 +182,37 @@ mod tests {
                 peer.read_exact(&mut bytes).unwrap();
                 assert_eq!(&bytes, b"ab");
             }
+        });
+    }
+
+    /// However often the kernel takes a little, a transport holds no more than one filling of what a peer does not read.
+    #[test]
+    fn a_transport_is_not_filled_for_who_does_not_read() {
+        const PIECE: &[u8] = &[0; 100_000];
+        with_a_crowd(|core, peers| {
+            let mut transport = Transport::accept(Scheme::Ws, None, Limits::DEFAULT).unwrap();
+            let mut request = BytesMut::from(
+                "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
+            );
+            transport.receive(&mut request, &mut BytesMut::new(), &mut BytesMut::new()).unwrap();
+            assert!(!transport.is_handshaking());
+            core.socket(0).unwrap().layers = Layers::over(transport);
+            let mut read = vec![0; 1000];
+            for _ in 0..1000 {
+                core.shard.out(0).unwrap().share(Bytes::from_static(PIECE));
+                let socket = core.socket(0).unwrap();
+                if std::mem::take(&mut socket.is_blocked) {
+                    peers[0].read_exact(&mut read).unwrap();
+                }
+                core.write(0);
+                let raw = core.socket(0).unwrap().layers.as_ref().unwrap().raw.len();
+                if core.shard.out(0).unwrap().len() > 20 * PIECE.len() {
+                    assert!(core.socket(0).unwrap().is_blocked && raw < RAW_BYTES + 2 * PIECE.len(), "{raw}");
+                    return;
+                }
+            }
+            panic!("the kernel takes everything");
         });
     }
 

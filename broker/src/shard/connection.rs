@@ -69,8 +69,8 @@ pub struct Connection {
     pub(super) held: Option<Box<BytesMut>>,
     /// The kernel did not take everything when it was last written to.
     pub(super) is_behind: bool,
-    /// Bytes that wait in the transport, either way.
-    pub(super) transport_bytes: usize,
+    /// What waits in the transport.
+    pub(super) in_transport: TransportBytes,
     /// What the limit of memory counts for it.
     pub(super) counted_bytes: usize,
     pub(super) standing: Standing,
@@ -101,6 +101,15 @@ pub struct Connection {
     pub(super) timer_ms: u64,
 }
 
+/// Bytes in a transport below the packets. It has bounds that are far below those of the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransportBytes {
+    /// They were read, and are no whole record yet.
+    pub unread: u32,
+    /// The kernel has not taken them yet.
+    pub unwritten: u32,
+}
+
 /// With so many bytes unread, which are more than deliveries alone come to, nothing more is taken from a client.
 const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 
@@ -108,7 +117,12 @@ impl Connection {
     /// Whether the driver should read on.
     pub fn wants_bytes(&self) -> bool {
         // Who asks and does not read the answers is not asked for more.
-        !self.is_closing && !self.is_put_off && self.session.wants_frames() && self.out.len() < ANSWERS_BYTES_MAX
+        !self.is_closing && !self.is_put_off && self.session.wants_frames() && self.unwritten_bytes() < ANSWERS_BYTES_MAX
+    }
+
+    /// Bytes that the kernel has not taken, here and in the transport.
+    fn unwritten_bytes(&self) -> usize {
+        self.out.len() + self.in_transport.unwritten as usize
     }
 
     /// Whether messages may be written for it. For a receiver that does not take what is there they wait in its queue, where one in
@@ -181,7 +195,7 @@ impl Shard {
             out: Out::default(),
             held,
             is_behind: false,
-            transport_bytes: 0,
+            in_transport: TransportBytes::default(),
             counted_bytes: 0,
             standing: Standing::Pending,
             client: None,
@@ -328,9 +342,8 @@ impl Shard {
         connection.is_touched = false;
         connection.session.sent(self.now.ms);
         connection.out.rest(&mut self.spare);
-        let (client, is_empty) = (connection.client, connection.out.is_empty());
-        connection.is_behind = !is_empty;
-        if let (Some(slot), true) = (client, is_empty)
+        connection.is_behind = connection.unwritten_bytes() > 0;
+        if let (Some(slot), false) = (connection.client, connection.is_behind)
             && self.clients.get(slot).is_some_and(|client| client.has_more())
         {
             self.pump(slot);

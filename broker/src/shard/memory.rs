@@ -20,7 +20,7 @@
 //! busy, unless it comes back to its session; what would have to wait in a queue is lost as if that were full, and its subscriber is told of the gap. A message
 //! of QoS 0 that can go at once goes. A packet that goes on growing although it is not complete is not waited for: its connection ends.
 
-use super::{ConnectionKey, Shard};
+use super::{ConnectionKey, Shard, TransportBytes};
 use candor_protocol::packet::{Problem, Reason, Refusal, Retry};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -117,7 +117,8 @@ impl Shard {
     /// Counts a connection's buffers as they are now.
     pub(super) fn count_buffers(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(key) {
-            let buffers = connection.out.memory() + connection.held_memory() + connection.transport_bytes;
+            let TransportBytes { unread, unwritten } = connection.in_transport;
+            let buffers = connection.out.memory() + connection.held_memory() + unread as usize + unwritten as usize;
             let bytes = CONNECTION_BYTES + buffers + connection.session.held_bytes();
             // Almost always there is as much as before.
             if connection.counted_bytes != bytes {
@@ -126,12 +127,12 @@ impl Shard {
         }
     }
 
-    /// Counts what waits in a connection's transport, below its packets: bytes read that make no whole record, and bytes to be written.
-    pub fn count_transport(&mut self, key: ConnectionKey, bytes: usize) {
+    /// Counts what waits in a connection's transport.
+    pub fn count_transport(&mut self, key: ConnectionKey, waiting: TransportBytes) {
         if let Some(connection) = self.connections.get_mut(key)
-            && connection.transport_bytes != bytes
+            && connection.in_transport != waiting
         {
-            connection.transport_bytes = bytes;
+            connection.in_transport = waiting;
             self.count_buffers(key);
             self.bound_incomplete(key);
         }
@@ -143,7 +144,7 @@ impl Shard {
             return;
         }
         let Some(connection) = self.connections.get(key) else { return };
-        let is_small = connection.held_len().max(connection.transport_bytes) <= INCOMPLETE_BYTES;
+        let is_small = connection.held_len().max(connection.in_transport.unread as usize) <= INCOMPLETE_BYTES;
         // What is held because nothing is wanted now is complete, and is read when its turn comes.
         if is_small || connection.is_closing || connection.is_put_off || !connection.session.wants_frames() {
             return;

@@ -105,7 +105,7 @@ mod wills;
 
 pub use attach::Moved;
 pub use client::Client;
-pub use connection::{Connection, ListenerSettings, Peer};
+pub use connection::{Connection, ListenerSettings, Peer, TransportBytes};
 pub use crossing::{Crossing, CrossingTarget, Crossings};
 pub use dead_letter::DeadLetterSettings;
 pub use door::{Admission, Answer, Authenticate};

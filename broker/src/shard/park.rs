@@ -46,6 +46,8 @@ impl Shard {
         let (expiry_s, id) = (client.expiry_s, Arc::clone(&client.id));
         let armed = client.will.take().map(|message| Armed { client_id: id, message, is_carried: false });
         if expiry_s == 0 {
+            // What was dropped while its client did not read could not be told to it.
+            self.tell_gap(slot);
             self.end_session(slot, SessionState::New);
         } else {
             self.set_available(slot, false);
