@@ -4,6 +4,7 @@
 mod support;
 
 use candor_broker::feedback::ledger::LedgerLimits;
+use candor_broker::queue::QueueLimits;
 use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::packet::{Problem, Qos, Reason, Retry, SubAck, TopicFilter, property};
@@ -201,6 +202,32 @@ fn a_story_outlives_the_broker() {
             assert_eq!(told(&ask(&mut operator, "$operator/story/device")), ["verdict deny/a 2", "disconnected success 2"], "{way:?}");
             device(&broker).leave();
             assert_eq!(told(&ask(&mut operator, "$operator/story/device")), ["verdict deny/a 2", "disconnected success 3"], "{way:?}");
+            operator.leave();
+            broker.stop();
+        }
+    }
+}
+
+/// A session that ends with its connection takes its queue with it; what was dropped from that before could not be told to its client.
+#[test]
+fn a_gap_is_in_the_story_although_its_session_ends_with_the_connection() {
+    for shards in [1, 3] {
+        for way in Way::ALL {
+            let queue = QueueLimits { len_max: 10, ..Settings::default().queue };
+            let broker = TestBroker::with(Settings { shards, queue, ..Settings::default() }, policy(), false);
+            let mut deaf = broker.connect_with(named(way.settings("deaf"), "somebody"));
+            deaf.settles = None;
+            deaf.subscribe("much", Qos::AtLeastOnce);
+            let mut publisher = broker.connect(Way::Plain, "publisher");
+            for n in 0..1200 {
+                publisher.publish("much", &n.to_string(), Qos::AtLeastOnce);
+            }
+            deaf.lose_connection();
+            let mut operator = broker.connect_with(named(way.settings("operator"), "operator"));
+            let lines = told(&ask(&mut operator, "$operator/story/deaf"));
+            let mut gaps = lines.iter().filter_map(|line| line.strip_prefix("verdict queue overflow ")?.parse::<u64>().ok());
+            let dropped = gaps.next().unwrap_or_else(|| panic!("{way:?} {lines:?}"));
+            assert!((100..1200).contains(&dropped), "{way:?} {lines:?}");
             operator.leave();
             broker.stop();
         }
