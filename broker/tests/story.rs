@@ -222,6 +222,7 @@ fn a_gap_is_in_the_story_although_its_session_ends_with_the_connection() {
             for n in 0..300 {
                 publisher.publish("much", &n.to_string(), Qos::AtLeastOnce);
             }
+            publisher.leave();
             deaf.lose_connection();
             let mut operator = broker.connect_with(named(way.settings("operator"), "operator"));
             let lines = told(&ask(&mut operator, "$operator/story/deaf"));
