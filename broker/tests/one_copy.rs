@@ -2,23 +2,19 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/resident.rs"]
+mod resident;
 mod support;
 
 use candor_broker::shard::Settings;
 use candor_protocol::packet::Qos;
 use candor_protocol::sim::Way;
+use resident::resident_bytes;
 use support::{Client, TestBroker, policy, stored_everywhere};
 
 const SESSIONS: usize = 100;
 const MESSAGES: usize = 16;
 const PAYLOAD: usize = 64 << 10;
-
-/// Resident memory of this process, in bytes.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
 
 /// Messages in memory are held once a shard, however many sessions they wait for; whole and in order they come to each.
 #[test]

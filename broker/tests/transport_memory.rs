@@ -2,8 +2,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/resident.rs"]
+mod resident;
+
 use bytes::BytesMut;
 use candor_broker::transport::{Limits, Scheme, TlsSettings, Transport, development};
+use resident::resident_bytes;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::sync::Arc;
@@ -13,13 +17,6 @@ const REQUEST: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: webso
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
 const PINGREQ: &[u8] = b"\xC0\x00";
 const MASKED_PINGREQ: &[u8] = b"\x82\x82\0\0\0\0\xC0\x00";
-
-/// Resident memory of this process, in bytes.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
 
 /// A connection that has been opened and has carried a packet each way; its client is gone.
 fn idle(scheme: Scheme, settings: &TlsSettings, client: &Arc<ClientConfig>) -> Transport {

@@ -14,7 +14,8 @@
 //! - [`session`] is one end of a connection. It is given packets, answers and the time, and says what it wants: send this, keep that,
 //!   hand this message on. The same code runs in server and client.
 //! - [`extension`] adds experiments to all of this, by name.
-//! - [`scheme`] names the transports in URLs; [`annotate`] says what the bytes of a packet mean; [`shown`] makes text of a peer fit for a log or a terminal.
+//! - [`annotate`] says what the bytes of a packet mean; [`shown`] makes text of a peer fit for a log or a terminal.
+//! - [`scheme`] names the transports in URLs, for listeners and clients.
 //! - `sim` (feature `sim`) lets two sessions meet on a virtual clock, over a transport that loses, cuts and delays.
 //!
 //! # Bounds

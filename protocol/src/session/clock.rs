@@ -46,13 +46,24 @@ impl Session {
     pub fn deadline(&self) -> Option<u64> {
         match &self.phase {
             Phase::Closed => None,
+            Phase::Open => self.keep_alive_deadline(),
+            Phase::Opening(_) | Phase::Trial(_) => {
+                let others = || [self.keep_alive_deadline(), self.hold_deadline()].into_iter().flatten().min();
+                self.opening_deadline().or_else(others)
+            }
+        }
+    }
+
+    /// Until when the connection must be open. A client that made an offer is silent until it knows, and it does not wait for ever.
+    #[inline]
+    fn opening_deadline(&self) -> Option<u64> {
+        match &self.phase {
             Phase::Opening(opening) => Some(opening.until_ms),
             Phase::Trial(trial) => match **trial {
-                // A client that made an offer is silent until it knows, and it does not wait for ever.
                 Trial::AwaitAnswer { until_ms, .. } => Some(until_ms),
-                _ => [self.keep_alive_deadline(), trial.held_until_ms()].into_iter().flatten().min(),
+                _ => None,
             },
-            Phase::Open => self.keep_alive_deadline(),
+            Phase::Open | Phase::Closed => None,
         }
     }
 
@@ -74,17 +85,11 @@ impl Session {
         self.outbound.rest();
         self.inbound.rest();
         let is_due = |deadline: Option<u64>| deadline.is_some_and(|deadline| now_ms >= deadline);
-        let opening_until_ms = match &self.phase {
-            Phase::Closed => return,
-            Phase::Opening(opening) => Some(opening.until_ms),
-            Phase::Trial(trial) => match **trial {
-                Trial::AwaitAnswer { until_ms, .. } => Some(until_ms),
-                _ => None,
-            },
-            Phase::Open => None,
-        };
-        match opening_until_ms {
-            Some(_) if is_due(opening_until_ms) => self.opening_due(),
+        if self.is_closed() {
+            return;
+        }
+        match self.opening_deadline() {
+            Some(until_ms) if now_ms >= until_ms => self.opening_due(),
             Some(_) => {}
             None => {
                 if is_due(self.hold_deadline()) {

@@ -58,14 +58,6 @@ impl Trial {
             Trial::Declined => false,
         }
     }
-
-    /// Until when deliveries wait for its end.
-    pub(in crate::session) fn held_until_ms(&self) -> Option<u64> {
-        match self {
-            Trial::MayOffer { hold_until_ms, .. } => hold_until_ms.map(NonZeroU64::get),
-            _ => None,
-        }
-    }
 }
 
 impl Session {
@@ -84,9 +76,12 @@ impl Session {
         if let Phase::Trial(trial) = &mut self.phase { Some(trial) } else { None }
     }
 
-    /// Until when the end of a negotiation is waited for.
+    /// Until when deliveries wait for the end of a negotiation.
     pub(in crate::session) fn hold_deadline(&self) -> Option<u64> {
-        self.trial().and_then(Trial::held_until_ms)
+        match self.trial()? {
+            Trial::MayOffer { hold_until_ms, .. } => hold_until_ms.map(NonZeroU64::get),
+            _ => None,
+        }
     }
 
     /// Deliveries have waited long enough; an offer may still come.
