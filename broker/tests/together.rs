@@ -6,12 +6,13 @@
 mod support;
 
 use bytes::BytesMut;
+use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::write::PublishFrame;
-use candor_protocol::packet::{Message, Qos, Reason, TopicName, property};
+use candor_protocol::packet::{Message, Qos, Reason, TopicFilter, TopicName, property};
 use candor_protocol::session::{Delivered, Delivery};
 use candor_protocol::sim::Way;
-use support::{Client, everywhere};
+use support::{Client, TestBroker, everywhere, in_every_storage, policy_on};
 
 fn delivery(topic: &str, payload: usize, qos: Qos) -> Delivery {
     // Every seventh says something about itself.
@@ -135,4 +136,76 @@ fn a_group_takes_turns_of_what_was_sent_in_one_piece() {
         members.into_iter().for_each(Client::leave);
         publisher.leave();
     });
+}
+
+/// So many filters that the server asks for several topics at once who gets their messages.
+const CROWD: u32 = 20_000;
+
+/// What one piece of messages to many topics comes to is the same among many filters, and after subscriptions have gone.
+#[test]
+fn among_many_filters_each_message_of_a_piece_goes_to_those_who_want_its_topic() {
+    in_every_storage(|storage| {
+        for shards in [1, 3] {
+            let settings = Settings { shards, storage: storage.clone(), ..Settings::default() };
+            let broker = TestBroker::with(settings, policy_on(storage), false);
+            let mut crowd = broker.connect(Way::Plain, "crowd");
+            for first in (0..CROWD).step_by(1000) {
+                let filters: Vec<TopicFilter> =
+                    (first..first + 1000).map(|at| TopicFilter::new(&format!("crowd/{at}/+/x")).unwrap()).collect();
+                crowd.subscribe_all(&filters, Qos::AtMostOnce, Dictionary::EMPTY);
+            }
+            for way in Way::ALL {
+                among_many(&broker, way);
+            }
+            crowd.expect_nothing();
+            crowd.leave();
+            broker.stop();
+        }
+    });
+}
+
+fn among_many(broker: &TestBroker, way: Way) {
+    let seat = |at: usize| format!("{}/{}", name(way, "seat"), at);
+    let mut all = broker.connect(way, &name(way, "all"));
+    assert!(!all.subscribe(&(name(way, "seat") + "/#"), Qos::AtMostOnce).is_error());
+    let mut odd = broker.connect(way, &name(way, "odd"));
+    for at in (1..40).step_by(2) {
+        assert!(!odd.subscribe(&seat(at), Qos::AtLeastOnce).is_error());
+    }
+    let mut publisher = broker.connect(way, &name(way, "among"));
+    // Twice each, and again from the beginning.
+    let topics: Vec<usize> = (0..100).map(|at| at / 2 % 40).collect();
+    let piece = |number: usize| -> Vec<Delivery> {
+        let message =
+            |(at, topic): (usize, &usize)| Delivery { retain: false, ..delivery(&seat(*topic), number * 1000 + at, Qos::AtMostOnce) };
+        topics.iter().enumerate().map(message).collect()
+    };
+    let came = |client: &Client| -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        client.messages.iter().map(|publish| (text(publish.message.topic()), text(publish.message.payload()))).collect()
+    };
+    let wanted = |number: usize, is_wanted: &dyn Fn(usize) -> bool| -> Vec<(String, String)> {
+        let of = |(at, topic): (usize, &usize)| is_wanted(*topic).then(|| (seat(*topic), (number * 1000 + at).to_string()));
+        topics.iter().enumerate().filter_map(of).collect()
+    };
+    let sorted = |mut messages: Vec<(String, String)>| {
+        messages.sort();
+        messages
+    };
+    send_together(&mut publisher, &piece(0));
+    all.until(|client| client.messages.len() == 100);
+    odd.until(|client| client.messages.len() == wanted(0, &|topic| topic % 2 == 1).len());
+    assert_eq!(came(&all), wanted(0, &|_| true), "{way:?}: in order, since they have one way");
+    assert_eq!(sorted(came(&odd)), sorted(wanted(0, &|topic| topic % 2 == 1)), "{way:?}");
+
+    // What is not wanted any more does not come, though it was asked for before.
+    all.unsubscribe(&(name(way, "seat") + "/#"));
+    odd.unsubscribe(&seat(3));
+    odd.messages.clear();
+    send_together(&mut publisher, &piece(1));
+    odd.until(|client| client.messages.len() == wanted(1, &|topic| topic % 2 == 1 && topic != 3).len());
+    assert_eq!(sorted(came(&odd)), sorted(wanted(1, &|topic| topic % 2 == 1 && topic != 3)), "{way:?}");
+    all.messages.clear();
+    all.expect_nothing();
+    [all, odd, publisher].into_iter().for_each(Client::leave);
 }

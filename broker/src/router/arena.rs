@@ -83,10 +83,14 @@ impl<T: Default> Arena<T> {
         }
     }
 
+    /// Bytes of the pages.
+    pub(super) fn page_bytes(&self) -> usize {
+        self.pages_in_use * PAGE_LEN * size_of::<T>()
+    }
+
     /// Bytes on the heap, without what the values own there.
     pub(super) fn heap_bytes(&self) -> usize {
-        let pages = self.pages_in_use * PAGE_LEN * size_of::<T>();
-        pages + self.pages.capacity() * size_of::<Box<[T]>>() + self.used.capacity() * size_of::<u128>()
+        self.page_bytes() + self.pages.capacity() * size_of::<Box<[T]>>() + self.used.capacity() * size_of::<u128>()
     }
 }
 

@@ -35,6 +35,7 @@ mod tree;
 #[cfg(test)]
 mod oracle;
 
+pub use pattern_tree::together::Together;
 pub use retained::{Retained, Topical};
 pub use shared::{GroupId, Pick, Picks, SharedGroups};
 pub use targets::Targets;
@@ -117,6 +118,16 @@ impl Router {
             None => self.tree.unsubscribe(filter, subscriber),
             Some(_) => self.shared.unsubscribe(filter, subscriber),
         }
+    }
+
+    /// Whether there is so much in the tree that a match waits for memory, and nothing in the groups, in which a match takes somebody's
+    /// turn: then [`SubscriptionTree::matching_together`] says who gets a message, and sooner.
+    pub fn is_matched_together(&self) -> bool {
+        self.tree.is_large() && self.shared.is_empty()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tree.is_empty() && self.shared.is_empty()
     }
 
     /// Finds who gets a message to this topic name: into `targets` every subscriber with a filter that matches, into `picks`

@@ -2,6 +2,7 @@
 
 use super::arena::Arena;
 use super::entry::{Entry, NO_ENTRY};
+use super::pattern_tree::together::Together;
 use super::pattern_tree::{PatternTree, Place};
 use super::roster::Roster;
 use super::{Subscribed, Subscriber, Subscription, Targets};
@@ -162,13 +163,39 @@ impl SubscriptionTree {
     pub fn matching(&self, topic: &[u8], out: &mut Targets) {
         out.clear();
         let mut branches = std::mem::take(&mut out.branches);
-        self.patterns.matching(topic, &mut branches, |holders| match holders.held() {
-            Held::ByOne(entry) => out.push(entry),
-            Held::ByMany(roster) => out.extend(self.rosters[roster].runs()),
-        });
+        self.patterns.matching(topic, &mut branches, |holders| self.found(holders, out));
         out.branches = branches;
         out.finish();
         out.remember(topic);
+    }
+
+    /// As [`SubscriptionTree::matching`], for several topics at once; best [`Together::TOPICS`] of them. `false`: that takes too much
+    /// memory, and some may be missing.
+    pub fn matching_together(&self, topics: &[&[u8]], out: &mut [Targets], memory: &mut Together) -> bool {
+        out.iter_mut().for_each(Targets::clear);
+        let is_whole = self.patterns.matching_together(topics, memory, |topic, holders| {
+            if let Some(out) = out.get_mut(topic) {
+                self.found(holders, out);
+            }
+        });
+        for (topic, out) in topics.iter().zip(out) {
+            out.finish();
+            out.remember(topic);
+        }
+        is_whole
+    }
+
+    /// Whether there is so much of it that a match waits for memory.
+    pub(super) fn is_large(&self) -> bool {
+        self.patterns.is_large()
+    }
+
+    #[inline]
+    fn found(&self, holders: &Holders, out: &mut Targets) {
+        match holders.held() {
+            Held::ByOne(entry) => out.push(entry),
+            Held::ByMany(roster) => out.extend(self.rosters[roster].runs()),
+        }
     }
 
     /// Bytes on the heap, for a limit on memory; those of filters with several subscribers are an estimate. Takes less than a

@@ -262,6 +262,7 @@ impl Shard {
 
     fn read_wanted(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
         self.run = None;
+        self.ahead.start();
         // What was taken already, and is cut off where that is needed.
         let mut at = 0;
         while let Some(connection) = self.connections.get_mut(key) {

@@ -26,6 +26,7 @@
 //! | a message from a client: whether it is taken | [`publish`] |
 //! | a message to all who get it, and to the store | `route`, over `routers` |
 //! | the shortest way of a message that says nothing more | `pass` |
+//! | who gets the next ones, asked before they are passed on | `ahead` |
 //! | who gets it, and what was made ready for it | `matched` |
 //! | a message to one client: now, or in its queue | [`deliver`] |
 //! | messages for another shard | `crossing` |
@@ -57,6 +58,7 @@
 //! | the sessions by slot | [`slots`] |
 //! | deadlines | [`timers`] |
 
+mod ahead;
 mod allowance;
 mod answers;
 pub mod attach;
@@ -195,6 +197,8 @@ pub struct Shard {
     matches: Option<Box<Matches>>,
     /// What was passed on last, out of the bytes that are being read.
     run: Option<pass::Run>,
+    /// Who gets what follows it.
+    ahead: ahead::Ahead,
     /// Used again by each message.
     aside: Vec<Target>,
     frames: FrameCache,
@@ -278,6 +282,7 @@ impl Shard {
             effects: Effects { crossings, ..Effects::default() },
             matches: None,
             run: None,
+            ahead: ahead::Ahead::default(),
             aside: Vec::new(),
             frames: FrameCache::default(),
             spare: Spare::default(),

@@ -1,7 +1,7 @@
 //! Who gets a message as it is, and who gets it wrapped: one router of each kind, and which one a filter is for.
 
 use super::shared::Matches;
-use crate::router::{Router, Subscribed, Subscriber, Subscription, Target};
+use crate::router::{Router, Subscribed, Subscriber, Subscription, Target, Targets, Together};
 use crate::wrapped;
 use candor_protocol::packet::TopicFilter;
 
@@ -58,10 +58,19 @@ impl Routers {
     /// Finds who gets a message to this topic name, and how.
     pub(super) fn matching(&self, topic: &[u8], matches: &mut Matches) {
         self.plain.matching(topic, &mut matches.targets, &mut matches.picks);
-        let is_none = self.wrapped.tree.is_empty() && self.wrapped.shared.is_empty();
-        if !is_none || matches.has_wrapped() {
+        if !self.wrapped.is_empty() || matches.has_wrapped() {
             self.wrapped.matching(topic, &mut matches.wrapped_targets, &mut matches.wrapped_picks);
         }
+    }
+
+    /// Whether the routers are such that several topics are matched sooner together.
+    pub(super) fn are_matched_together(&self) -> bool {
+        self.plain.is_matched_together() && self.wrapped.is_empty()
+    }
+
+    /// As [`Routers::matching`] for several topics, if [`Routers::are_matched_together`]. `false`: some targets may be missing.
+    pub(super) fn matching_together(&self, topics: &[&[u8]], targets: &mut [Targets], memory: &mut Together) -> bool {
+        self.plain.tree.matching_together(topics, targets, memory)
     }
 
     /// As [`Routers::matching`], but for shared groups.

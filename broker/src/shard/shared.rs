@@ -34,6 +34,16 @@ impl Matches {
     pub(super) fn has_wrapped(&self) -> bool {
         !(self.wrapped_targets.is_empty() && self.wrapped_picks.is_empty())
     }
+
+    /// Takes an answer by routers that [`Routers::are_matched_together`], and leaves the targets that were here.
+    pub(super) fn take_targets(&mut self, targets: &mut Targets, edition: u64) {
+        std::mem::swap(&mut self.targets, targets);
+        if self.has_wrapped() || !self.picks.is_empty() {
+            (self.picks, self.wrapped_targets, self.wrapped_picks) = Default::default();
+        }
+        self.edition = Some(edition);
+        self.is_unused = false;
+    }
 }
 
 /// The retained messages, for one who changes them.
@@ -151,6 +161,14 @@ impl Shared {
         self.routers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The routers, and of which edition answers by them are.
+    pub(super) fn routers_and_edition(&self) -> (RwLockReadGuard<'_, Routers>, u64) {
+        let routers = self.routers();
+        // No writer is there now, so this is the edition that is read.
+        let edition = self.router_edition.load(Ordering::Acquire);
+        (routers, edition)
+    }
+
     pub fn routers_mut(&self) -> RwLockWriteGuard<'_, Routers> {
         let routers = self.routers.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock and before the change: who still sees the old number comes before it, who sees the new one waits for it.
@@ -167,12 +185,11 @@ impl Shared {
         if (is_unused || matches.picks.is_empty() && matches.wrapped_picks.is_empty()) && has_answer(matches) {
             return;
         }
-        let routers = self.routers();
-        // No writer is there now, so this is the edition that is read.
-        if has_answer(matches) {
+        let (routers, edition) = self.routers_and_edition();
+        if is_asked_again && matches.edition == Some(edition) {
             return routers.pick_again(topic, matches);
         }
-        matches.edition = Some(self.router_edition.load(Ordering::Acquire));
+        matches.edition = Some(edition);
         routers.matching(topic, matches);
     }
 

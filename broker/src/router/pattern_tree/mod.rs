@@ -18,6 +18,7 @@
 //! topic so far.
 
 mod edit;
+pub(super) mod together;
 
 use super::arena::Arena;
 use super::edges::Edges;
@@ -138,11 +139,17 @@ impl<T> PatternTree<T> {
         match node.literals {
             0 => None,
             1 => Some(node.literal_sum),
-            _ => self.edges.find(self.hash(parent, level), |child| {
-                let child = &self.nodes[child];
-                child.parent == parent && begins_with(child.label.as_bytes(), level)
-            }),
+            _ => self.literal_child_at(self.hash(parent, level), parent, level),
         }
+    }
+
+    /// The child of a parent with several, under the hash of both.
+    #[inline]
+    fn literal_child_at(&self, hash: u64, parent: u32, level: &[u8]) -> Option<u32> {
+        self.edges.find(hash, |child| {
+            let child = &self.nodes[child];
+            child.parent == parent && begins_with(child.label.as_bytes(), level)
+        })
     }
 
     fn hash(&self, parent: u32, level: &[u8]) -> u64 {
