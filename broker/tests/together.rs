@@ -151,7 +151,7 @@ fn among_many_filters_each_message_of_a_piece_goes_to_those_who_want_its_topic()
             let mut crowd = broker.connect(Way::Plain, "crowd");
             for first in (0..CROWD).step_by(1000) {
                 let filters: Vec<TopicFilter> =
-                    (first..first + 1000).map(|at| TopicFilter::new(&format!("crowd/{at}/+/x")).unwrap()).collect();
+                    (first..first + 1000).map(|at| TopicFilter::new(format!("crowd/{at}/+/x")).unwrap()).collect();
                 crowd.subscribe_all(&filters, Qos::AtMostOnce, Dictionary::EMPTY);
             }
             for way in Way::ALL {

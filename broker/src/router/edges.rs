@@ -29,7 +29,8 @@ impl Edges {
     }
 
     /// The node under `hash` for which `is_it` is true.
-    #[inline]
+    // A call is a good part of what a search costs.
+    #[inline(always)]
     pub(super) fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let segment = &self.segments[segment_of(hash)];
         segment.place(hash as u32, is_it).map(|at| segment.slots[at] as u32)
@@ -77,7 +78,7 @@ fn slot_of(tag: u32, node: u32) -> u64 {
 }
 
 impl Segment {
-    #[inline]
+    #[inline(always)]
     fn place(&self, tag: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = tag as usize & mask;

@@ -61,11 +61,13 @@ impl Targets {
         self.topic == topic
     }
 
+    #[inline]
     pub(super) fn remember(&mut self, topic: &[u8]) {
         self.topic.clear();
         self.topic.extend_from_slice(topic);
     }
 
+    #[inline]
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.starts.clear();
@@ -73,6 +75,7 @@ impl Targets {
     }
 
     /// Takes the only subscriber of a matching filter.
+    #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
         self.begin_filter(entry);
         self.entries.push(entry);
@@ -90,6 +93,7 @@ impl Targets {
         }
     }
 
+    #[inline]
     fn begin_filter(&mut self, first: Entry) {
         self.filters += 1;
         if self.entries.last().is_some_and(|&last| last > first) {
@@ -98,10 +102,14 @@ impl Targets {
     }
 
     /// Puts what was taken in order and merges what overlaps.
+    #[inline]
     pub(super) fn finish(&mut self) {
-        if self.filters < 2 {
-            return;
+        if self.filters > 1 {
+            self.finish_many();
         }
+    }
+
+    fn finish_many(&mut self) {
         if !self.starts.is_empty() {
             if self.entries.len() <= SORT_LEN_MAX || self.starts.len() * 8 > self.entries.len() {
                 self.entries.sort_unstable();

@@ -190,7 +190,7 @@ impl SubscriptionTree {
         self.patterns.is_large()
     }
 
-    #[inline]
+    #[inline(always)]
     fn found(&self, holders: &Holders, out: &mut Targets) {
         match holders.held() {
             Held::ByOne(entry) => out.push(entry),

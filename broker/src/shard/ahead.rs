@@ -27,10 +27,20 @@ impl Ahead {
 }
 
 impl Shard {
-    /// Puts the answer for `topic` into `matches`, if it is there. It is the topic of the message at the beginning of `bytes`, the last
-    /// that were read. The answer may be of an older edition.
-    #[inline]
-    pub(super) fn answer_ahead(&mut self, key: ConnectionKey, bytes: &[u8], topic: &[u8], matches: &mut Matches) {
+    /// Finds who gets the message at the beginning of `bytes`, the last that were read; `topic` is its own.
+    // By itself, so that a message to the topic of the one before it does not pay for this.
+    #[inline(never)]
+    pub(super) fn find_receivers(&mut self, key: ConnectionKey, bytes: &[u8], topic: &[u8], matches: &mut Matches) {
+        if !matches.targets.is_about(topic) {
+            self.answer_ahead(key, bytes, topic, matches);
+        }
+        if !(matches.targets.is_about(topic) && self.shared.holds(matches)) {
+            self.shared.matching(topic, matches);
+        }
+    }
+
+    /// Puts the answer for `topic` into `matches`, if it is there already. It may be of an older edition.
+    fn answer_ahead(&mut self, key: ConnectionKey, bytes: &[u8], topic: &[u8], matches: &mut Matches) {
         if self.ahead.bytes_left.is_none_or(|left| bytes.len() <= left) {
             self.ask_ahead(key, bytes);
         }

@@ -56,12 +56,7 @@ impl Shard {
         }
         let mut matches = self.matches.take().unwrap_or_default();
         if !(is_again && self.shared.holds(&matches)) {
-            if !is_again {
-                self.answer_ahead(key, rest, topic, &mut matches);
-            }
-            if !(matches.targets.is_about(topic) && self.shared.holds(&matches)) {
-                self.shared.matching(topic, &mut matches);
-            }
+            self.find_receivers(key, rest, topic, &mut matches);
         }
         let is_passed = self.pass_to_all(key, slot, (&bare, bytes, at), &mut matches);
         self.matches = Some(matches);

@@ -54,24 +54,22 @@ pub struct Group {
 /// The three that everything is shown beside, where they can do it.
 const BESIDE: [Target; 3] = [Floor, Candor, Mosquitto];
 
-/// The suite's loads that have a goal, and who takes part: rumqttd delivers next to nothing with many filters or retained messages.
-const GOALS: &[(&str, &[Target])] = &[
-    ("qos0", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("qos0-1k", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("qos0-w1", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("qos1", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("qos1-w1", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("qos2", &[Candor, Mosquitto, Rumqttd]),
-    ("fanout", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("fanout-q1", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("fanin", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("subs", &[Candor, Mosquitto]),
-    ("retained", &[Candor, Mosquitto]),
-    ("storm", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("latency0", &[Floor, Candor, Mosquitto, Rumqttd]),
-    ("latency1", &[Floor, Candor, Mosquitto, Rumqttd]),
+/// The suite's loads that have a goal, and who takes part: rumqttd delivers next to nothing with many filters or retained messages. Those
+/// of one group are held against the floor of its first.
+const GOALS: &[&[(&str, &[Target])]] = &[
+    &[("qos0", &[Floor, Candor, Mosquitto, Rumqttd]), ("subs", &[Candor, Mosquitto]), ("retained", &[Candor, Mosquitto])],
+    &[("qos0-1k", &[Floor, Candor, Mosquitto, Rumqttd])],
+    &[("qos0-w1", &[Floor, Candor, Mosquitto, Rumqttd])],
+    &[("qos1", &[Floor, Candor, Mosquitto, Rumqttd]), ("qos2", &[Candor, Mosquitto, Rumqttd])],
+    &[("qos1-w1", &[Floor, Candor, Mosquitto, Rumqttd])],
+    &[("fanout", &[Floor, Candor, Mosquitto, Rumqttd])],
+    &[("fanout-q1", &[Floor, Candor, Mosquitto, Rumqttd])],
+    &[("fanin", &[Floor, Candor, Mosquitto, Rumqttd])],
+    &[("storm", &[Floor, Candor, Mosquitto, Rumqttd])],
+    &[("latency0", &[Floor, Candor, Mosquitto, Rumqttd])],
+    &[("latency1", &[Floor, Candor, Mosquitto, Rumqttd])],
     // It takes rumqttd twenty seconds to open them.
-    ("idle", &[Floor, Candor, Mosquitto]),
+    &[("idle", &[Floor, Candor, Mosquitto])],
 ];
 
 /// Everything, in the order in which it is measured.
@@ -81,16 +79,16 @@ const GOALS: &[(&str, &[Target])] = &[
 pub fn groups(scale: Scale) -> Checked<Vec<Group>> {
     let mut groups = Vec::new();
     let rounds = |full: usize| if scale == Scale::Full { full } else { 1 };
-    let goals = GOALS.iter().map(|(name, targets)| suite(name, targets, scale));
-    // Each load's brokers stand close together in time, as their ratios are what is judged.
-    groups.extend(goals.map(|load| Group { rounds: rounds(5), loads: vec![load] }));
-    groups.push(Group { rounds: rounds(5), loads: dialects(scale) });
-    groups.push(Group { rounds: rounds(5), loads: shards(scale)? });
+    // What is divided by each other stands close together in time.
+    let goals = GOALS.iter().map(|names| names.iter().map(|(name, targets)| suite(name, targets, scale)).collect());
+    groups.extend(goals.map(|loads| Group { rounds: rounds(7), loads }));
+    // Short and often, as they differ by little.
+    groups.extend(dialects(scale).map(|loads| Group { rounds: rounds(15), loads }));
+    groups.push(Group { rounds: rounds(15), loads: shards(scale)? });
     groups.push(Group { rounds: rounds(2), loads: growths(scale).into_iter().flat_map(|growth| growth.loads).collect() });
     groups.push(Group { rounds: rounds(3), loads: durable(scale) });
     groups.push(Group { rounds: 1, loads: large(scale) });
-    groups.push(Group { rounds: rounds(3), loads: bad(scale) });
-    groups.push(Group { rounds: 1, loads: vec![flood(scale)] });
+    groups.push(Group { rounds: rounds(5), loads: bad(scale) });
     Ok(groups)
 }
 
@@ -108,20 +106,16 @@ pub(super) fn suite(name: &str, targets: &[Target], scale: Scale) -> Load {
     Load { id: name.to_owned(), arguments, targets: targets.to_vec(), pinned: true }
 }
 
-/// The extended dialect beside the plain one.
-fn dialects(scale: Scale) -> Vec<Load> {
-    let time = scale.time_s(1.5);
+/// The extended dialect beside the plain one, those together that are held against each other.
+fn dialects(scale: Scale) -> [Vec<Load>; 3] {
+    let time = scale.time_s(0.6);
     let rows = [
-        ("plain-q0", "-q 0"),
-        ("extended-q0", "-q 0 -V extended"),
-        ("mixed-q0", "-q 0 --mixed"),
-        ("plain-q1", "-q 1"),
-        ("extended-q1", "-q 1 -V extended"),
-        ("mixed-q1", "-q 1 --mixed"),
-        ("plain-30", "-q 0 --payload 94"),
-        ("extended-30", "-q 0 -V extended --dictionary 30"),
+        vec![("plain-q0", "-q 0"), ("mixed-q0", "-q 0 --mixed"), ("extended-q0", "-q 0 -V extended")],
+        vec![("plain-q1", "-q 1"), ("mixed-q1", "-q 1 --mixed"), ("extended-q1", "-q 1 -V extended")],
+        vec![("plain-30", "-q 0 --payload 94"), ("extended-30", "-q 0 -V extended --dictionary 30")],
     ];
-    rows.iter().map(|(id, flags)| load(id, &format!("pairs -n 10 {flags} --time {time}"), &[Candor])).collect()
+    let load = |(id, flags)| load(id, &format!("pairs -n 10 {flags} --time {time}"), &[Candor]);
+    rows.map(|rows| rows.into_iter().map(load).collect())
 }
 
 /// Pairs of shards.
@@ -129,7 +123,7 @@ const PAIRS: usize = 10;
 
 /// One shard and two. They are not bound to a core: two shards on one would measure the scheduler.
 fn shards(scale: Scale) -> Checked<Vec<Load>> {
-    let line = |prefix: &str| format!("pairs -n {PAIRS} -q 0 --time {} --prefix {prefix}", scale.time_s(1.5));
+    let line = |prefix: &str| format!("pairs -n {PAIRS} -q 0 --time {} --prefix {prefix}", scale.time_s(0.6));
     let (within, across) = (prefix(PAIRS, true)?, prefix(PAIRS, false)?);
     let loads = [
         load("shards-1", &line(&within), &[Candor]),
@@ -279,7 +273,7 @@ fn bad(scale: Scale) -> Vec<Load> {
     let pairs = format!("latency -n 10 -q 1 --rate 10000 --time {}", scale.time_s(3.0));
     let readers = scale.of(5000);
     let rate = if scale == Scale::Full { 100_000 } else { 6_000 };
-    let crowd = format!("fan-out -n {readers} --payload 1024 --rate 20 -w 1000 --time {}", scale.time_s(3.0));
+    let crowd = |readers: usize| format!("fan-out -n {readers} --payload 1024 --rate 20 -w 1000 --time {}", scale.time_s(3.0));
     vec![
         load("calm", &pairs, &[CandorBounded, Candor, Mosquitto]),
         load("slow", &format!("{pairs} --deaf 10 --receive-buffer 4096"), &targets),
@@ -290,15 +284,12 @@ fn bad(scale: Scale) -> Vec<Load> {
             &format!("{pairs} --hostile {HOSTILE} --hostile-rate {rate} --hostile-login {}:{}", HOSTILE_LOGIN.0, HOSTILE_LOGIN.1),
             &[CandorBounded],
         ),
-        load("crowd", &crowd, &targets),
-        load("half-crowd", &format!("{crowd} --deaf {readers} --receive-buffer 4096"), &targets),
+        load("crowd", &crowd(readers), &targets),
+        load("whole-crowd", &crowd(2 * readers), &targets),
+        load("half-crowd", &format!("{} --deaf {readers} --receive-buffer 4096", crowd(readers)), &targets),
+        // A retained store that is asked for as a whole while others go on.
+        load("flood", &format!("{pairs} --retained-beside {}", scale.of(1_000_000)), &[Candor, Mosquitto]),
     ]
-}
-
-/// A retained store that is asked for as a whole while others go on.
-fn flood(scale: Scale) -> Load {
-    let line = format!("latency -n 10 -q 1 --rate 10000 --time {} --retained-beside {}", scale.time_s(3.0), scale.of(1_000_000));
-    load("flood", &line, &[Candor, Mosquitto])
 }
 
 #[cfg(test)]

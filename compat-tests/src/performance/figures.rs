@@ -30,6 +30,9 @@ pub struct Row {
 /// One run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Run {
+    /// The round in which it was measured: runs of one round of one group stand close together in time.
+    #[serde(default)]
+    pub round: usize,
     /// CPU microseconds of the broker a delivered message.
     pub cpu_us: Option<f64>,
     pub per_second: f64,
@@ -65,8 +68,13 @@ impl Spread {
 
     /// `MEDIAN (MIN–MAX)`, or the one value.
     pub fn text(&self) -> String {
-        let [median, min, max] = [self.median, self.min, self.max].map(short);
-        if min == max { median } else { format!("{median} ({min}–{max})") }
+        short(self.median) + &self.range()
+    }
+
+    /// ` (MIN–MAX)`, or nothing where that is one value.
+    pub fn range(&self) -> String {
+        let [min, max] = [self.min, self.max].map(short);
+        if min == max { String::new() } else { format!(" ({min}–{max})") }
     }
 }
 
@@ -98,6 +106,17 @@ impl Figures {
 
     fn spread(&self, load: &str, target: Target, of: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
         Spread::of(self.row(load, target)?.runs.iter().filter_map(of))
+    }
+
+    /// What `of` gives with one load and target, divided by the mean of what it gives with others in the same round: the clock of a
+    /// machine goes up and down between rounds, and falls out of it so.
+    pub fn multiple(&self, own: (&str, Target), bases: &[(&str, Target)], of: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
+        let at = |(load, target): (&str, Target), round| self.row(load, target)?.runs.iter().find(|run| run.round == round).and_then(&of);
+        let rounds = self.row(own.0, own.1)?.runs.iter().map(|run| run.round);
+        Spread::of(rounds.filter_map(|round| {
+            let base: Vec<f64> = bases.iter().map(|base| at(*base, round)).collect::<Option<_>>()?;
+            Some(at(own, round)? * base.len() as f64 / base.iter().sum::<f64>())
+        }))
     }
 
     /// CPU microseconds of the broker a delivered message.
@@ -145,6 +164,27 @@ mod tests {
     fn numbers_have_three_digits_that_count_and_their_thousands_apart() {
         let texts = [0.1234, 1.0, 12.34, 999.6, 1234.0, 1_234_567.0, -1234.0, -123.0].map(short);
         assert_eq!(texts, ["0.12", "1.00", "12.3", "1,000", "1,234", "1,234,567", "-1,234", "-123"]);
+    }
+
+    #[test]
+    fn a_multiple_is_of_what_was_measured_in_the_same_round() {
+        let run = |round, cpu_us| Run { round, cpu_us, ..Run::default() };
+        let row = |runs| BTreeMap::from([(Target::Candor.key().to_owned(), Row { runs, ..Row::default() })]);
+        let loads = [
+            ("own", row(vec![run(0, Some(3.0)), run(1, Some(60.0)), run(2, Some(8.0)), run(3, None), run(4, Some(1.0))])),
+            ("one", row(vec![run(0, Some(1.0)), run(1, Some(10.0)), run(2, Some(2.0)), run(3, Some(1.0))])),
+            // The second round of it failed.
+            ("two", row(vec![run(0, Some(1.0)), run(2, Some(2.0)), run(3, Some(1.0))])),
+        ];
+        let loads = loads.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect();
+        let figures = Figures { scale: Scale::Full, machine: Machine::default(), loads, profiles: BTreeMap::new() };
+        let multiple = |bases: &[&str]| {
+            let bases: Vec<(&str, Target)> = bases.iter().map(|load| (*load, Target::Candor)).collect();
+            figures.multiple(("own", Target::Candor), &bases, |run| run.cpu_us).map(|spread| spread.text())
+        };
+        assert_eq!(multiple(&["one"]).as_deref(), Some("4.00 (3.00–6.00)"));
+        assert_eq!(multiple(&["one", "two"]).as_deref(), Some("3.50 (3.00–4.00)"));
+        assert_eq!(multiple(&["none"]), None);
     }
 
     #[test]

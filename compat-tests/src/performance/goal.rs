@@ -89,39 +89,46 @@ impl Goal {
     }
 
     /// What the figure of the judged is divided by.
-    fn base(&self, figures: &Figures) -> Option<f64> {
-        let median = |spread: Option<Spread>| spread.map(|spread| spread.median);
+    fn bases(&self) -> Vec<(&'static str, Target)> {
         match self.measure {
-            OfFloor(load) => median(figures.cpu(load, Floor)),
-            Latency => median(figures.p99(self.load, Floor)),
-            OfOurs(_, loads) => {
-                let all: Vec<f64> = loads.iter().filter_map(|load| median(figures.cpu(load, Candor))).collect();
-                (all.len() == loads.len()).then(|| all.iter().sum::<f64>() / all.len() as f64)
-            }
-            Connection | StoredPerSecond => Some(1.0),
+            OfFloor(load) => vec![(load, Floor)],
+            Latency => vec![(self.load, Floor)],
+            OfOurs(_, loads) => loads.iter().map(|load| (*load, Candor)).collect(),
+            Connection | StoredPerSecond => Vec::new(),
         }
     }
 
-    /// The figure of `target` as it is held against the limit.
-    pub(super) fn multiple(&self, figures: &Figures, target: Target) -> Option<f64> {
-        Some(self.figure(figures, target)?.median / self.base(figures)?)
+    /// That in the middle of its range, the mean of all where there are several.
+    fn base(&self, figures: &Figures) -> Option<f64> {
+        let bases = self.bases();
+        let of = |(load, target)| if matches!(self.measure, Latency) { figures.p99(load, target) } else { figures.cpu(load, target) };
+        let all: Vec<f64> = bases.iter().map(|base| Some(of(*base)?.median)).collect::<Option<_>>()?;
+        (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
     }
 
-    /// Whether a figure of the judged keeps the goal, beside what it is held against.
-    fn is_kept(&self, figure: f64, base: f64) -> bool {
+    /// The figure of `target` as it is held against the limit.
+    fn multiple(&self, figures: &Figures, target: Target) -> Option<Spread> {
+        let own = (self.load, target);
         match self.measure {
-            StoredPerSecond => figure >= self.limit,
-            Latency => figure <= self.limit * base || figure <= base + 2000.0,
-            _ => figure <= self.limit * base,
+            OfFloor(_) | OfOurs(..) => figures.multiple(own, &self.bases(), |run| run.cpu_us),
+            Latency => figures.multiple(own, &self.bases(), |run| run.p99_us),
+            Connection | StoredPerSecond => self.figure(figures, target),
         }
     }
 
     fn verdict(&self, figures: &Figures) -> &'static str {
-        let Some((own, base)) = self.figure(figures, self.judged()).zip(self.base(figures)) else { return "not measured" };
-        let best = if matches!(self.measure, StoredPerSecond) { own.max } else { own.min };
-        match (self.is_kept(own.median, base), self.is_kept(best, base)) {
+        let Some(multiple) = self.multiple(figures, self.judged()) else { return "not measured" };
+        let is_kept = |multiple: f64| match self.measure {
+            StoredPerSecond => multiple >= self.limit,
+            _ => multiple <= self.limit,
+        };
+        // Two milliseconds more than the floor are enough too.
+        let own = self.figure(figures, self.judged()).map(|spread| spread.median);
+        let is_near = matches!(self.measure, Latency) && own.zip(self.base(figures)).is_some_and(|(own, base)| own <= base + 2000.0);
+        let best = if matches!(self.measure, StoredPerSecond) { multiple.max } else { multiple.min };
+        match (is_kept(multiple.median) || is_near, is_kept(best)) {
             (true, _) => "met",
-            (false, true) => "**not met**, but by the best run",
+            (false, true) => "**not met**, but in the best round",
             (false, false) => "**not met**",
         }
     }
@@ -129,17 +136,18 @@ impl Goal {
     /// Cells: the work, our figure, the base's, what is judged, the goal, the verdict, and what the others come to.
     pub(super) fn cells(&self, figures: &Figures) -> Vec<String> {
         let is_bare = matches!(self.measure, Connection | StoredPerSecond);
-        let times = |multiple: Option<f64>| match multiple {
-            Some(multiple) if is_bare => short(multiple),
-            Some(multiple) => format!("{} ×", short(multiple)),
-            None => "–".to_owned(),
+        let times = |multiple: f64| if is_bare { short(multiple) } else { format!("{} ×", short(multiple)) };
+        let none = || "–".to_owned();
+        let own = self.figure(figures, self.judged()).map_or_else(none, |spread| spread.text());
+        let base = self.base(figures).map_or_else(none, short);
+        let limit = if matches!(self.measure, StoredPerSecond) { format!("at least {}", short(self.limit)) } else { times(self.limit) };
+        let multiple = |target| self.multiple(figures, target);
+        let other = |target| multiple(target).filter(|_| self.is_of_all()).map_or_else(none, |multiple| times(multiple.median));
+        let judged = match multiple(self.judged()) {
+            Some(multiple) if is_bare => short(multiple.median),
+            Some(multiple) => times(multiple.median) + &multiple.range(),
+            None => none(),
         };
-        let own = self.figure(figures, self.judged()).map_or_else(|| "–".to_owned(), |spread| spread.text());
-        let base = self.base(figures).filter(|_| !is_bare).map_or_else(|| "–".to_owned(), short);
-        let limit =
-            if matches!(self.measure, StoredPerSecond) { format!("at least {}", short(self.limit)) } else { times(Some(self.limit)) };
-        let other = |target| times(self.multiple(figures, target).filter(|_| self.is_of_all()));
-        let judged = times(self.multiple(figures, self.judged()));
         vec![self.work.to_owned(), own, base, judged, limit, self.verdict(figures).to_owned(), other(Mosquitto), other(Rumqttd)]
     }
 }
@@ -149,9 +157,8 @@ const FLOOR_ANCHORS: [(Target, f64); 2] = [(Mosquitto, 97.0), (Rumqttd, 17.0)];
 
 /// Whether the floor is as low as it was when the goals were set, in a sentence.
 pub(super) fn floor(figures: &Figures) -> String {
-    let base = figures.cpu("qos0", Floor).map(|spread| spread.median);
     let said = FLOOR_ANCHORS.map(|(target, anchor)| {
-        let Some(multiple) = figures.cpu("qos0", target).map(|spread| spread.median).zip(base).map(|(own, base)| own / base) else {
+        let Some(multiple) = figures.multiple(("qos0", target), &[("qos0", Floor)], |run| run.cpu_us).map(|spread| spread.median) else {
             return format!("{target} was not measured");
         };
         let range = anchor * 0.75..=anchor * 1.25;
@@ -173,7 +180,7 @@ mod tests {
         let mut loads: BTreeMap<String, BTreeMap<String, Row>> = BTreeMap::new();
         for (load, target, run) in rows {
             let row = loads.entry((*load).to_owned()).or_default().entry(target.key().to_owned()).or_default();
-            row.runs.push(run.clone());
+            row.runs.push(Run { round: row.runs.len(), ..run.clone() });
         }
         Figures { scale: Scale::Full, machine: Machine::default(), loads, profiles: BTreeMap::new() }
     }
@@ -192,8 +199,12 @@ mod tests {
         assert_eq!(verdict("qos0", &[("qos0", Floor, cpu(0.2)), ("qos0", Candor, cpu(0.5))]), "met");
         assert_eq!(verdict("qos0", &[("qos0", Floor, cpu(0.2)), ("qos0", Candor, cpu(0.52))]), "**not met**");
         assert_eq!(verdict("qos0", &[("qos0", Candor, cpu(0.5))]), "not measured");
-        let runs = [("qos0", Floor, cpu(0.2)), ("qos0", Candor, cpu(0.5)), ("qos0", Candor, cpu(0.6)), ("qos0", Candor, cpu(0.7))];
-        assert_eq!(verdict("qos0", &runs), "**not met**, but by the best run");
+        let round = |base, own| [("qos0", Floor, cpu(base)), ("qos0", Candor, cpu(own))];
+        let rounds = [round(0.2, 0.5), round(0.2, 0.6), round(0.2, 0.7)];
+        assert_eq!(verdict("qos0", rounds.as_flattened()), "**not met**, but in the best round");
+        // A clock that is slower in two of three rounds is so for both.
+        let rounds = [round(0.2, 0.5), round(0.4, 1.0), round(0.4, 1.0)];
+        assert_eq!(verdict("qos0", rounds.as_flattened()), "met");
     }
 
     #[test]

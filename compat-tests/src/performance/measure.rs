@@ -53,7 +53,7 @@ pub(super) fn all(request: &Request, said: &mut dyn FnMut(&str)) -> Checked<Figu
         for (round, load) in (0..*rounds).flat_map(|round| loads.iter().map(move |load| (round, load))) {
             done += 1;
             said(&format!("{done}/{count} {} {}/{rounds}", load.id, round + 1));
-            bench.once(load, &mut figures)?;
+            bench.once(load, round, &mut figures)?;
         }
     }
     if profiles {
@@ -65,7 +65,7 @@ pub(super) fn all(request: &Request, said: &mut dyn FnMut(&str)) -> Checked<Figu
 
 impl Bench {
     /// One round of a load against all its targets.
-    fn once(&self, load: &Load, figures: &mut Figures) -> Checked {
+    fn once(&self, load: &Load, round: usize, figures: &mut Figures) -> Checked {
         let rows = figures.loads.entry(load.id.clone()).or_default();
         let mut targets = Vec::new();
         for target in &load.targets {
@@ -82,7 +82,7 @@ impl Bench {
             Ok(said) => {
                 for row in &said {
                     let name = row["target"].as_str().unwrap_or_default();
-                    rows.entry(name.to_owned()).or_default().add(row);
+                    rows.entry(name.to_owned()).or_default().add(row, round);
                 }
             }
             // One load that cannot be run is no reason to lose all the others.
@@ -117,21 +117,22 @@ impl Row {
     }
 
     /// Adds what `candor bench --json` says of one target.
-    fn add(&mut self, row: &Value) {
+    fn add(&mut self, row: &Value, round: usize) {
         for name in ["failures", "violations"] {
             let texts = row[name].as_array().into_iter().flatten().filter_map(Value::as_str);
             texts.for_each(|text| self.fault(text.to_owned()));
         }
-        self.runs.extend(row["runs"].as_array().into_iter().flatten().map(run));
+        self.runs.extend(row["runs"].as_array().into_iter().flatten().map(|outcome| run(outcome, round)));
     }
 }
 
-fn run(outcome: &Value) -> Run {
+fn run(outcome: &Value, round: usize) -> Run {
     let (count, cost, latency) = (&outcome["count"], &outcome["cost"], &outcome["latency"]);
     let delivered = count["delivered"].as_u64().unwrap_or_default();
     let seconds = outcome["seconds"].as_f64().unwrap_or_default();
     let facts = outcome["facts"].as_object().into_iter().flatten();
     Run {
+        round,
         cpu_us: cost["server_cpu_s"].as_f64().filter(|_| delivered > 0).map(|cpu_s| rounded(cpu_s * 1e6 / delivered as f64)),
         per_second: if seconds > 0.0 { rounded(delivered as f64 / seconds) } else { 0.0 },
         delivered,
@@ -164,10 +165,11 @@ mod tests {
             }],
         });
         let mut row = Row::default();
-        row.add(&said);
-        row.add(&said);
+        row.add(&said, 0);
+        row.add(&said, 1);
         assert_eq!((row.runs.len(), row.faults.len()), (2, 1));
-        let run = &row.runs[0];
+        let run = &row.runs[1];
+        assert_eq!(run.round, 1);
         assert_eq!((run.cpu_us, run.per_second, run.lost), (Some(2.0), 4000.0, 3));
         assert_eq!((run.rss_bytes, run.socket_growth_bytes), (Some(1_048_576), -4096));
         assert_eq!((run.p50_us, run.p99_us, run.facts["drain_s"]), (Some(10.0), Some(20.0), 0.25));

@@ -155,16 +155,16 @@ pub(super) fn bad(figures: &Figures) -> String {
         ("10 subscribers that never read, beside 10 pairs", "calm", "slow", CandorBounded),
         ("a publisher at full speed into a full queue, beside 10 pairs", "calm", "full", CandorBounded),
         ("60 clients that publish what they may not, beside 10 pairs", "calm", "hostile", CandorBounded),
-        ("half of all subscribers of one topic never read", "crowd", "half-crowd", CandorBounded),
+        ("half of 10,000 subscribers of one topic never read, beside all of them reading", "whole-crowd", "half-crowd", CandorBounded),
+        ("the same, beside the half that reads being alone", "crowd", "half-crowd", CandorBounded),
         ("a whole retained store under `#`, beside 10 pairs", "calm", "flood", Candor),
     ];
     let mut rows = Vec::new();
     for (what, without, with, own) in cases {
         for target in [own, Mosquitto].into_iter().filter(|target| *target == own || with != "hostile") {
-            let median = |load| figures.p99(load, target).map(|spread| spread.median);
-            let times = median(with).zip(median(without)).map(|(with, without)| with / without);
+            let times = figures.multiple((with, target), &[(without, target)], |run| run.p99_us);
             let verdict = match times {
-                Some(times) if times <= 2.0 => "at most doubled",
+                Some(times) if times.median <= 2.0 => "at most doubled",
                 Some(_) => "**more than doubled**",
                 None => "not measured",
             };
@@ -173,7 +173,7 @@ pub(super) fn bad(figures: &Figures) -> String {
                 target.name().to_owned(),
                 cell(figures.p99(without, target)),
                 cell(figures.p99(with, target)),
-                times.map_or_else(|| NONE.to_owned(), |times| format!("{} ×", short(times))),
+                times.map_or_else(|| NONE.to_owned(), |times| format!("{} ×{}", short(times.median), times.range())),
                 verdict.to_owned(),
                 number(figures.rss_mib(with, target)),
                 number(figures.sockets_mib(with, target)),

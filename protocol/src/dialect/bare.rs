@@ -26,7 +26,7 @@ pub struct Bare {
 impl Bare {
     /// Looks at the frame that `bytes` begin with. `None`: it is another packet, or not whole, or has more than `len_max` bytes (of
     /// 16,386, which two bytes of Remaining Length can say) or a map over `limits`, or is malformed. The topic name is not checked.
-    #[inline]
+    #[inline(always)]
     pub fn see(dialect: Dialect, bytes: &[u8], len_max: usize, limits: Limits) -> Option<Self> {
         let &[first, low, ..] = bytes else { return None };
         if first & 0xF9 != 0x30 {
@@ -127,16 +127,45 @@ impl Bare {
     #[inline]
     pub fn write(&self, frame: &[u8], dialect: Dialect, qos: Qos, id: Option<PacketId>, out: &mut BytesMut) {
         if qos != self.qos || dialect.is_extended() != self.is_extended {
+            // By itself, so that what is written as it is does not pay for it.
             return self.write_otherwise(frame, dialect, qos, id, out);
         }
-        let at = out.len() + usize::from(self.head_len) + 2 + usize::from(self.topic_len);
+        let at = self.id_at(out);
         out.extend_from_slice(frame);
-        if let (Some(id), Some(place)) = (id, out.get_mut(at..at + 2)) {
-            place.copy_from_slice(&id.value().to_be_bytes());
+        put_id(id, at, out);
+    }
+
+    /// Where the identifier stands, if there is one, in a frame that is written next.
+    #[inline]
+    fn id_at(&self, out: &BytesMut) -> usize {
+        out.len() + usize::from(self.head_len) + 2 + usize::from(self.topic_len)
+    }
+
+    /// Writes it for the other dialect, under its own identifier. Without a map, and with a Remaining Length that has one byte in both, that is
+    /// the same frame but for the byte that says that there is no dictionary.
+    #[inline]
+    fn write_across(&self, frame: &[u8], out: &mut BytesMut) {
+        let payload_at = self.payload_at as usize;
+        let (head_len, grows) = if self.is_extended { (payload_at - 1, u8::MAX) } else { (payload_at, 1) };
+        let length_at = out.len() + 1;
+        out.reserve(frame.len() + 1);
+        out.extend_from_slice(frame.get(..head_len).unwrap_or_default());
+        if !self.is_extended {
+            out.put_u8(0);
+        }
+        out.extend_from_slice(frame.get(payload_at..).unwrap_or_default());
+        if let Some(remaining) = out.get_mut(length_at) {
+            *remaining = remaining.wrapping_add(grows);
         }
     }
 
+    #[inline(never)]
     fn write_otherwise(&self, frame: &[u8], dialect: Dialect, qos: Qos, id: Option<PacketId>, out: &mut BytesMut) {
+        if qos == self.qos && !self.has_map() && self.frame_len() <= 0x80 {
+            let at = self.id_at(out);
+            self.write_across(frame, out);
+            return put_id(id, at, out);
+        }
         let topic_end = usize::from(self.head_len) + 2 + usize::from(self.topic_len);
         let dictionary_at = topic_end + 2 * usize::from(self.id.is_some());
         let payload_at = self.payload_at as usize;
@@ -160,6 +189,13 @@ impl Bare {
             _ => out.extend_from_slice(dictionary),
         }
         out.extend_from_slice(payload);
+    }
+}
+
+#[inline]
+fn put_id(id: Option<PacketId>, at: usize, out: &mut BytesMut) {
+    if let (Some(id), Some(place)) = (id, out.get_mut(at..at + 2)) {
+        place.copy_from_slice(&id.value().to_be_bytes());
     }
 }
 
