@@ -83,12 +83,12 @@ pub fn groups(scale: Scale) -> Checked<Vec<Group>> {
     let goals = GOALS.iter().map(|names| names.iter().map(|(name, targets)| suite(name, targets, scale)).collect());
     groups.extend(goals.map(|loads| Group { rounds: rounds(7), loads }));
     // Short and often, as they differ by little.
-    groups.extend(dialects(scale).map(|loads| Group { rounds: rounds(15), loads }));
-    groups.push(Group { rounds: rounds(15), loads: shards(scale)? });
+    groups.extend(dialects(scale).map(|loads| Group { rounds: rounds(31), loads }));
+    groups.push(Group { rounds: rounds(31), loads: shards(scale)? });
     groups.push(Group { rounds: rounds(2), loads: growths(scale).into_iter().flat_map(|growth| growth.loads).collect() });
     groups.push(Group { rounds: rounds(3), loads: durable(scale) });
     groups.push(Group { rounds: 1, loads: large(scale) });
-    groups.push(Group { rounds: rounds(5), loads: bad(scale) });
+    groups.push(Group { rounds: rounds(3), loads: bad(scale) });
     Ok(groups)
 }
 
@@ -108,7 +108,7 @@ pub(super) fn suite(name: &str, targets: &[Target], scale: Scale) -> Load {
 
 /// The extended dialect beside the plain one, those together that are held against each other.
 fn dialects(scale: Scale) -> [Vec<Load>; 3] {
-    let time = scale.time_s(0.6);
+    let time = scale.time_s(0.4);
     let rows = [
         vec![("plain-q0", "-q 0"), ("mixed-q0", "-q 0 --mixed"), ("extended-q0", "-q 0 -V extended")],
         vec![("plain-q1", "-q 1"), ("mixed-q1", "-q 1 --mixed"), ("extended-q1", "-q 1 -V extended")],
@@ -123,7 +123,7 @@ const PAIRS: usize = 10;
 
 /// One shard and two. They are not bound to a core: two shards on one would measure the scheduler.
 fn shards(scale: Scale) -> Checked<Vec<Load>> {
-    let line = |prefix: &str| format!("pairs -n {PAIRS} -q 0 --time {} --prefix {prefix}", scale.time_s(0.6));
+    let line = |prefix: &str| format!("pairs -n {PAIRS} -q 0 --time {} --prefix {prefix}", scale.time_s(0.4));
     let (within, across) = (prefix(PAIRS, true)?, prefix(PAIRS, false)?);
     let loads = [
         load("shards-1", &line(&within), &[Candor]),
