@@ -88,7 +88,7 @@ pub fn groups(scale: Scale) -> Checked<Vec<Group>> {
     groups.push(Group { rounds: rounds(2), loads: growths(scale).into_iter().flat_map(|growth| growth.loads).collect() });
     groups.push(Group { rounds: rounds(3), loads: durable(scale) });
     groups.push(Group { rounds: 1, loads: large(scale) });
-    groups.push(Group { rounds: rounds(3), loads: bad(scale) });
+    groups.push(Group { rounds: rounds(5), loads: bad(scale) });
     Ok(groups)
 }
 
