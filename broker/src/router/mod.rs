@@ -11,6 +11,7 @@
 //! | what | where |
 //! | --- | --- |
 //! | filters to subscribers | `tree`, over `pattern_tree`, whose nodes stand in an `arena` and are found by `edges` and `label` |
+//! | several topics at once, where there are many filters | `pattern_tree::together` |
 //! | many subscribers of one filter | `roster`, of `entry` |
 //! | the result of a match | `targets` |
 //! | shared subscriptions | `shared`, over another `pattern_tree`; each `group` with its ring of members |
