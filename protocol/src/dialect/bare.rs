@@ -104,8 +104,7 @@ impl Bare {
     /// The topic name, as it stands in the frame.
     #[inline]
     pub fn topic<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        let at = usize::from(self.head_len) + 2;
-        frame.get(at..at + usize::from(self.topic_len)).unwrap_or_default()
+        frame.get(usize::from(self.head_len) + 2..self.topic_end()).unwrap_or_default()
     }
 
     /// What stands behind Remaining Length.
@@ -130,15 +129,15 @@ impl Bare {
             // By itself, so that what is written as it is does not pay for it.
             return self.write_otherwise(frame, dialect, qos, id, out);
         }
-        let at = self.id_at(out);
+        let at = out.len() + self.topic_end();
         out.extend_from_slice(frame);
         put_id(id, at, out);
     }
 
-    /// Where the identifier stands, if there is one, in a frame that is written next.
+    /// Where the topic name ends in the frame, and the identifier stands, if there is one.
     #[inline]
-    fn id_at(&self, out: &BytesMut) -> usize {
-        out.len() + usize::from(self.head_len) + 2 + usize::from(self.topic_len)
+    fn topic_end(&self) -> usize {
+        usize::from(self.head_len) + 2 + usize::from(self.topic_len)
     }
 
     /// Writes it for the other dialect, under its own identifier. Without a map, and with a Remaining Length that has one byte in both, that is
@@ -161,12 +160,12 @@ impl Bare {
 
     #[inline(never)]
     fn write_otherwise(&self, frame: &[u8], dialect: Dialect, qos: Qos, id: Option<PacketId>, out: &mut BytesMut) {
-        if qos == self.qos && !self.has_map() && self.frame_len() <= 0x80 {
-            let at = self.id_at(out);
+        if qos == self.qos && !self.has_map() && self.head_len == 2 && self.frame_len() <= 0x80 {
+            let at = out.len() + self.topic_end();
             self.write_across(frame, out);
             return put_id(id, at, out);
         }
-        let topic_end = usize::from(self.head_len) + 2 + usize::from(self.topic_len);
+        let topic_end = self.topic_end();
         let dictionary_at = topic_end + 2 * usize::from(self.id.is_some());
         let payload_at = self.payload_at as usize;
         // The length of the topic name stands before it.
@@ -266,6 +265,21 @@ mod tests {
                     assert_eq!(out[6..], expected[..], "{dialect} to {to} at {qos:?}");
                     assert!(expected.len() <= bare.len_max());
                 }
+            }
+        }
+    }
+
+    /// A Remaining Length of more bytes than it needs is made short where the frame is not handed on as it is.
+    #[test]
+    fn a_long_remaining_length_is_made_short_in_the_other_dialect() {
+        for (dialect, to) in [(Dialect::V311, Dialect::Extended), (Dialect::Extended, Dialect::V311)] {
+            for qos in Qos::ALL {
+                let short = frame(dialect, &publish(qos, 7, false, "xy"));
+                let long = [&[short[0], short[1] | 0x80, 0], &short[2..]].concat();
+                let bare = Bare::see(dialect, &long, 1000, LIMITS).unwrap();
+                let mut out = BytesMut::new();
+                bare.write(&long, to, qos, bare.id(), &mut out);
+                assert_eq!(out[..], frame(to, &publish(qos, 7, false, "xy"))[..], "{dialect} to {to} at {qos:?}");
             }
         }
     }
