@@ -6,13 +6,12 @@
 mod support;
 
 use bytes::BytesMut;
-use candor_broker::shard::Settings;
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder};
 use candor_protocol::dialect::write::PublishFrame;
 use candor_protocol::packet::{Message, Qos, Reason, TopicFilter, TopicName, property};
 use candor_protocol::session::{Delivered, Delivery};
 use candor_protocol::sim::Way;
-use support::{Client, TestBroker, everywhere, in_every_storage, policy_on};
+use support::{Client, TestBroker, everywhere, on_every_broker};
 
 fn delivery(topic: &str, payload: usize, qos: Qos) -> Delivery {
     // Every seventh says something about itself.
@@ -144,23 +143,17 @@ const CROWD: u32 = 20_000;
 /// What one piece of messages to many topics comes to is the same among many filters, and after subscriptions have gone.
 #[test]
 fn among_many_filters_each_message_of_a_piece_goes_to_those_who_want_its_topic() {
-    in_every_storage(|storage| {
-        for shards in [1, 3] {
-            let settings = Settings { shards, storage: storage.clone(), ..Settings::default() };
-            let broker = TestBroker::with(settings, policy_on(storage), false);
-            let mut crowd = broker.connect(Way::Plain, "crowd");
-            for first in (0..CROWD).step_by(1000) {
-                let filters: Vec<TopicFilter> =
-                    (first..first + 1000).map(|at| TopicFilter::new(format!("crowd/{at}/+/x")).unwrap()).collect();
-                crowd.subscribe_all(&filters, Qos::AtMostOnce, Dictionary::EMPTY);
-            }
-            for way in Way::ALL {
-                among_many(&broker, way);
-            }
-            crowd.expect_nothing();
-            crowd.leave();
-            broker.stop();
+    on_every_broker(|broker| {
+        let mut crowd = broker.connect(Way::Plain, "crowd");
+        for first in (0..CROWD).step_by(1000) {
+            let filters: Vec<TopicFilter> = (first..first + 1000).map(|at| TopicFilter::new(format!("crowd/{at}/+/x")).unwrap()).collect();
+            crowd.subscribe_all(&filters, Qos::AtMostOnce, Dictionary::EMPTY);
         }
+        for way in Way::ALL {
+            among_many(broker, way);
+        }
+        crowd.expect_nothing();
+        crowd.leave();
     });
 }
 

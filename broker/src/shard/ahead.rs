@@ -9,7 +9,7 @@ use crate::router::{Targets, Together};
 /// The answers for messages that were read and not passed on yet.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    targets: Vec<Targets>,
+    targets: [Targets; Together::TOPICS],
     /// The first answer that was not taken, and the one behind the last.
     next: usize,
     end: usize,
@@ -34,9 +34,7 @@ impl Shard {
         if !matches.targets.is_about(topic) {
             self.answer_ahead(key, bytes, topic, matches);
         }
-        if !(matches.targets.is_about(topic) && self.shared.holds(matches)) {
-            self.shared.matching(topic, matches);
-        }
+        self.shared.matching(topic, matches);
     }
 
     /// Puts the answer for `topic` into `matches`, if it is there already. It may be of an older edition.
@@ -68,7 +66,6 @@ impl Shard {
             len += 1;
         }
         *bytes_left = Some(bytes.len());
-        targets.resize_with(Together::TOPICS, Targets::default);
         // One alone gains nothing.
         if let (Some(topics @ [_, _, ..]), Some(targets)) = (topics.get(..len), targets.get_mut(..len))
             && routers.matching_together(topics, targets, memory)

@@ -165,8 +165,13 @@ impl Shared {
     pub(super) fn routers_and_edition(&self) -> (RwLockReadGuard<'_, Routers>, u64) {
         let routers = self.routers();
         // No writer is there now, so this is the edition that is read.
-        let edition = self.router_edition.load(Ordering::Acquire);
+        let edition = self.edition();
         (routers, edition)
+    }
+
+    #[inline]
+    fn edition(&self) -> u64 {
+        self.router_edition.load(Ordering::Acquire)
     }
 
     pub fn routers_mut(&self) -> RwLockWriteGuard<'_, Routers> {
@@ -180,13 +185,13 @@ impl Shared {
     /// but one of a group is picked anew for each message.
     pub(super) fn matching(&self, topic: &[u8], matches: &mut Matches) {
         let is_asked_again = matches.targets.is_about(topic);
-        let has_answer = |matches: &Matches| is_asked_again && matches.edition == Some(self.router_edition.load(Ordering::Acquire));
+        let has_answer = |matches: &Matches, edition| is_asked_again && matches.edition == Some(edition);
         let is_unused = std::mem::take(&mut matches.is_unused);
-        if (is_unused || matches.picks.is_empty() && matches.wrapped_picks.is_empty()) && has_answer(matches) {
+        if (is_unused || matches.picks.is_empty() && matches.wrapped_picks.is_empty()) && has_answer(matches, self.edition()) {
             return;
         }
         let (routers, edition) = self.routers_and_edition();
-        if is_asked_again && matches.edition == Some(edition) {
+        if has_answer(matches, edition) {
             return routers.pick_again(topic, matches);
         }
         matches.edition = Some(edition);
@@ -197,7 +202,7 @@ impl Shared {
     #[inline]
     pub(super) fn holds(&self, matches: &Matches) -> bool {
         let has_turns = !(matches.picks.is_empty() && matches.wrapped_picks.is_empty()) || matches.is_unused;
-        !has_turns && matches.edition == Some(self.router_edition.load(Ordering::Acquire))
+        !has_turns && matches.edition == Some(self.edition())
     }
 
     /// Those to whom a message on this topic goes whoever's turn it is: no picks of shared groups, of which nobody has a turn by this.

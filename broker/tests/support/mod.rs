@@ -512,18 +512,21 @@ pub fn in_every_storage(test: impl Fn(&Storage)) {
     test(&Storage::Engine(Arc::new(DataDir { path: folder.0.clone(), salvage: false })));
 }
 
-/// Each way, one and three shards, and whatever keeps what is owed.
-pub fn everywhere(test: impl Fn(&TestBroker, Way)) {
+/// One and three shards, and whatever keeps what is owed.
+pub fn on_every_broker(test: impl Fn(&TestBroker)) {
     in_every_storage(|storage| {
         for shards in [1, 3] {
             let settings = Settings { shards, storage: storage.clone(), ..Settings::default() };
             let broker = TestBroker::with(settings, policy_on(storage), false);
-            for way in Way::ALL {
-                test(&broker, way);
-            }
+            test(&broker);
             broker.stop();
         }
     });
+}
+
+/// Each way on every broker.
+pub fn everywhere(test: impl Fn(&TestBroker, Way)) {
+    on_every_broker(|broker| Way::ALL.into_iter().for_each(|way| test(broker, way)));
 }
 
 pub const NO_MESSAGES: [&str; 0] = [];

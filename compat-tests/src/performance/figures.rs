@@ -31,7 +31,6 @@ pub struct Row {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Run {
     /// The round in which it was measured: runs of one round of one group stand close together in time.
-    #[serde(default)]
     pub round: usize,
     /// CPU microseconds of the broker a delivered message.
     pub cpu_us: Option<f64>,
@@ -104,7 +103,8 @@ impl Figures {
         self.loads.get(load)?.get(target.key())
     }
 
-    fn spread(&self, load: &str, target: Target, of: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
+    /// What `of` gives with a load and target.
+    pub(super) fn spread(&self, load: &str, target: Target, of: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
         Spread::of(self.row(load, target)?.runs.iter().filter_map(of))
     }
 

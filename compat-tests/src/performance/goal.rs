@@ -1,6 +1,6 @@
 //! What was aimed at, and whether it is met.
 
-use super::figures::{Figures, Spread, short};
+use super::figures::{Figures, Run, Spread, short};
 use super::target::Target::{self, Candor, CandorDisk, CandorTwo, Floor, Mosquitto, Rumqttd};
 
 /// One goal.
@@ -80,11 +80,16 @@ impl Goal {
 
     /// What is measured, with its range, of `target`.
     pub(super) fn figure(&self, figures: &Figures, target: Target) -> Option<Spread> {
+        figures.spread(self.load, target, self.measured())
+    }
+
+    /// What of a run is measured.
+    fn measured(&self) -> fn(&Run) -> Option<f64> {
         match self.measure {
-            OfFloor(_) | OfOurs(..) => figures.cpu(self.load, target),
-            Latency => figures.p99(self.load, target),
-            Connection => figures.fact(self.load, target, "rss_bytes_a_connection"),
-            StoredPerSecond => figures.fact(self.load, target, "stored_per_s"),
+            OfFloor(_) | OfOurs(..) => |run| run.cpu_us,
+            Latency => |run| run.p99_us,
+            Connection => |run| run.facts.get("rss_bytes_a_connection").copied(),
+            StoredPerSecond => |run| run.facts.get("stored_per_s").copied(),
         }
     }
 
@@ -100,19 +105,16 @@ impl Goal {
 
     /// That in the middle of its range, the mean of all where there are several.
     fn base(&self, figures: &Figures) -> Option<f64> {
-        let bases = self.bases();
-        let of = |(load, target)| if matches!(self.measure, Latency) { figures.p99(load, target) } else { figures.cpu(load, target) };
-        let all: Vec<f64> = bases.iter().map(|base| Some(of(*base)?.median)).collect::<Option<_>>()?;
+        let of = |(load, target)| Some(figures.spread(load, target, self.measured())?.median);
+        let all: Vec<f64> = self.bases().into_iter().map(of).collect::<Option<_>>()?;
         (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
     }
 
     /// The figure of `target` as it is held against the limit.
     fn multiple(&self, figures: &Figures, target: Target) -> Option<Spread> {
-        let own = (self.load, target);
-        match self.measure {
-            OfFloor(_) | OfOurs(..) => figures.multiple(own, &self.bases(), |run| run.cpu_us),
-            Latency => figures.multiple(own, &self.bases(), |run| run.p99_us),
-            Connection | StoredPerSecond => self.figure(figures, target),
+        match self.bases().as_slice() {
+            [] => self.figure(figures, target),
+            bases => figures.multiple((self.load, target), bases, self.measured()),
         }
     }
 
@@ -172,7 +174,7 @@ pub(super) fn floor(figures: &Figures) -> String {
 mod tests {
     use super::*;
     use crate::performance::catalogue::Scale;
-    use crate::performance::figures::{Row, Run};
+    use crate::performance::figures::Row;
     use crate::performance::machine::Machine;
     use std::collections::BTreeMap;
 

@@ -52,8 +52,11 @@ pub(super) fn all(request: &Request, said: &mut dyn FnMut(&str)) -> Checked<Figu
     for Group { rounds, loads } in &groups {
         for round in 0..*rounds {
             // There and back, so that what grows with time is nobody's disadvantage.
-            let there: Box<dyn Iterator<Item = &Load>> = if round % 2 == 0 { Box::new(loads.iter()) } else { Box::new(loads.iter().rev()) };
-            for load in there {
+            let mut loads: Vec<&Load> = loads.iter().collect();
+            if round % 2 == 1 {
+                loads.reverse();
+            }
+            for load in loads {
                 done += 1;
                 said(&format!("{done}/{count} {} {}/{rounds}", load.id, round + 1));
                 bench.once(load, round, &mut figures)?;

@@ -159,6 +159,11 @@ pub(super) mod tests {
         tree.find(pattern.as_bytes()).and_then(|place| tree.clear(place))
     }
 
+    /// Ten levels: `+` for each bit that is set, else `a`.
+    pub(in super::super) fn plus_or_a(bits: u32) -> [&'static str; 10] {
+        std::array::from_fn(|at| if bits >> at & 1 == 1 { "+" } else { "a" })
+    }
+
     #[test]
     fn a_tree_that_was_emptied_is_as_small_as_a_new_one() {
         let new = PatternTree::<u32>::new().heap_bytes();

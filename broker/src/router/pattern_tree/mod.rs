@@ -97,20 +97,12 @@ impl<T> PatternTree<T> {
     pub(super) fn matching(&self, topic: &[u8], branches: &mut Branches, mut emit: impl FnMut(&T)) {
         branches.pending.clear();
         branches.visited = 0;
-        // Wildcards at the root pass over topics that begin with `$` ([MQTT-4.7.2-1]).
-        let hidden = topic.first() == Some(&b'$');
         let mut next = Some((ROOT, 0));
         while let Some((id, at)) = next {
             branches.visited += 1;
             let (node, at) = (&self.nodes[id], at as usize);
-            let wildcards = !(hidden && id == ROOT);
-            if wildcards && let Some(value) = &node.below {
-                emit(value);
-            }
             next = None;
-            if at > topic.len() {
-                node.here.iter().for_each(&mut emit);
-            } else {
+            if let Some(wildcards) = self.visit(id, topic, at, &mut emit) {
                 let end = level_end(topic, at);
                 next = self.literal_child(id, &topic[at..end]).and_then(|child| branch(child, self.nodes[child].label.walk(topic, at)));
                 if wildcards
@@ -125,6 +117,23 @@ impl<T> PatternTree<T> {
             }
             next = next.or_else(|| branches.pending.pop());
         }
+    }
+
+    /// Calls `emit` with the values of a node that agrees with the topic up to the level that starts at `at`. `None`: the topic ends there;
+    /// else whether the node's `+` stands for that level.
+    #[inline(always)]
+    fn visit(&self, id: u32, topic: &[u8], at: usize, mut emit: impl FnMut(&T)) -> Option<bool> {
+        let node = &self.nodes[id];
+        // Wildcards at the root pass over topics that begin with `$` ([MQTT-4.7.2-1]).
+        let wildcards = !(id == ROOT && topic.first() == Some(&b'$'));
+        if wildcards && let Some(value) = &node.below {
+            emit(value);
+        }
+        if at > topic.len() {
+            node.here.iter().for_each(emit);
+            return None;
+        }
+        Some(wildcards)
     }
 
     fn label(&self, id: u32) -> &[u8] {
@@ -218,7 +227,7 @@ impl<T> PatternTree<T> {
 #[cfg(test)]
 mod tests {
     use super::super::oracle::{Dice, for_seeds};
-    use super::edit::tests::{put, take};
+    use super::edit::tests::{plus_or_a, put, take};
     use super::*;
     use candor_protocol::packet::topic::pattern_matches;
     use std::collections::BTreeMap;
@@ -293,7 +302,7 @@ mod tests {
     fn wildcards_side_by_side_on_every_level_visit_each_node_once_at_most() {
         let mut tree = PatternTree::new();
         for bits in 0..1u32 << 10 {
-            let levels: Vec<_> = (0..10).map(|at| if bits >> at & 1 == 1 { "+" } else { "a" }).collect();
+            let levels = plus_or_a(bits);
             put(&mut tree, &(levels.join("/") + "/x"), bits);
             put(&mut tree, &(levels[..5].join("/") + "/#"), 1_024 + (bits & 31));
         }

@@ -1,7 +1,7 @@
 //! The matches of several topics together, a level of all of them at once. In a large tree a match waits for memory at each node, and
 //! for one node at a time; so they wait for theirs at the same time.
 
-use super::super::label::level_end;
+use super::super::label::{begins_with, level_end};
 use super::{NONE, Node, PatternTree, ROOT};
 use std::hint::black_box;
 
@@ -39,7 +39,9 @@ struct Edge {
     topic: usize,
     parent: u32,
     hash: u64,
+    /// Where in the topic its level starts and ends.
     at: usize,
+    end: usize,
 }
 
 impl<T> PatternTree<T> {
@@ -60,20 +62,13 @@ impl<T> PatternTree<T> {
             for &step in &*steps {
                 let (topic, node) = (topics[step.topic], &self.nodes[step.node]);
                 let Some(at) = node.behind(step, topic) else { continue };
-                let wildcards = !(step.node == ROOT && topic.first() == Some(&b'$'));
-                if wildcards && let Some(value) = &node.below {
-                    emit(step.topic, value);
-                }
-                if at > topic.len() {
-                    node.here.iter().for_each(|value| emit(step.topic, value));
-                    continue;
-                }
+                let Some(wildcards) = self.visit(step.node, topic, at, |value| emit(step.topic, value)) else { continue };
                 match node.literals {
                     0 => {}
                     1 => below.push(Step { topic: step.topic, node: node.literal_sum, at }),
                     _ => {
-                        let hash = self.hash(step.node, &topic[at..level_end(topic, at)]);
-                        edges.push(Edge { topic: step.topic, parent: step.node, hash, at });
+                        let end = level_end(topic, at);
+                        edges.push(Edge { topic: step.topic, parent: step.node, hash: self.hash(step.node, &topic[at..end]), at, end });
                     }
                 }
                 if node.plus != NONE && wildcards {
@@ -85,9 +80,8 @@ impl<T> PatternTree<T> {
             below.iter().for_each(|step| self.touch(step.node));
             // Nearly always it is the first one.
             edges.iter().filter_map(|edge| self.edges.find(edge.hash, |_| true)).for_each(|node| self.touch(node));
-            for &Edge { topic, parent, hash, at } in &*edges {
-                let level = &topics[topic][at..level_end(topics[topic], at)];
-                below.extend(self.literal_child_at(hash, parent, level).map(|node| Step { topic, node, at }));
+            for &Edge { topic, parent, hash, at, end } in &*edges {
+                below.extend(self.literal_child_at(hash, parent, &topics[topic][at..end]).map(|node| Step { topic, node, at }));
             }
             if below.len() > STEPS_MAX {
                 return false;
@@ -108,10 +102,12 @@ impl<T> Node<T> {
     /// Where in the topic the level behind the node starts, if the node agrees with it.
     #[inline]
     fn behind(&self, step: Step, topic: &[u8]) -> Option<usize> {
-        match self.label.as_bytes() {
-            _ if step.node == ROOT => Some(0),
-            [b'+'] | [b'+', b'/', ..] => self.label.walk_behind_plus(topic, level_end(topic, step.at)),
-            _ => self.label.walk(topic, step.at),
+        if step.node == ROOT {
+            Some(0)
+        } else if begins_with(self.label.as_bytes(), b"+") {
+            self.label.walk_behind_plus(topic, level_end(topic, step.at))
+        } else {
+            self.label.walk(topic, step.at)
         }
     }
 }
@@ -120,7 +116,7 @@ impl<T> Node<T> {
 mod tests {
     use super::super::super::oracle::for_seeds;
     use super::super::Branches;
-    use super::super::edit::tests::put;
+    use super::super::edit::tests::{plus_or_a, put};
     use super::*;
 
     fn together(tree: &PatternTree<u32>, topics: &[&[u8]], memory: &mut Together) -> Option<Vec<Vec<u32>>> {
@@ -172,8 +168,7 @@ mod tests {
     fn a_tree_that_branches_everywhere_is_given_up_before_it_takes_much_memory() {
         let mut tree = PatternTree::new();
         for bits in 0..1u32 << 10 {
-            let levels: Vec<_> = (0..10).map(|at| if bits >> at & 1 == 1 { "+" } else { "a" }).collect();
-            put(&mut tree, &(levels.join("/") + "/x"), bits);
+            put(&mut tree, &(plus_or_a(bits).join("/") + "/x"), bits);
         }
         let topic: &[u8] = b"a/a/a/a/a/a/a/a/a/a/x";
         let mut memory = Together::default();
