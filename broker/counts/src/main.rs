@@ -1,7 +1,7 @@
 //! Counts, and holds the counts against the table: `cargo run -p candor-counts`, with `-- --accept` to renew the table.
 //!
-//! Exit status 0: accepted, or counted with other tools than the table, which is then renewed. 1: something differs. 2: it
-//! could not be counted.
+//! Exit status 0: accepted, or counted with other tools than the table, which is then renewed. 1: something differs, or a bound is
+//! broken. 2: it could not be counted.
 
 use candor_counts::table::{Comparison, Judgement, Table, Tools};
 use std::collections::BTreeMap;
@@ -54,6 +54,11 @@ fn run(accept: bool) -> Outcome<bool> {
     };
     let comparison = Comparison::of(&accepted, &counted);
     print!("{comparison}");
+    let broken = counted.broken_bounds();
+    if !broken.is_empty() {
+        println!("{}: this cannot be accepted.", broken.join("\n"));
+        return Ok(false);
+    }
     let renew = |why: &str| -> Outcome<bool> {
         std::fs::write(&file, toml::to_string(&counted)?).map_err(|error| format!("{}: {error}", file.display()))?;
         println!("{why}: {} was renewed; commit it.", file.display());

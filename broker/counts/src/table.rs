@@ -7,6 +7,14 @@ use std::fmt;
 /// A change by more than this part of the accepted count has to be accepted on purpose.
 pub const TOLERANCE: f64 = 0.05;
 
+/// What the first of two counts may be as a multiple of the second, whatever was accepted: what the extended dialect costs where it says
+/// nothing more than the plain one.
+const BOUNDS: [(&str, &str, f64); 3] = [
+    ("hundred_messages.qos_0_extended", "hundred_messages.qos_0_plain", 1.05),
+    ("hundred_messages.qos_1_extended", "hundred_messages.qos_1_plain", 1.05),
+    ("hundred_messages.qos_2_extended", "hundred_messages.qos_2_plain", 1.05),
+];
+
 /// What decides about a count besides the code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tools {
@@ -19,6 +27,20 @@ pub struct Tools {
 pub struct Table {
     pub tools: Tools,
     pub counts: BTreeMap<String, u64>,
+}
+
+impl Table {
+    /// Every bound that its counts do not keep, in a line each.
+    pub fn broken_bounds(&self) -> Vec<String> {
+        let broken = |(name, base, bound): &(&str, &str, f64)| {
+            let (Some(own), Some(other)) = (self.counts.get(*name), self.counts.get(*base)) else {
+                return Some(format!("{name} has to be held against {base}, and one of them was not counted"));
+            };
+            let multiple = *own as f64 / (*other).max(1) as f64;
+            (multiple > *bound).then(|| format!("{name} is {multiple:.3} times {base}, and may be {bound}"))
+        };
+        BOUNDS.iter().filter_map(broken).collect()
+    }
 }
 
 /// How one count stands against the table.
@@ -132,6 +154,16 @@ mod tests {
         assert_eq!(changes, [Change::Within, Change::More, Change::Less, Change::Gone, Change::New]);
         assert_eq!(comparison.judgement, Judgement::Differs(4));
         assert_eq!(Comparison::of(&accepted, &accepted).judgement, Judgement::Accepted);
+    }
+
+    #[test]
+    fn a_bound_is_kept_whatever_was_accepted() {
+        let counts = |extended| BOUNDS.iter().flat_map(move |(name, base, _)| [(*name, extended), (*base, 1000)]).collect::<Vec<_>>();
+        assert!(table("1", &counts(1050)).broken_bounds().is_empty());
+        let broken = table("1", &counts(1051)).broken_bounds();
+        assert_eq!(broken.len(), BOUNDS.len());
+        assert_eq!(broken[0], "hundred_messages.qos_0_extended is 1.051 times hundred_messages.qos_0_plain, and may be 1.05");
+        assert_eq!(table("1", &[]).broken_bounds().len(), BOUNDS.len(), "not counted");
     }
 
     #[test]

@@ -33,9 +33,11 @@ pub struct Cost {
     /// CPU seconds of the load generator.
     pub own_cpu_s: f64,
     pub rss_bytes: Option<u64>,
+    /// The most that it was since the server began.
+    pub rss_peak_bytes: Option<u64>,
     /// How much it grew.
     pub rss_growth_bytes: Option<i64>,
-    /// How much the kernel's memory for TCP grew, on both sides.
+    /// How much the kernel's buffers of TCP grew, on both sides; it counts them in steps of up to a mebibyte.
     pub socket_growth_bytes: i64,
 }
 
@@ -103,6 +105,7 @@ impl Meter {
             server_cpu_s: both.map(|(after, before)| Duration::from_nanos(after.cpu_ns_since(before)).as_secs_f64()),
             own_cpu_s,
             rss_bytes: after.as_ref().map(|after| after.rss_bytes),
+            rss_peak_bytes: after.as_ref().map(|after| after.peak_bytes),
             rss_growth_bytes: both.map(|(after, before)| after.rss_bytes as i64 - before.rss_bytes as i64),
             socket_growth_bytes: process::socket_bytes() as i64 - self.socket_bytes as i64,
         }

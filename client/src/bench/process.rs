@@ -13,6 +13,8 @@ pub(super) struct Sample {
     /// Of each thread that lives, to the nanosecond.
     threads_ns: BTreeMap<u32, u64>,
     pub(super) rss_bytes: u64,
+    /// The most that it was since each process began.
+    pub(super) peak_bytes: u64,
 }
 
 impl Sample {
@@ -33,6 +35,7 @@ impl Sample {
         let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
         self.ticks_ns += (number(11)? + number(12)?) * tick_ns;
         self.rss_bytes += number(21)? * rustix::param::page_size() as u64;
+        self.peak_bytes += kib(&format!("/proc/{pid}/status"), "VmHWM:").unwrap_or(0);
         for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
             let run_ns: Option<u64> =
                 fs::read_to_string(entry.path().join("schedstat")).ok().and_then(|text| text.split(' ').next()?.parse().ok());
@@ -78,7 +81,20 @@ pub(super) fn own_cpu_ns() -> u64 {
     text.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Bytes that the kernel holds for TCP sockets, of the whole network namespace.
+/// Bytes of a line `NAME NUMBER kB` in a file of the kernel's.
+fn kib(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(1024 * line.split_whitespace().next()?.parse::<u64>().ok()?)
+}
+
+/// Bytes of all that the kernel has allocated for objects of its own, sockets among them: of the whole machine.
+pub(super) fn slab_bytes() -> u64 {
+    kib("/proc/meminfo", "Slab:").unwrap_or(0)
+}
+
+/// Bytes that the kernel holds in the buffers of TCP sockets, of the whole network namespace. It counts in steps of up to a mebibyte, and
+/// not the sockets themselves (see [`slab_bytes`]).
 pub(super) fn socket_bytes() -> u64 {
     let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:")).unwrap_or_default();
@@ -112,7 +128,8 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(Sample::of(me).unwrap().cpu_ns_since(&before) >= 10_000_000);
-        assert!(before.rss_bytes > 100_000);
+        assert!(before.rss_bytes > 100_000 && before.peak_bytes >= before.rss_bytes / 2);
+        assert!(slab_bytes() > 1 << 20);
         assert!(Sample::of(u32::MAX).is_none());
     }
 }

@@ -52,8 +52,9 @@ pub fn run(plan: &Plan) -> Checked<Ledger> {
 pub(super) struct Run {
     plan: Plan,
     dice: u64,
-    scratch: Scratch,
+    // Before its folder, as fields are dropped in this order.
     pub(super) process: Option<Process>,
+    scratch: Scratch,
     address: SocketAddr,
     start: Instant,
     /// Readers, then publishers, then who ends with the broker.

@@ -29,10 +29,11 @@ const PORTS: std::ops::Range<u16> = 10_000..32_000;
 pub struct Broker {
     pub peer: &'static Peer,
     recipe: &'static Recipe,
+    // Before its folder, which can be removed only when no process writes into it any more: fields are dropped in this order.
+    state: Mutex<State>,
     scratch: Scratch,
     pub identity: Identity,
     tls: Files,
-    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ impl Broker {
         let scratch = Scratch::new(name)?;
         let identity = Identity::generate()?;
         let tls = identity.write(scratch.path())?;
-        let broker = Self { peer, recipe, scratch, identity, tls, state: Mutex::default() };
+        let broker = Self { peer, recipe, state: Mutex::default(), scratch, identity, tls };
         let mut attempt = 1;
         loop {
             broker.lock().ports = broker.free_ports()?;

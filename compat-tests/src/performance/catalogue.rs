@@ -1,6 +1,6 @@
 //! Every load of the page: what `candor bench` is told, against which brokers, how often.
 
-use super::target::Target::{self, Candor, CandorBounded, CandorDisk, CandorTwo, Floor, Mosquitto, MosquittoSaving, Rumqttd};
+use super::target::Target::{self, Candor, CandorBounded, CandorDisk, CandorStore, CandorTwo, Floor, Mosquitto, MosquittoSaving, Rumqttd};
 use super::target::{HOSTILE_LOGIN, prefix};
 use crate::outcome::Checked;
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,7 @@ pub fn groups(scale: Scale) -> Checked<Vec<Group>> {
     groups.extend(dialects(scale).map(|loads| Group { rounds: rounds(31), loads }));
     groups.push(Group { rounds: rounds(31), loads: shards(scale)? });
     groups.push(Group { rounds: rounds(2), loads: growths(scale).into_iter().flat_map(|growth| growth.loads).collect() });
-    groups.push(Group { rounds: rounds(3), loads: durable(scale) });
+    groups.push(Group { rounds: rounds(5), loads: durable(scale) });
     groups.push(Group { rounds: 1, loads: large(scale) });
     groups.push(Group { rounds: rounds(5), loads: bad(scale) });
     Ok(groups)
@@ -266,16 +266,22 @@ fn large(scale: Scale) -> Vec<Load> {
 
 /// Clients that publish what they may not.
 const HOSTILE: usize = 60;
+/// Messages a second of the pairs that others are not to be felt by.
+pub(super) const PAIRS_PER_S: usize = 10_000;
+/// Subscribers of a crowd that read, where the other half does not.
+pub(super) const READERS: usize = 5000;
+/// Messages a second that each of a crowd gets: half of what the broker can do when all ten thousand read.
+pub(super) const CROWD_PER_S: usize = 10;
 
 /// What some do to others.
 fn bad(scale: Scale) -> Vec<Load> {
     let targets = [CandorBounded, Mosquitto];
-    let pairs = format!("latency -n 10 -q 1 --rate 10000 --time {}", scale.time_s(3.0));
-    let readers = scale.of(5000);
+    let pairs = format!("latency -n 10 -q 1 --rate {PAIRS_PER_S} --time {}", scale.time_s(3.0));
+    let readers = scale.of(READERS);
     let rate = if scale == Scale::Full { 100_000 } else { 6_000 };
-    let crowd = |readers: usize| format!("fan-out -n {readers} --payload 1024 --rate 20 -w 1000 --time {}", scale.time_s(3.0));
+    let crowd = |readers: usize| format!("fan-out -n {readers} --payload 1024 --rate {CROWD_PER_S} -w 1000 --time {}", scale.time_s(6.0));
     vec![
-        load("calm", &pairs, &[CandorBounded, Candor, Mosquitto]),
+        load("calm", &pairs, &[CandorBounded, CandorStore, Mosquitto]),
         load("slow", &format!("{pairs} --deaf 10 --receive-buffer 4096"), &targets),
         load("full", &format!("{pairs} --full-queue"), &targets),
         // Of the others, none tells anybody what it refuses.
@@ -288,7 +294,7 @@ fn bad(scale: Scale) -> Vec<Load> {
         load("whole-crowd", &crowd(2 * readers), &targets),
         load("half-crowd", &format!("{} --deaf {readers} --receive-buffer 4096", crowd(readers)), &targets),
         // A retained store that is asked for as a whole while others go on.
-        load("flood", &format!("{pairs} --retained-beside {}", scale.of(1_000_000)), &[Candor, Mosquitto]),
+        load("flood", &format!("{pairs} --retained-beside {}", scale.of(1_000_000)), &[CandorStore, Mosquitto]),
     ]
 }
 

@@ -38,7 +38,10 @@ pub struct Run {
     pub delivered: u64,
     pub lost: u64,
     pub rss_bytes: Option<u64>,
-    /// The kernel's memory for TCP, of both sides.
+    /// The most that it was since the broker began.
+    #[serde(default)]
+    pub rss_peak_bytes: Option<u64>,
+    /// The kernel's buffers of TCP, of both sides, in its steps of up to a mebibyte.
     pub socket_growth_bytes: i64,
     /// Microseconds.
     pub p50_us: Option<f64>,
@@ -98,6 +101,10 @@ pub fn short(value: f64) -> String {
     out
 }
 
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 impl Figures {
     pub fn row(&self, load: &str, target: Target) -> Option<&Row> {
         self.loads.get(load)?.get(target.key())
@@ -108,15 +115,22 @@ impl Figures {
         Spread::of(self.row(load, target)?.runs.iter().filter_map(of))
     }
 
-    /// What `of` gives with one load and target, divided by the mean of what it gives with others in the same round: the clock of a
-    /// machine goes up and down between rounds, and falls out of it so.
-    pub fn multiple(&self, own: (&str, Target), bases: &[(&str, Target)], of: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
+    /// What `of` gives with one load and target in each round, divided by the mean of what it gives with others in the same, if there
+    /// are any: the clock of a machine goes up and down between rounds, and falls out of it so.
+    pub fn multiples(&self, own: (&str, Target), bases: &[(&str, Target)], of: impl Fn(&Run) -> Option<f64>) -> Vec<f64> {
         let at = |(load, target): (&str, Target), round| self.row(load, target)?.runs.iter().find(|run| run.round == round).and_then(&of);
-        let rounds = self.row(own.0, own.1)?.runs.iter().map(|run| run.round);
-        Spread::of(rounds.filter_map(|round| {
+        let rounds = self.row(own.0, own.1).into_iter().flat_map(|row| &row.runs).map(|run| run.round);
+        let multiple = |round| {
             let base: Vec<f64> = bases.iter().map(|base| at(*base, round)).collect::<Option<_>>()?;
-            Some(at(own, round)? * base.len() as f64 / base.iter().sum::<f64>())
-        }))
+            let base = if base.is_empty() { 1.0 } else { base.iter().sum::<f64>() / base.len() as f64 };
+            Some(at(own, round)? / base)
+        };
+        rounds.filter_map(multiple).filter(|multiple| multiple.is_finite()).collect()
+    }
+
+    /// The middle of these, and their range.
+    pub fn multiple(&self, own: (&str, Target), bases: &[(&str, Target)], of: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.multiples(own, bases, of).into_iter())
     }
 
     /// CPU microseconds of the broker a delivered message.
@@ -141,12 +155,22 @@ impl Figures {
         self.spread(load, target, |run| run.facts.get(name).copied())
     }
 
-    /// The most that the broker's memory came to, in MiB.
+    /// The broker's memory when the load was over, in MiB: the most of all runs.
     pub fn rss_mib(&self, load: &str, target: Target) -> Option<f64> {
-        self.spread(load, target, |run| run.rss_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20))).map(|spread| spread.max)
+        self.spread(load, target, |run| run.rss_bytes.map(mib)).map(|spread| spread.max)
     }
 
-    /// The most that the kernel's memory for TCP grew by, in MiB.
+    /// The most that the broker's memory ever came to, in MiB.
+    pub fn peak_mib(&self, load: &str, target: Target) -> Option<f64> {
+        self.spread(load, target, |run| run.rss_peak_bytes.map(mib)).map(|spread| spread.max)
+    }
+
+    /// Of its rate, what a load was delivered at in the middle run; `None` where it has none.
+    pub fn kept_up(&self, load: &str, target: Target, per_second: f64) -> Option<f64> {
+        Some(self.per_second(load, target)?.median / per_second)
+    }
+
+    /// The most that the kernel's buffers of TCP grew by, in MiB.
     pub fn sockets_mib(&self, load: &str, target: Target) -> Option<f64> {
         self.spread(load, target, |run| Some(run.socket_growth_bytes as f64 / f64::from(1 << 20))).map(|spread| spread.max)
     }

@@ -145,6 +145,7 @@ fn run(outcome: &Value, round: usize) -> Run {
         delivered,
         lost: count["lost"].as_u64().unwrap_or_default(),
         rss_bytes: cost["rss_bytes"].as_u64(),
+        rss_peak_bytes: cost["rss_peak_bytes"].as_u64(),
         socket_growth_bytes: cost["socket_growth_bytes"].as_i64().unwrap_or_default(),
         p50_us: latency["p50"].as_f64().map(rounded),
         p99_us: latency["p99"].as_f64().map(rounded),
@@ -167,7 +168,7 @@ mod tests {
             "target": "it", "failures": [], "violations": ["3 messages lost"],
             "runs": [{
                 "count": { "delivered": 2000, "lost": 3 }, "seconds": 0.5, "facts": { "drain_s": 0.25 },
-                "cost": { "server_cpu_s": 0.004, "rss_bytes": 1_048_576, "socket_growth_bytes": -4096 },
+                "cost": { "server_cpu_s": 0.004, "rss_bytes": 1_048_576, "rss_peak_bytes": 2_097_152, "socket_growth_bytes": -4096 },
                 "latency": { "p50": 10.0, "p99": 20.0 },
             }],
         });
@@ -178,7 +179,7 @@ mod tests {
         let run = &row.runs[1];
         assert_eq!(run.round, 1);
         assert_eq!((run.cpu_us, run.per_second, run.lost), (Some(2.0), 4000.0, 3));
-        assert_eq!((run.rss_bytes, run.socket_growth_bytes), (Some(1_048_576), -4096));
+        assert_eq!((run.rss_bytes, run.rss_peak_bytes, run.socket_growth_bytes), (Some(1_048_576), Some(2_097_152), -4096));
         assert_eq!((run.p50_us, run.p99_us, run.facts["drain_s"]), (Some(10.0), Some(20.0), 0.25));
     }
 }

@@ -17,8 +17,8 @@ pub(super) const LOADS: [&str; 4] = ["qos0", "qos0-1k", "qos0-w1", "fanout"];
 pub(super) const SAMPLED: [&str; 2] = ["qos0", "qos0-w1"];
 /// Functions that are shown.
 const TOP: usize = 10;
-/// System calls that are rarer than this a message are set-up.
-const CALLS_MIN: f64 = 0.005;
+/// System calls that are rarer than this a message are of no message: opening connections, for the most part.
+pub(super) const CALLS_MIN: f64 = 0.005;
 
 /// By load.
 pub type Profiles = BTreeMap<String, Profile>;

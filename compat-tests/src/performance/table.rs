@@ -1,10 +1,10 @@
 //! The tables of the page.
 
-use super::catalogue::{Growth, growths};
+use super::catalogue::{CROWD_PER_S, Growth, PAIRS_PER_S, READERS, Scale, growths};
 use super::figures::{Figures, Spread, short};
 use super::goal::GOALS;
-use super::profile::{LOADS, SAMPLED};
-use super::target::Target::{self, Candor, CandorBounded, CandorDisk, Floor, Mosquitto, MosquittoSaving, Rumqttd};
+use super::profile::{CALLS_MIN, LOADS, SAMPLED};
+use super::target::Target::{self, Candor, CandorBounded, CandorDisk, CandorStore, Floor, Mosquitto, MosquittoSaving, Rumqttd};
 use std::fmt::Write;
 
 const NONE: &str = "–";
@@ -83,7 +83,7 @@ pub(super) fn memory(figures: &Figures) -> String {
     };
     let rows = [
         bytes("an idle connection", "idle", "rss_bytes_a_connection", &all),
-        bytes("the kernel's, of an idle connection, both sides", "idle", "kernel_bytes_a_connection", &all),
+        bytes("the kernel's, of an idle connection, both of its sides", "idle", "kernel_bytes_a_connection", &all),
         bytes("a subscription", "subs", "rss_bytes_a_subscription", &all),
         bytes("a retained message, 64 B", "retained", "rss_bytes_a_message", &all),
         bytes("a queued message, 256 B", "drain", "rss_bytes_a_message", &all),
@@ -106,9 +106,10 @@ pub(super) fn durable(figures: &Figures) -> String {
     for (what, load) in loads {
         for target in [CandorDisk, Candor, MosquittoSaving] {
             let fact = |name| cell(figures.fact(load, target, name));
+            let name = if target == Candor { "candor, memory" } else { target.name() };
             rows.push(vec![
                 what.to_owned(),
-                target.name().to_owned(),
+                name.to_owned(),
                 fact("stored_per_s"),
                 fact("store_cpu_us"),
                 fact("drain_cpu_us"),
@@ -149,40 +150,91 @@ pub(super) fn large(figures: &Figures) -> String {
     table(&["what", "candor, disk", "candor, memory", "mosquitto, persistence"], rows)
 }
 
+/// Two loads of which the second has somebody beside it.
+struct Case {
+    what: &'static str,
+    without: (&'static str, f64),
+    with: (&'static str, f64),
+    /// Ours that bears it.
+    own: Target,
+    has_peer: bool,
+}
+
 /// What some do to others: the latency of those who did nothing, with and without.
 pub(super) fn bad(figures: &Figures) -> String {
+    // Deliveries a second that are asked for.
+    let (calm, alone) = (("calm", PAIRS_PER_S as f64), (CROWD_PER_S * READERS) as f64);
+    let pairs = |what, load, own| Case { what, without: calm, with: (load, calm.1), own, has_peer: load != "hostile" };
+    let crowd = |what, without| Case { what, without, with: ("half-crowd", alone), own: CandorBounded, has_peer: true };
     let cases = [
-        ("10 subscribers that never read, beside 10 pairs", "calm", "slow", CandorBounded),
-        ("a publisher at full speed into a full queue, beside 10 pairs", "calm", "full", CandorBounded),
-        ("60 clients that publish what they may not, beside 10 pairs", "calm", "hostile", CandorBounded),
-        ("half of 10,000 subscribers of one topic never read, beside all of them reading", "whole-crowd", "half-crowd", CandorBounded),
-        ("the same, beside the half that reads being alone", "crowd", "half-crowd", CandorBounded),
-        ("a whole retained store under `#`, beside 10 pairs", "calm", "flood", Candor),
+        pairs("10 subscribers that never read, beside 10 pairs", "slow", CandorBounded),
+        pairs("a publisher at full speed into a full queue, beside 10 pairs", "full", CandorBounded),
+        pairs("60 clients that publish what they may not, beside 10 pairs", "hostile", CandorBounded),
+        crowd("half of 10,000 subscribers of one topic never read, beside all of them reading", ("whole-crowd", 2.0 * alone)),
+        crowd("the same, beside the half that reads being alone", ("crowd", alone)),
+        pairs("a whole retained store under `#`, beside 10 pairs", "flood", CandorStore),
     ];
     let mut rows = Vec::new();
-    for (what, without, with, own) in cases {
-        for target in [own, Mosquitto].into_iter().filter(|target| *target == own || with != "hostile") {
-            let times = figures.multiple((with, target), &[(without, target)], |run| run.p99_us);
-            let verdict = match times {
-                Some(times) if times.median <= 2.0 => "at most doubled",
-                Some(_) => "**more than doubled**",
-                None => "not measured",
-            };
+    for Case { what, without, with, own, has_peer } in cases {
+        for target in [own, Mosquitto].into_iter().filter(|target| *target == own || has_peer) {
+            let times = figures.multiple((with.0, target), &[(without.0, target)], |run| run.p99_us);
             rows.push(vec![
                 what.to_owned(),
                 target.name().to_owned(),
-                cell(figures.p99(without, target)),
-                cell(figures.p99(with, target)),
+                cell(figures.p99(without.0, target)),
+                cell(figures.p99(with.0, target)),
                 times.map_or_else(|| NONE.to_owned(), |times| format!("{} ×{}", short(times.median), times.range())),
-                verdict.to_owned(),
-                number(figures.rss_mib(with, target)),
-                number(figures.sockets_mib(with, target)),
-                figures.lost(with, target).map_or_else(|| NONE.to_owned(), |lost| lost.to_string()),
+                verdict(figures, target, times, [without, with]),
+                number(figures.peak_mib(with.0, target)),
+                sockets(figures.sockets_mib(with.0, target)),
+                beside(figures, with.0, target),
+                figures.lost(with.0, target).map_or_else(|| NONE.to_owned(), |lost| lost.to_string()),
             ]);
         }
     }
-    let head = ["what", "broker", "p99 µs without", "p99 µs with", "", "", "memory MiB", "kernel's sockets MiB", "lost by the others"];
+    let head = [
+        "what",
+        "broker",
+        "p99 µs without",
+        "p99 µs with",
+        "times",
+        "",
+        "memory at most, MiB",
+        "kernel's buffers, MiB",
+        "what the others of them did",
+        "lost by those who did nothing",
+    ];
     table(&head, rows)
+}
+
+/// Whether a latency was doubled. That of a broker which does not keep up says how long it was asked, and nothing else.
+fn verdict(figures: &Figures, target: Target, times: Option<Spread>, loads: [(&str, f64); 2]) -> String {
+    const KEPT_UP: f64 = 0.97;
+    let slowest = loads.iter().filter_map(|(load, rate)| figures.kept_up(load, target, *rate)).fold(1.0, f64::min);
+    match times {
+        None => "not measured".to_owned(),
+        Some(_) if slowest < KEPT_UP && figures.scale == Scale::Full => {
+            format!("cannot be said: it delivered {:.0} % of what was asked for", slowest * 100.0)
+        }
+        Some(times) if times.median <= 2.0 => "at most doubled".to_owned(),
+        Some(_) => "**more than doubled**".to_owned(),
+    }
+}
+
+/// What the kernel counts in steps of a mebibyte.
+fn sockets(mib: Option<f64>) -> String {
+    mib.map_or_else(|| NONE.to_owned(), |mib| if mib < 2.0 { "under 2".to_owned() } else { short(mib) })
+}
+
+/// What those came to who are beside a load.
+fn beside(figures: &Figures, load: &str, target: Target) -> String {
+    let fact = |name| figures.fact(load, target, name).map(|spread| short(spread.median));
+    match (fact("published_beside"), fact("delivered_beside").zip(fact("due_beside")), fact("hostile_sent").zip(fact("hostile_told"))) {
+        (Some(count), ..) => format!("{count} published"),
+        (_, Some((got, due)), _) => format!("{got} of {due} delivered"),
+        (_, _, Some((sent, told))) => format!("{sent} published, {told} refusals told"),
+        _ => NONE.to_owned(),
+    }
 }
 
 /// System calls a message.
@@ -194,8 +246,9 @@ pub(super) fn calls(figures: &Figures) -> String {
     if names.is_empty() {
         return "Not measured: `strace` is missing, or may not look at the broker.".to_owned();
     }
+    let rare = || format!("under {CALLS_MIN}");
     let cell =
-        |load: &str, name: &String| of(load).map_or(NONE.to_owned(), |calls| calls.get(name).map_or("0".to_owned(), |n| format!("{n:.3}")));
+        |load: &str, name: &String| of(load).map_or(NONE.to_owned(), |calls| calls.get(name).map_or_else(rare, |n| format!("{n:.3}")));
     let rows = names.iter().map(|name| [vec![format!("`{name}`")], LOADS.iter().map(|load| cell(load, name)).collect()].concat());
     table(&["calls a message", "QoS 0", "QoS 0, 1 KiB", "QoS 0, alone", "fan-out"], rows)
 }

@@ -19,16 +19,18 @@ pub enum Target {
     CandorDisk,
     /// Ours with limits for small memory, to be seen to hold.
     CandorBounded,
+    /// The same, with memory for a large retained store.
+    CandorStore,
     Mosquitto,
     /// With persistence, which it saves at intervals.
     MosquittoSaving,
     Rumqttd,
 }
 
-use Target::{Candor, CandorBounded, CandorDisk, CandorTwo, Floor, Mosquitto, MosquittoSaving, Rumqttd};
+use Target::{Candor, CandorBounded, CandorDisk, CandorStore, CandorTwo, Floor, Mosquitto, MosquittoSaving, Rumqttd};
 
 impl Target {
-    pub const ALL: [Self; 8] = [Floor, Candor, CandorTwo, CandorDisk, CandorBounded, Mosquitto, MosquittoSaving, Rumqttd];
+    pub const ALL: [Self; 9] = [Floor, Candor, CandorTwo, CandorDisk, CandorBounded, CandorStore, Mosquitto, MosquittoSaving, Rumqttd];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -37,6 +39,7 @@ impl Target {
             CandorTwo => "candor, two threads",
             CandorDisk => "candor, disk",
             CandorBounded => "candor, small limits",
+            CandorStore => "candor, small limits, large store",
             Mosquitto => "mosquitto",
             MosquittoSaving => "mosquitto, persistence",
             Rumqttd => "rumqttd",
@@ -51,6 +54,7 @@ impl Target {
             CandorTwo => "candor-two",
             CandorDisk => "candor-disk",
             CandorBounded => "candor-bounded",
+            CandorStore => "candor-store",
             Mosquitto => "mosquitto",
             MosquittoSaving => "mosquitto-saving",
             Rumqttd => "rumqttd",
@@ -70,8 +74,9 @@ impl Target {
             CandorDisk => "as candor, `--durability disk`: synced before it is acknowledged",
             CandorBounded => {
                 "`--durability memory --threads 1 --send-buffer 8KiB --queue-length-max 100 --queue-bytes-max 16KiB \
-                 --packet-size-max 16KiB --memory-limit 256MiB`, and rules that deny a user one tree of topics"
+                 --packet-size-max 16KiB --memory-limit 256MiB`, room for 15,000 connections, and rules that deny a user one tree of topics"
             }
+            CandorStore => "as candor, small limits, `--memory-limit 640MiB`, room for 10,000,000 retained messages",
             Mosquitto => "`persistence false`, queues and in-flight unlimited, TCP_NODELAY",
             MosquittoSaving => {
                 "as mosquitto, `persistence true`, `autosave_interval 5`: what it acknowledged since it last saved is lost in a crash"
@@ -101,14 +106,10 @@ impl Target {
                 let (rules, passwords) = (folder.join("rules.toml"), folder.join("passwords"));
                 std::fs::write(&rules, RULES)?;
                 std::fs::write(&passwords, PASSWORDS)?;
-                ours(&format!(
-                    "--durability memory --threads 1 --send-buffer 8KiB --queue-length-max 100 --queue-bytes-max 16KiB \
-                     --packet-size-max 16KiB --memory-limit 256MiB --connections-max 15000 --retained-max 10000000 \
-                     --retained-bytes-max 16GiB --rules-file '{}' --password-file '{}'",
-                    rules.display(),
-                    passwords.display()
-                ))
+                let files = format!("--rules-file '{}' --password-file '{}'", rules.display(), passwords.display());
+                ours(&format!("{SMALL} --memory-limit 256MiB {files}"))
             }
+            CandorStore => ours(&format!("{SMALL} --memory-limit 640MiB --retained-max 10000000 --retained-bytes-max 16GiB")),
             Mosquitto => configured(&on_path("mosquitto")?, "-c", "mosquitto.conf", &mosquitto("persistence false")),
             MosquittoSaving => {
                 let saving = "user root\npersistence true\nautosave_interval 5\npersistence_location {dir}/";
@@ -142,6 +143,10 @@ impl fmt::Display for Target {
 /// So that no limit is what is measured; the reasons why they are lower by default do not hold here.
 const UNLIMITED: &str = "--connections-max 15000 --subscriptions-max 10000000 --queue-length-max 100000000 --queue-bytes-max 64GiB \
     --retained-max 10000000 --retained-bytes-max 16GiB --memory-limit 64GiB --receive-maximum 65535 --send-window 1000";
+
+/// Limits for small memory, but for that of the memory.
+const SMALL: &str = "--durability memory --threads 1 --send-buffer 8KiB --queue-length-max 100 --queue-bytes-max 16KiB \
+    --packet-size-max 16KiB --connections-max 15000";
 
 /// User name and password of clients that publish what they may not.
 pub(super) const HOSTILE_LOGIN: (&str, &str) = ("hostile", "hostile");
