@@ -75,12 +75,24 @@ impl Poll {
 
 /// The buffer that all connections read into, one after the other.
 #[derive(Debug)]
-pub(super) struct Scratch(Vec<u8>);
+pub(super) struct Scratch {
+    buffer: Vec<u8>,
+    /// The packet of the connection that was read last, where it is too long to be copied for every read.
+    long: Vec<u8>,
+    /// Bytes of `buffer` that were read.
+    len: usize,
+    packet_len: usize,
+}
 
 impl Scratch {
-    /// Room for one read and a packet of `packet_len` that began in an earlier one.
+    /// For packets of up to `packet_len` bytes.
     pub(super) fn new(packet_len: usize) -> Self {
-        Self(vec![0; READ_LEN + packet_len])
+        Self { buffer: vec![0; 2 * READ_LEN], long: Vec::new(), len: 0, packet_len }
+    }
+
+    /// What the last read has left to be handled; it begins at a packet.
+    pub(super) fn bytes(&self) -> &[u8] {
+        if self.long.is_empty() { &self.buffer[..self.len] } else { &self.long }
     }
 }
 
@@ -115,24 +127,35 @@ impl Link {
         self.out.len() - self.written
     }
 
-    /// Reads once. What is returned begins at a packet; what of it is not used goes to [`Link::keep`].
+    /// Reads once, into `scratch`, whose bytes are then to be handled; what of them is not used is kept by [`Link::keep`]. Tells
+    /// how many were read.
     ///
     /// # Errors
     /// `UnexpectedEof`: the peer has closed.
-    pub(super) fn read<'a>(&mut self, scratch: &'a mut Scratch) -> io::Result<&'a [u8]> {
+    pub(super) fn read(&mut self, scratch: &mut Scratch) -> io::Result<usize> {
         let kept = self.carry.len();
-        if kept + 1 > scratch.0.len() {
+        if kept > READ_LEN + scratch.packet_len {
             return Err(io::Error::new(ErrorKind::InvalidData, "a packet is longer than any that was sent"));
         }
-        scratch.0[..kept].copy_from_slice(&self.carry);
-        self.carry.clear();
-        let end = scratch.0.len().min(kept + READ_LEN);
-        match self.stream.read(&mut scratch.0[kept..end]) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => Ok(&scratch.0[..kept + read]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(&scratch.0[..kept]),
-            Err(error) => Err(error),
-        }
+        let room = if kept < READ_LEN {
+            scratch.long.clear();
+            scratch.buffer[..kept].copy_from_slice(&self.carry);
+            self.carry.clear();
+            &mut scratch.buffer[kept..kept + READ_LEN]
+        } else {
+            scratch.long = std::mem::take(&mut self.carry);
+            scratch.long.resize(kept + READ_LEN, 0);
+            &mut scratch.long[kept..]
+        };
+        let read = match self.stream.read(room) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => read,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+            Err(error) => return Err(error),
+        };
+        scratch.len = kept + read;
+        scratch.long.truncate(kept + read);
+        Ok(read)
     }
 
     /// Whether bytes that were read already wait to be decrypted.
@@ -140,9 +163,13 @@ impl Link {
         self.stream.has_more()
     }
 
-    /// Keeps the beginning of a packet until the rest comes.
-    pub(super) fn keep(&mut self, rest: &[u8]) {
-        self.carry.extend_from_slice(rest);
+    /// Keeps the beginning of a packet until the rest comes: what stands behind `used` bytes.
+    pub(super) fn keep(&mut self, scratch: &mut Scratch, used: usize) {
+        if scratch.long.is_empty() {
+            return self.carry.extend_from_slice(&scratch.buffer[used..scratch.len]);
+        }
+        scratch.long.drain(..used);
+        self.carry = std::mem::take(&mut scratch.long);
     }
 
     /// Writes what waits, as far as the kernel takes it; the rest goes when it says so.

@@ -3,6 +3,7 @@
 use super::BenchError;
 use super::wire::STAMP_LEN;
 use candor_protocol::dialect::Dialect;
+use candor_protocol::packet::TopicName;
 use std::time::Duration;
 
 /// The shape of a load.
@@ -48,8 +49,17 @@ pub enum Beside {
 /// Where hostile clients publish.
 pub const FORBIDDEN: &str = "forbidden";
 
+/// What is shorter sees nothing.
+const TIME_MIN: Duration = Duration::from_millis(10);
 /// Publishers of [`Kind::Subs`].
 const SUBS_PUBLISHERS: usize = 10;
+/// The longest prefix: with what is behind it, a topic name and a client identifier that every server takes.
+const PREFIX_LEN_MAX: usize = 1000;
+/// The longest metadata.
+pub(super) const DICTIONARY_LEN_MAX: usize = 1 << 20;
+/// The longest payload, and that which the floor takes with all that is before it.
+pub(super) const PAYLOAD_LEN_MAX: usize = 64 << 20;
+const FLOOR_PAYLOAD_LEN_MAX: usize = 4 << 20;
 /// The shortest entry of a dictionary: a name of three letters and a text of one, each with its head.
 pub(super) const ENTRY_LEN_MIN: usize = 6;
 
@@ -137,7 +147,8 @@ impl Plan {
     /// Whether the floor can take part: it has no wildcards, sessions or QoS 2, and gives up nobody who does not read.
     pub fn suits_floor(&self) -> bool {
         let kinds = matches!(self.kind, Kind::Pairs(_) | Kind::FanOut(_) | Kind::FanIn(_) | Kind::Storm { .. } | Kind::Idle(_));
-        kinds && self.qos < 2 && !self.dialect.is_extended() && !self.mixed && self.beside == Beside::Nothing
+        let is_short = self.payload_len <= FLOOR_PAYLOAD_LEN_MAX;
+        kinds && self.qos < 2 && is_short && !self.dialect.is_extended() && !self.mixed && self.beside == Beside::Nothing
     }
 
     /// What a connection speaks; `at` is its place among those of its kind.
@@ -161,8 +172,25 @@ impl Plan {
         if self.qos > 2 {
             return wrong(format!("QoS {}: allowed are 0, 1 and 2", self.qos));
         }
-        if !(STAMP_LEN..=64 << 20).contains(&self.payload_len) {
+        if !(STAMP_LEN..=PAYLOAD_LEN_MAX).contains(&self.payload_len) {
             return wrong(format!("a payload of {} bytes: {STAMP_LEN} carry stream and number, and 64 MiB is the most", self.payload_len));
+        }
+        if self.qos == 0 && matches!(self.kind, Kind::Durable { .. } | Kind::Offline { .. } | Kind::Restart { .. }) {
+            return wrong("QoS 0: what waits for a session that is not there is kept at QoS 1 and 2".to_owned());
+        }
+        if let Some(prefix) = &self.prefix {
+            if prefix.len() > PREFIX_LEN_MAX {
+                return wrong(format!("a prefix of {} bytes: {PREFIX_LEN_MAX} is the most", prefix.len()));
+            }
+            if let Err(error) = TopicName::new(prefix.clone()) {
+                return wrong(format!("the prefix {prefix:?} is not the beginning of a topic name: {error}"));
+            }
+        }
+        if self.dictionary_len > DICTIONARY_LEN_MAX {
+            return wrong(format!("a dictionary of {} bytes: {DICTIONARY_LEN_MAX} is the most", self.dictionary_len));
+        }
+        if self.time < TIME_MIN {
+            return wrong(format!("a time of {:?}: {TIME_MIN:?} is the least", self.time));
         }
         if !(1..=65_535).contains(&self.window) {
             return wrong(format!("a window of {}: allowed is 1 to 65535", self.window));
@@ -182,6 +210,9 @@ impl Plan {
         }
         if self.beside != Beside::Nothing && !self.is_flow() {
             return wrong("something beside a load: only beside one of messages that flow".to_owned());
+        }
+        if matches!((self.kind, self.beside), (Kind::Subs { .. }, Beside::Deaf { .. })) {
+            return wrong("subscribers that never read, beside many filters: they would have no topic; leave --deaf out".to_owned());
         }
         if let Beside::Deaf { receive_buffer, .. } = self.beside
             && !(1..=16 << 20).contains(&receive_buffer)

@@ -1,10 +1,11 @@
 //! Packets as the load generator writes and reads them: prebuilt where they are many, cut out of what was read without a copy.
 
-use candor_protocol::codec::dictionary::Dictionary;
-use candor_protocol::dialect::{Dialect, write};
+use candor_protocol::codec::dictionary::{Dictionary, Limits};
+use candor_protocol::codec::frame;
+use candor_protocol::dialect::{Dialect, read, write};
 use candor_protocol::packet::legality::Role;
-use candor_protocol::packet::property::SESSION_EXPIRY_INTERVAL;
-use candor_protocol::packet::{Connect, Packet, PacketId, Qos, Subscribe, SubscribeItem, TopicFilter};
+use candor_protocol::packet::property::{PROBLEM, SESSION_EXPIRY_INTERVAL};
+use candor_protocol::packet::{Connect, Packet, PacketId, Problem, Qos, Refusal, Subscribe, SubscribeItem, TopicFilter};
 
 pub(super) const CONNACK: u8 = 0x20;
 pub(super) const PUBLISH: u8 = 0x30;
@@ -53,6 +54,30 @@ pub(super) fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, &'static st
         }
     }
     if bytes.len() >= 4 { Err("a remaining length of more than four bytes") } else { Ok(None) }
+}
+
+/// The packet as a whole, where there are so few that it may take its time; `None` where it makes no sense.
+pub(super) fn raise(dialect: Dialect, packet: Frame<'_>) -> Option<Packet> {
+    let mut bytes = vec![packet.first];
+    put_varint(&mut bytes, packet.body.len());
+    bytes.extend_from_slice(packet.body);
+    let frame = frame::Frame::split(&mut bytes.into(), u32::MAX).ok()??;
+    read::raise(dialect, &frame, Limits::default()).ok()
+}
+
+/// What a packet says that refuses something, for people; `None` where it refuses nothing.
+pub(super) fn refusal(dialect: Dialect, packet: Frame<'_>) -> Option<String> {
+    let packet = raise(dialect, packet)?;
+    let reason = match &packet {
+        Packet::ConnAck(answer) => answer.reason,
+        Packet::Disconnect(goodbye) => goodbye.reason,
+        Packet::Notice(notice) => notice.reason,
+        Packet::SubAck(answer) => *answer.reasons.iter().find(|reason| reason.is_error())?,
+        Packet::PubAck(ack) | Packet::PubRec(ack) => ack.reason,
+        _ => return None,
+    };
+    let problem = packet.dictionary().value(PROBLEM).map(|map| Problem::of_dictionary(&map)).unwrap_or_default();
+    reason.is_error().then(|| Refusal::new(reason, problem).to_string())
 }
 
 /// Who a message is: which stream it belongs to, which of the stream's messages it is, and which of those to this receiver.

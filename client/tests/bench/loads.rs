@@ -154,6 +154,48 @@ fn what_an_absent_session_lost_is_a_violation() {
 }
 
 #[test]
+fn what_many_absent_sessions_lost_is_seen_when_some_of_them_come_back() {
+    let relay = Relay::start(Fault::None);
+    for (shared, missing) in [(false, 20 * 3), (true, 20 * 3)] {
+        let offline = plan(Kind::Offline { sessions: 40, messages: 3, shared }, 1, 1);
+        let row = row(&Plan { stall: Duration::from_millis(20), ..offline }, relay.address);
+        assert_eq!((row.outcomes[0].facts["sessions_drained"], row.outcomes[0].count.lost), (20.0, missing), "shared: {shared}");
+        assert_eq!(row.violations(), [format!("{missing} messages lost")]);
+    }
+}
+
+#[test]
+fn a_message_that_is_longer_than_what_is_read_at_once_is_one_message() {
+    let served = Served::start();
+    for dialect in [Dialect::V311, Dialect::Extended] {
+        let plan = Plan { dialect, payload_len: 3 << 20, window: 3, ..plan(Kind::Pairs(2), 1, 10) };
+        assert_eq!(row(&plan, served.address).outcomes[0].count, Count { delivered: 10, ..Count::default() }, "{dialect}");
+    }
+}
+
+#[test]
+fn a_rate_that_is_slower_than_silence_is_a_rate_all_the_same() {
+    let served = Served::start();
+    for qos in [0, 1] {
+        let slow = Plan { rate: Some(20.0), stall: Duration::from_millis(5), ..plan(Kind::Pairs(1), qos, 5) };
+        let outcome = row(&slow, served.address).outcomes.remove(0);
+        assert_eq!((outcome.sent, outcome.count), (5, Count { delivered: 5, ..Count::default() }), "QoS {qos}");
+        // Four intervals of 50 ms; that is a bound of what it says, and not of how fast anything is.
+        assert!(outcome.seconds >= 0.2 && outcome.per_second() <= 25.0, "{}", outcome.seconds);
+    }
+}
+
+#[test]
+fn nothing_is_left_behind_on_a_server_of_others() {
+    let served = Served::start();
+    for beside in [Beside::Retained(50), Beside::FullQueue] {
+        row(&Plan { beside, rate: Some(2000.0), window: 1000, ..plan(Kind::Pairs(1), 1, 100) }, served.address);
+    }
+    row(&plan(Kind::Retained(50), 1, 1), served.address);
+    assert_eq!(served.retained_below("bench"), 0);
+}
+
+#[test]
 fn connections_come_and_go_and_stay() {
     let served = Served::start();
     let storm = row(&plan(Kind::Storm { connections: 50, resume: false }, 0, 1), served.address);
@@ -194,5 +236,17 @@ fn a_plan_out_of_range_names_what_is_wrong() {
     assert!(at(|plan| plan.beside = Beside::Hostile { count: 1, rate: 1 }).contains("rate"));
     assert!(at(|plan| plan.beside = Beside::Deaf { count: 1, receive_buffer: 0 }).contains("receive buffer"));
     assert!(at(|plan| (plan.dialect, plan.dictionary_len, plan.dictionary_entries) = (Dialect::Extended, 10, 2)).contains("entries"));
-    assert!(at(|plan| plan.kind = Kind::Offline { sessions: 1_000_000, messages: 1000, shared: false }).contains("messages"));
+    assert!(
+        at(|plan| (plan.qos, plan.kind) = (1, Kind::Offline { sessions: 1_000_000, messages: 1000, shared: false })).contains("messages")
+    );
+    assert!(at(|plan| plan.kind = Kind::Durable { messages: 1, publishers: 1 }).contains("QoS 0"));
+    assert!(at(|plan| plan.prefix = Some("a/#".into())).contains("a/#"));
+    assert!(at(|plan| plan.prefix = Some("x".repeat(1001))).contains("1001"));
+    assert!(at(|plan| (plan.dialect, plan.dictionary_len) = (Dialect::Extended, usize::MAX)).contains("1048576"));
+    assert!(at(|plan| plan.time = Duration::from_nanos(1)).contains("10ms"));
+    assert!(at(|plan| plan.kind = Kind::Storm { connections: 1, resume: true }).contains("mqtts"));
+    let deaf = |plan: &mut Plan| {
+        (plan.kind, plan.beside) = (Kind::Subs { filters: 8, connections: 2 }, Beside::Deaf { count: 1, receive_buffer: 4096 });
+    };
+    assert!(at(deaf).contains("--deaf"));
 }

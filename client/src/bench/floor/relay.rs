@@ -129,7 +129,8 @@ impl Relay {
 
     fn read(&mut self, token: usize, scratch: &mut Scratch) -> io::Result<()> {
         let Some(link) = self.links.get_mut(token).and_then(Option::as_mut) else { return Ok(()) };
-        let bytes = link.read(scratch)?;
+        link.read(scratch)?;
+        let bytes = scratch.bytes();
         let mut used = 0;
         let bad = |text: &str| io::Error::new(ErrorKind::InvalidData, text.to_owned());
         while let Some((frame, length)) = wire::next_frame(&bytes[used..]).map_err(bad)? {
@@ -137,7 +138,7 @@ impl Relay {
             used += length;
         }
         if let Some(link) = &mut self.links[token] {
-            link.keep(&bytes[used..]);
+            link.keep(scratch, used);
         }
         Ok(())
     }

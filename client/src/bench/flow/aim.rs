@@ -45,7 +45,8 @@ impl Filters {
 
     /// All filters of a connection.
     pub(super) fn of_connection(&self, connection: usize) -> Vec<String> {
-        (0..self.count).filter(|at| self.connection(*at) == connection).map(|at| self.filter(at)).collect()
+        let fours = (4 * connection..self.count).step_by(4 * self.connections);
+        fours.flat_map(|four| four..self.count.min(four + 4)).map(|at| self.filter(at)).collect()
     }
 
     /// A topic as long as all of them.
@@ -122,7 +123,11 @@ mod tests {
         let mut filters = Filters { prefix: "b/1".into(), count: 64, connections: 4, random: 7, sent: vec![0; 4] };
         let all: Vec<(usize, TopicFilter)> =
             (0..64).map(|at| (filters.connection(at), TopicFilter::new(filters.filter(at)).unwrap())).collect();
-        assert_eq!((0..4).map(|at| filters.of_connection(at).len()).sum::<usize>(), 64);
+        for count in [61, 64] {
+            let filters = Filters { count, ..filters.clone() };
+            let of = |connection| (0..count).filter(|at| filters.connection(*at) == connection).map(|at| filters.filter(at)).collect();
+            (0..4).for_each(|at| assert_eq!(filters.of_connection(at), Vec::<String>::from_iter::<Vec<String>>(of(at))));
+        }
         let topic = filters.topic();
         let mut template = Template::new(Shape { topic: &topic, qos: 0, retain: false, payload_len: 16, dictionary: None });
         for _ in 0..500 {

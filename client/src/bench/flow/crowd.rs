@@ -130,14 +130,15 @@ impl Crowd {
         let mut told = 0;
         let mut has_more = ready.readable;
         while has_more {
-            let bytes = client.link.read(&mut self.scratch)?;
+            client.link.read(&mut self.scratch)?;
+            let bytes = self.scratch.bytes();
             let bad = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
             let mut used = 0;
             while let Some((frame, length)) = wire::next_frame(&bytes[used..]).map_err(bad)? {
                 told += client.refusals(frame).map_err(bad)?;
                 used += length;
             }
-            client.link.keep(&bytes[used..]);
+            client.link.keep(&mut self.scratch, used);
             has_more = client.link.has_more();
         }
         client.told += told;

@@ -10,6 +10,7 @@ use crate::bench::outcome::Outcome;
 use crate::bench::plan::Plan;
 use crate::bench::tally::{Count, Tally};
 use crate::bench::wire::{self, Frame, Stamp};
+use candor_protocol::dialect::Dialect;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,8 @@ pub(super) struct Engine {
     beside: u64,
     /// Connections that nobody reads from.
     _aside: Vec<Door>,
+    /// What the server refused last, in its words.
+    said: Option<String>,
 }
 
 impl Engine {
@@ -84,7 +87,21 @@ impl Engine {
         let scratch = Some(Scratch::new(plan.payload_len + plan.dictionary_len + OVERHEAD_LEN));
         let tallies = vec![Tally::default(); tallies];
         let company = Company::none(publishers.len());
-        Self { plan, poll, scratch, links, roles, publishers, tallies, awaited: Vec::new(), turn, company, beside: 0, _aside: Vec::new() }
+        Self {
+            plan,
+            poll,
+            scratch,
+            links,
+            roles,
+            publishers,
+            tallies,
+            awaited: Vec::new(),
+            turn,
+            company,
+            beside: 0,
+            _aside: Vec::new(),
+            said: None,
+        }
     }
 
     pub(super) fn keeps_company(&mut self, aside: Vec<Door>, company: Company) {
@@ -117,7 +134,8 @@ impl Engine {
         if let Some(clock) = &mut self.turn.clock {
             clock.start(start);
         }
-        let (mut last, mut last_progress, mut looked, mut quiet_since) = (start, 0, start, start);
+        let (mut last, mut last_progress, mut looked, mut quiet_since, mut last_moves) = (start, 0, start, start, 0);
+        let (mut sent_for, mut silent) = (Duration::ZERO, Duration::ZERO);
         (0..self.publishers.len()).for_each(|at| self.turn.moved.set(at));
         if let Some((link, bytes)) = self.company.opening.take() {
             self.links[link].out.extend(bytes);
@@ -130,6 +148,7 @@ impl Engine {
             sending = sending && now - start < self.plan.time && !self.is_all_sent();
             if sending {
                 self.fill(now - start);
+                sent_for = now - start;
             }
             self.flush()?;
             let is_late = !sending && now - start > self.plan.time + DRAIN_TIME;
@@ -142,10 +161,17 @@ impl Engine {
             self.step(sending.then(|| now - start))?;
             if self.turn.progress != last_progress {
                 (last, last_progress) = (Instant::now(), self.turn.progress);
-                quiet_since = last;
+                (quiet_since, last_moves) = (last, self.turn.moves);
+            } else if self.turn.moves != last_moves {
+                // A message that is long is not silence.
+                (quiet_since, last_moves) = (now, self.turn.moves);
             } else if now.saturating_duration_since(quiet_since) > self.plan.stall {
-                if !self.goes_on_without(sending) {
-                    break;
+                let is_owed = self.turn.progress < awaited || self.beside < self.company.due || !self.is_told();
+                if is_owed || !self.publishers.iter().all(Publisher::is_idle) {
+                    if !self.goes_on_without(sending) {
+                        break;
+                    }
+                    silent += now - quiet_since;
                 }
                 quiet_since = now;
             }
@@ -154,7 +180,12 @@ impl Engine {
                 watch(self.turn.progress);
             }
         }
-        self.finish(last - start)
+        let elapsed = match self.plan.rate {
+            // What was waited for in vain, because it is lost, is no time in which the others were delivered.
+            None => (last - start).saturating_sub(silent),
+            Some(_) => (last - start).max(sent_for),
+        };
+        self.finish(elapsed)
     }
 
     /// A load at a rate is exact only when it does not sleep.
@@ -192,13 +223,15 @@ impl Engine {
     /// Lets one of those go on who publish what they may not.
     fn step(&mut self, sending: Option<Duration>) -> Result<(), BenchError> {
         let Some(crowd) = &mut self.company.crowd else { return Ok(()) };
-        self.turn.progress += crowd.step(sending).map_err(|(at, error)| lost(&format!("hostile client {at}"), &error))?;
+        self.turn.progress += crowd.step(sending).map_err(|(at, error)| BenchError::Lost(lost(&format!("hostile client {at}"), &error)))?;
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {
         while let Some(at) = self.turn.touched.pop() {
+            let before = self.links[at].backlog();
             self.links[at].flush(&self.poll).map_err(|error| self.lost(at, &error))?;
+            self.turn.moves += before.saturating_sub(self.links[at].backlog()) as u64;
         }
         Ok(())
     }
@@ -230,7 +263,8 @@ impl Engine {
     }
 
     fn take(&mut self, token: usize, scratch: &mut Scratch) -> io::Result<()> {
-        let bytes = self.links[token].read(scratch)?;
+        self.turn.moves += self.links[token].read(scratch)? as u64;
+        let bytes = scratch.bytes();
         let mut used = 0;
         let bad = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
         let role = self.roles[token];
@@ -250,7 +284,7 @@ impl Engine {
             }
             used += length;
         }
-        self.links[token].keep(&bytes[used..]);
+        self.links[token].keep(scratch, used);
         if self.links[token].backlog() != before {
             self.turn.touched.set(token);
         }
@@ -277,9 +311,20 @@ impl Engine {
                 }
             }
             // NOTICE, and whatever else is no answer.
-            _ => {}
+            _ => self.note(self.plan.dialect_of(at, true), frame),
+        }
+        if is_error && self.said.is_none() {
+            self.note(self.plan.dialect_of(at, true), frame);
         }
         Some(())
+    }
+
+    /// Remembers what the server says besides, for whoever asks why it did something.
+    #[cold]
+    fn note(&mut self, dialect: Dialect, frame: Frame<'_>) {
+        if dialect.is_extended() {
+            self.said = wire::refusal(dialect, frame).or(self.said.take());
+        }
     }
 
     /// Takes a packet to a subscriber and answers it; `None` where it makes no sense, and `Some(None)` where it is no message.
@@ -290,6 +335,9 @@ impl Engine {
             return Some(None);
         }
         if frame.first & 0xF0 != wire::PUBLISH {
+            if extended {
+                self.note(Dialect::Extended, frame);
+            }
             return Some(None);
         }
         let delivery = wire::delivery(frame, extended)?;
@@ -390,13 +438,17 @@ impl Engine {
             Role::Subscriber { .. } => format!("subscriber {token}"),
             Role::Aside { .. } => "the subscriber beside the load".to_owned(),
         };
-        lost(&who, error)
+        let done = format!("{}, after {} deliveries and acknowledgements in all", lost(&who, error), self.turn.progress);
+        BenchError::Lost(match &self.said {
+            Some(said) => format!("{done}; it had said: {said}"),
+            None => done,
+        })
     }
 }
 
-fn lost(who: &str, error: &io::Error) -> BenchError {
+fn lost(who: &str, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => BenchError::Lost(format!("the server closed the connection of {who}")),
-        _ => BenchError::Lost(format!("{who}: {error}")),
+        io::ErrorKind::UnexpectedEof => format!("the server closed the connection of {who}"),
+        _ => format!("{who}: {error}"),
     }
 }

@@ -13,8 +13,9 @@ use crate::bench::target::Endpoint;
 use crate::bench::wire::{self, Shape, Template};
 use std::time::Duration;
 
-/// For all messages to be stored: how many there are is what bounds it, and this what bounds a server that hardly moves.
-const STORE_TIME: Duration = Duration::from_secs(120);
+/// For what is stored beside a load, and for what is taken away again: how many there are is what bounds it, and this what bounds a server
+/// that hardly moves.
+pub(super) const CLEAR_TIME: Duration = Duration::from_secs(120);
 
 /// So many messages that are stored under names of their own.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ pub(in crate::bench) struct Errand {
 impl Errand {
     pub(in crate::bench) fn new(count: usize) -> Self {
         Self { prefix: format!("bench/{:08x}", crate::random::number() as u32), count }
+    }
+
+    pub(in crate::bench) fn count(&self) -> usize {
+        self.count
     }
 
     /// What matches all of them, and nothing else.
@@ -70,6 +75,11 @@ impl Stored {
     pub(in crate::bench) fn count(&self) -> u64 {
         self.sent.iter().sum()
     }
+
+    /// What of it was acknowledged, and not refused: above QoS 0 that is what says that a message is stored.
+    pub(in crate::bench) fn taken(&self) -> u64 {
+        self.count().saturating_sub(self.outcome.refused)
+    }
 }
 
 impl Topics {
@@ -79,8 +89,8 @@ impl Topics {
     }
 }
 
-/// Publishes them all, from as many connections as the plan has publishers, and waits for the acknowledgements, which are timed. An
-/// empty payload takes retained ones away.
+/// Publishes them all, from as many connections as the plan has publishers, and waits for the acknowledgements, which are timed: as many
+/// as the time of the plan allows. An empty payload takes retained ones away.
 pub(in crate::bench) fn deposit(
     plan: &Plan,
     endpoint: &Endpoint,
@@ -88,7 +98,7 @@ pub(in crate::bench) fn deposit(
     topics: Topics,
     watch: &mut dyn FnMut(u64),
 ) -> Result<Stored, BenchError> {
-    let plan = Plan { time: STORE_TIME, rate: None, ..plan.clone() };
+    let plan = Plan { rate: None, ..plan.clone() };
     let poll = Poll::new().map_err(BenchError::system("epoll"))?;
     let publishers = plan.publishers();
     let dictionary = setup::dictionary(&plan);
@@ -111,6 +121,12 @@ pub(in crate::bench) fn deposit(
     engine.times_acks();
     let outcome = engine.run(watch)?;
     Ok(Stored { outcome, sent: engine.sent() })
+}
+
+/// Takes the retained messages of an errand away.
+pub(in crate::bench) fn clear(plan: &Plan, endpoint: &Endpoint, errand: &Errand, count: usize) -> Result<(), BenchError> {
+    let empty = Plan { payload_len: 0, qos: 1, time: CLEAR_TIME, ..plan.clone() };
+    deposit(&empty, endpoint, errand, Topics::retained(count), &mut |_| {}).map(drop)
 }
 
 /// What of `count` messages is that of one of so many publishers.

@@ -4,9 +4,7 @@ use super::aim::Aim;
 use crate::bench::link::Link;
 use crate::bench::plan::FORBIDDEN;
 use crate::bench::wire::{self, Frame, Shape, Stamp, Template};
-use candor_protocol::codec::dictionary::Limits;
-use candor_protocol::codec::frame;
-use candor_protocol::dialect::{self, Dialect};
+use candor_protocol::dialect::Dialect;
 use candor_protocol::packet::{Packet, property};
 
 /// Bytes that wait to be written before such a client waits: it should not measure its own memory.
@@ -84,11 +82,7 @@ impl Hostile {
 
 /// What a NOTICE says.
 fn counted(dialect: Dialect, packet: Frame<'_>) -> Option<u64> {
-    let mut bytes = vec![packet.first];
-    wire::put_varint(&mut bytes, packet.body.len());
-    bytes.extend_from_slice(packet.body);
-    let frame = frame::Frame::split(&mut bytes.into(), u32::MAX).ok()??;
-    match dialect::read::raise(dialect, &frame, Limits::default()).ok()? {
+    match wire::raise(dialect, packet)? {
         Packet::Notice(notice) if notice.reason.is_error() => Some(notice.dictionary.value(property::COUNT).unwrap_or(1)),
         _ => None,
     }

@@ -14,16 +14,23 @@ use super::outcome::{Meter, Outcome};
 use super::plan::{Kind, Plan};
 use super::scenario::Site;
 
-pub(super) use errand::{Errand, Topics, collect, deposit};
+pub(super) use errand::{Errand, Topics, clear, collect, deposit};
 
 /// Runs the load of `plan` once.
 pub(super) fn run(plan: &Plan, site: &Site<'_>, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
     let meter = Meter::start(site.pid);
-    let mut engine = setup::engine(plan, site.endpoint)?;
-    let opened = meter.stop();
-    let meter = Meter::start(site.pid);
-    let outcome = engine.run(watch)?;
-    let mut outcome = Outcome { cost: meter.stop(), ..outcome };
+    let mut left = setup::Left::default();
+    let run = || -> Result<_, BenchError> {
+        let mut engine = setup::engine(plan, site.endpoint, &mut left, watch)?;
+        let opened = meter.stop();
+        let meter = Meter::start(site.pid);
+        let outcome = engine.run(watch)?;
+        Ok((opened, Outcome { cost: meter.stop(), ..outcome }))
+    };
+    let outcome = run();
+    let cleared = if site.is_ours { Ok(()) } else { left.clear(plan, site.endpoint) };
+    let (opened, mut outcome) = outcome?;
+    cleared?;
     if let Kind::Subs { filters, .. } = plan.kind {
         outcome.fact_cpu("subscribe_cpu_us", opened, filters);
         outcome.fact_rss("rss_bytes_a_subscription", opened, filters);

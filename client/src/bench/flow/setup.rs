@@ -3,7 +3,7 @@
 use super::aim::{Aim, Filters};
 use super::crowd::Crowd;
 use super::engine::{Company, Engine, Role};
-use super::errand::{self, Errand, Topics};
+use super::errand::{self, CLEAR_TIME, Errand, Topics};
 use super::hostile::Hostile;
 use super::publisher::{Promise, Publisher};
 use crate::bench::BenchError;
@@ -20,8 +20,30 @@ use std::ops::Range;
 /// Messages that a flood has under way: enough that the server is never idle, few enough that one turn is no burden.
 const FLOOD_WINDOW: usize = 100;
 
-/// Opens everything.
-pub(super) fn engine(plan: &Plan, endpoint: &Endpoint) -> Result<Engine, BenchError> {
+/// What a load leaves behind on a server beside its clean sessions.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    session: Option<String>,
+    retained: Option<Errand>,
+}
+
+impl Left {
+    /// Takes it away.
+    pub(super) fn clear(self, plan: &Plan, endpoint: &Endpoint) -> Result<(), BenchError> {
+        if let Some(client_id) = self.session {
+            door::open(endpoint, plan.dialect, &client_id, true)?.leave()?;
+        }
+        self.retained.map_or(Ok(()), |errand| errand::clear(&storing(plan, errand.count()), endpoint, &errand, errand.count()))
+    }
+}
+
+/// The plan by which retained messages are stored beside a load.
+fn storing(plan: &Plan, count: usize) -> Plan {
+    Plan { qos: 1, window: FLOOD_WINDOW, time: CLEAR_TIME, beside: Beside::Nothing, kind: Kind::Retained(count), ..plan.clone() }
+}
+
+/// Opens everything. What is noted in `left` has to be taken away afterwards, also where it fails.
+pub(super) fn engine(plan: &Plan, endpoint: &Endpoint, left: &mut Left, watch: &mut dyn FnMut(u64)) -> Result<Engine, BenchError> {
     let prefix = plan.prefix.clone().unwrap_or_else(|| format!("bench/{:08x}", crate::random::number() as u32));
     let mut build =
         Build { plan, endpoint, links: Vec::new(), roles: Vec::new(), poll: Poll::new().map_err(BenchError::system("epoll"))?, prefix };
@@ -45,6 +67,7 @@ pub(super) fn engine(plan: &Plan, endpoint: &Endpoint) -> Result<Engine, BenchEr
         };
         tallies += streams.len();
         build.add(door, role)?;
+        watch(0);
     }
     let dictionary = dictionary(plan);
     let mut publishers = Vec::new();
@@ -63,7 +86,7 @@ pub(super) fn engine(plan: &Plan, endpoint: &Endpoint) -> Result<Engine, BenchEr
         let promise = Promise { window: plan.window, limit: share, owed: build.fan() + u32::from(plan.qos > 0) };
         publishers.push(Publisher::new(link, at as u32, template, aim, promise));
     }
-    let (aside, company) = build.company(&mut publishers)?;
+    let (aside, company) = build.company(&mut publishers, left)?;
     let mut engine = Engine::new(plan.clone(), build.poll, build.links, build.roles, publishers, tallies);
     engine.keeps_company(aside, company);
     Ok(engine)
@@ -114,7 +137,7 @@ impl Build<'_> {
     }
 
     /// What happens beside the load: connections that are held and not looked at, and what is watched besides.
-    fn company(&mut self, publishers: &mut Vec<Publisher>) -> Result<(Vec<Door>, Company), BenchError> {
+    fn company(&mut self, publishers: &mut Vec<Publisher>, left: &mut Left) -> Result<(Vec<Door>, Company), BenchError> {
         let (mut aside, mut company) = (Vec::new(), Company::none(publishers.len()));
         match self.plan.beside {
             Beside::Nothing => {}
@@ -128,7 +151,9 @@ impl Build<'_> {
             }
             Beside::FullQueue => {
                 let topic = format!("{}/full", self.prefix);
-                let mut absent = door::open(self.endpoint, self.plan.dialect, &self.client_id("absent", 0), false)?;
+                let client_id = self.client_id("absent", 0);
+                let mut absent = door::open(self.endpoint, self.plan.dialect, &client_id, false)?;
+                left.session = Some(client_id);
                 absent.subscribe(std::slice::from_ref(&topic), 1)?;
                 absent.leave()?;
                 let door = self.open(self.plan.dialect, "flood", 0)?;
@@ -142,8 +167,8 @@ impl Build<'_> {
             Beside::Hostile { count, rate } => company.crowd = Some(self.crowd(count, rate)?),
             Beside::Retained(count) => {
                 let errand = Errand::new(count);
-                let plan = Plan { qos: 1, window: FLOOD_WINDOW, beside: Beside::Nothing, kind: Kind::Retained(count), ..self.plan.clone() };
-                let stored = errand::deposit(&plan, self.endpoint, &errand, Topics::retained(count), &mut |_| {})?;
+                left.retained = Some(errand.clone());
+                let stored = errand::deposit(&storing(self.plan, count), self.endpoint, &errand, Topics::retained(count), &mut |_| {})?;
                 let door = self.open(self.plan.dialect, "collector", 0)?;
                 let link = self.add(door, Role::Aside { extended: self.plan.dialect.is_extended() })?;
                 company.due = stored.count();

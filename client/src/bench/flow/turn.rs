@@ -12,6 +12,8 @@ pub(super) struct Turn {
     pub(super) touched: Marks,
     /// Deliveries and acknowledgements.
     pub(super) progress: u64,
+    /// Bytes that were read and written.
+    pub(super) moves: u64,
     pub(super) strangers: u64,
     pub(super) refused: u64,
     pub(super) clock: Option<Clock>,
@@ -58,7 +60,7 @@ impl Marks {
 impl Turn {
     /// `clock`: for a load whose times are wanted.
     pub(super) fn new(publishers: usize, links: usize, clock: Option<Clock>) -> Self {
-        Self { moved: Marks::new(publishers), touched: Marks::new(links), progress: 0, strangers: 0, refused: 0, clock }
+        Self { moved: Marks::new(publishers), touched: Marks::new(links), progress: 0, moves: 0, strangers: 0, refused: 0, clock }
     }
 }
 

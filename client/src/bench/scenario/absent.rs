@@ -1,4 +1,4 @@
-//! Many sessions that are not there, and what is owed to them.
+//! Many sessions that are not there, and what is owed to them; some of them come for it in the end.
 
 use super::Site;
 use crate::bench::BenchError;
@@ -7,6 +7,9 @@ use crate::bench::flow::{Errand, Topics, deposit};
 use crate::bench::outcome::{Meter, Outcome};
 use crate::bench::plan::Plan;
 use crate::bench::tally::Count;
+
+/// Sessions that are asked whether they get what they are owed.
+const DRAINED: usize = 20;
 
 /// So many sessions under names of their own.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ impl<'a> Absent<'a> {
         let absent = Self { plan, prefix: format!("bench-{:08x}", crate::random::number() as u32), count };
         for at in 0..count {
             let mut door = door::open(site.endpoint, plan.dialect, &absent.client_id(at), false)?;
-            door.subscribe(&[topic(at)], plan.qos.max(1))?;
+            door.subscribe(&[topic(at)], plan.qos)?;
             door.leave()?;
             watch(at as u64);
         }
@@ -50,6 +53,22 @@ impl<'a> Absent<'a> {
         Ok(present)
     }
 
+    /// Comes back as some of them, from the first to the last, for what they are `owed`: how many were asked, and how many messages did
+    /// not come.
+    fn drain(&self, site: &Site<'_>, owed: impl Fn(usize) -> u64, watch: &mut dyn FnMut(u64)) -> Result<(usize, u64), BenchError> {
+        let step = self.count.div_ceil(DRAINED).max(1);
+        let (mut asked, mut missing) = (0, 0);
+        for at in (0..self.count).step_by(step) {
+            let mut door = door::open(site.endpoint, self.plan.dialect, &self.client_id(at), false)?;
+            let owed = owed(at);
+            missing += owed.saturating_sub(door.collect(owed, self.plan.stall)?);
+            door.leave()?;
+            asked += 1;
+            watch(asked as u64);
+        }
+        Ok((asked, missing))
+    }
+
     /// Ends them, where the server is not ours.
     fn end(&self, site: &Site<'_>) -> Result<(), BenchError> {
         let all = if site.is_ours { 0 } else { self.count };
@@ -64,7 +83,6 @@ pub(super) fn run(
     site: &Site<'_>,
     watch: &mut dyn FnMut(u64),
 ) -> Result<Outcome, BenchError> {
-    let plan = &Plan { qos: plan.qos.max(1), ..plan.clone() };
     let published = if shared { messages } else { sessions * messages };
     let errand = Errand::new(published);
     let topic = |at: usize| if shared { errand.first() } else { errand.numbered(at) };
@@ -77,14 +95,27 @@ pub(super) fn run(
     let stored = deposit(plan, site.endpoint, &errand, topics, watch)?;
     let store = meter.stop();
     let disk = site.disk_growth(before);
-    // An acknowledgement above QoS 0 is what says that a message is stored; what became of it is not asked here.
-    let acknowledged = published as u64 - stored.outcome.refused.min(published as u64);
-    let count = Count { delivered: acknowledged, lost: published as u64 - acknowledged, ..Count::default() };
-    let mut outcome = Outcome { count, cost: store, ..stored.outcome };
+    // What all of them are owed; whether they get it is asked of some.
+    let taken = stored.taken();
+    let owed = if shared { taken * sessions as u64 } else { taken };
+    let refused = stored.outcome.refused;
+    let owed_to = |at| if shared { taken } else { share_of(stored.count(), at, sessions).saturating_sub(refused) };
+    let drained = absent.drain(site, owed_to, watch);
+    let ended = absent.end(site);
+    let (asked, missing) = drained?;
+    ended?;
+    let count = Count { delivered: taken, lost: missing, ..Count::default() };
+    let sent = stored.count();
+    let mut outcome = Outcome { count, sent, cost: store, ..stored.outcome };
+    outcome.facts.insert("sessions_drained", asked as f64);
     outcome.fact_rss("rss_bytes_a_session", opened, sessions);
-    outcome.fact_rss("rss_bytes_a_message_owed", store, sessions * messages);
-    outcome.fact_disk("disk_bytes_a_message", disk, published);
-    outcome.fact_disk("disk_bytes_a_message_owed", disk, sessions * messages);
-    absent.end(site)?;
+    outcome.fact_rss("rss_bytes_a_message_owed", store, owed as usize);
+    outcome.fact_disk("disk_bytes_a_message", disk, taken as usize);
+    outcome.fact_disk("disk_bytes_a_message_owed", disk, owed as usize);
     Ok(outcome)
+}
+
+/// What of so many messages that went to `sessions` in turn went to one.
+fn share_of(sent: u64, at: usize, sessions: usize) -> u64 {
+    sent / sessions as u64 + u64::from((at as u64) < sent % sessions as u64)
 }

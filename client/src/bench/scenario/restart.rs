@@ -14,7 +14,6 @@ pub(in crate::bench) fn run(
     running: &mut Running,
     watch: &mut dyn FnMut(u64),
 ) -> Result<Outcome, BenchError> {
-    let plan = &Plan { qos: plan.qos.max(1), ..plan.clone() };
     let errand = Errand::new(retained);
     let site = Site::of(running);
     let absent = Absent::new(plan, &site, sessions, |at| format!("bench/absent/{at}"), watch)?;

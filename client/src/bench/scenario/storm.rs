@@ -19,6 +19,9 @@ pub(super) fn run(
     site: &Site<'_>,
     watch: &mut dyn FnMut(u64),
 ) -> Result<Outcome, BenchError> {
+    if resume && !site.endpoint.is_tls() {
+        return Err(BenchError::Usage("only over TLS a connection is resumed: give a URL with mqtts://, or --scheme mqtts".to_owned()));
+    }
     let resume = if resume { Resume::Always } else { Resume::Never };
     let endpoint = &site.endpoint.resuming(resume);
     let prefix = format!("bench-{:08x}", crate::random::number() as u32);

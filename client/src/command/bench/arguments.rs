@@ -22,6 +22,8 @@ pub(in crate::command) fn command() -> Command {
     let flow = |name: &'static str, about: &'static str| load(Command::new(name).about(about)).args(flow_flags());
     let fixed = |name: &'static str, about: &'static str| load(Command::new(name).about(about));
     let connections = |default: &'static str, help: &'static str| number("connections", default, help).short('n');
+    // What waits for a session that is not there is kept above QoS 0.
+    let kept = |qos: Arg| qos.value_parser(value_parser!(u8).range(1..=2)).default_value("1").help("1 or 2");
     Command::new("bench")
         .about("Measure what a server costs: CPU, memory, latency, and whether it loses anything")
         .after_help(EXPLANATION)
@@ -50,16 +52,22 @@ pub(in crate::command) fn command() -> Command {
         )
         .subcommand(
             fixed("durable", "Messages for an absent session, which then comes")
-                .args([number("messages", "50000", "Messages over all publishers"), number("publishers", "1", "Connections that publish")]),
+                .args([number("messages", "50000", "Messages over all publishers"), number("publishers", "1", "Connections that publish")])
+                .mut_arg("qos", kept),
         )
-        .subcommand(fixed("offline", "Many absent sessions, and messages that wait for each").args([
-            number("sessions", "1000", "Sessions"),
-            number("messages", "100", "Messages that wait for each"),
-            switch("shared", "The same messages for all sessions, instead of each its own"),
-        ]))
+        .subcommand(
+            fixed("offline", "Many absent sessions, and messages that wait for each")
+                .args([
+                    number("sessions", "1000", "Sessions"),
+                    number("messages", "100", "Messages that wait for each"),
+                    switch("shared", "The same messages for all sessions, instead of each its own"),
+                ])
+                .mut_arg("qos", kept),
+        )
         .subcommand(
             fixed("restart", "Stop and start a server that --start started, with retained messages and absent sessions")
-                .args([number("messages", "100000", "Retained messages"), number("sessions", "1000", "Sessions")]),
+                .args([number("messages", "100000", "Retained messages"), number("sessions", "1000", "Sessions")])
+                .mut_arg("qos", kept),
         )
         .subcommand(fixed("storm", "Connections that come and go").args([
             connections("20000", "Connections, one after the other"),
@@ -105,7 +113,9 @@ fn load(command: Command) -> Command {
         arg("dialect", "DIALECT").short('V').value_parser(["3.1.1", "extended"]).default_value("3.1.1").help("3.1.1 or extended"),
         arg("dictionary", "BYTES").value_parser(value_parser!(usize)).default_value("0").help("Metadata with each extended message"),
         arg("entries", "COUNT").value_parser(value_parser!(usize)).default_value("1").help("Entries that the metadata is spread over"),
-        arg("time", "SECONDS").value_parser(values::seconds).help("The load lasts, at most; default 3, and 120 where a count bounds it"),
+        arg("time", "SECONDS")
+            .value_parser(values::seconds)
+            .help("The load lasts, at most; what is under way then is waited for; default 3, and 120 where a count bounds it"),
         arg("name", "NAME").help("What the load is called in the report; default: as the command"),
     ])
 }
