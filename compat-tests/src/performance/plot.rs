@@ -53,17 +53,24 @@ impl Axis {
     }
 }
 
+/// A line that has figures.
+struct Drawn<'a> {
+    label: &'a str,
+    colour: &'static str,
+    points: Vec<(f64, f64)>,
+}
+
 /// The plot of a growth; a line without figures is left out, with its name.
 pub(super) fn svg(growth: &Growth, figures: &Figures) -> String {
-    let mut lines: Vec<(&str, &str, Vec<(f64, f64)>)> = Vec::new();
+    let mut lines: Vec<Drawn<'_>> = Vec::new();
     for line in &growth.lines {
-        let is_second = lines.iter().any(|(_, other, _)| *other == colour(line.target));
+        let is_second = lines.iter().any(|other| other.colour == colour(line.target));
         let points = figures.points(line);
         if !points.is_empty() {
-            lines.push((&line.label, if is_second { SECOND } else { colour(line.target) }, points));
+            lines.push(Drawn { label: &line.label, colour: if is_second { SECOND } else { colour(line.target) }, points });
         }
     }
-    let points = || lines.iter().flat_map(|(.., points)| points.iter().copied());
+    let points = || lines.iter().flat_map(|line| line.points.iter().copied());
     let (along, up) = (Axis::over(points().map(|(x, _)| x)), Axis::over(points().map(|(_, y)| y)));
     let (x, y) = (|value: f64| LEFT + WIDTH * along.place(value), |value: f64| TOP + HEIGHT * (1.0 - up.place(value)));
     let (width, height) = (LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM);
@@ -86,7 +93,7 @@ pub(super) fn svg(growth: &Growth, figures: &Figures) -> String {
     let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"{}\">CPU of the broker, µs a message; both axes are logarithmic</text>", TOP - 10.0);
     let (middle, below) = (LEFT + WIDTH / 2.0, TOP + HEIGHT + 36.0);
     let _ = writeln!(out, "<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{}</text>", escaped(growth.axis));
-    for (at, (label, colour, points)) in lines.iter().enumerate() {
+    for (at, Drawn { label, colour, points }) in lines.iter().enumerate() {
         let path: Vec<String> = points.iter().map(|(along, up)| format!("{:.1} {:.1}", x(*along), y(*up))).collect();
         let _ = writeln!(out, "<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join("L"));
         for (along, up) in points {

@@ -104,13 +104,17 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<(), BadDictionary> {
     }
 }
 
-/// Whether `bytes` are what almost every dictionary is, and good: a map of a few plain items under keys of one byte or a short text.
+/// Whether `bytes` are what almost every dictionary is, and good: a map of up to 255 plain items under keys of one byte or a short text.
 /// `false`: [`check_item`] says what they are.
 #[inline]
 fn is_plain_map(bytes: &[u8]) -> bool {
-    let Some((&first @ 0xA1..=0xB7, mut rest)) = bytes.split_first() else { return false };
+    let (count, mut rest) = match bytes {
+        [first @ 0xA1..=0xB7, rest @ ..] => (first - 0xA0, rest),
+        [0xB8, count @ 0x18..=0xFF, rest @ ..] => (*count, rest),
+        _ => return false,
+    };
     let mut previous: &[u8] = &[];
-    for _ in 0xA0..first {
+    for _ in 0..count {
         let Some((key, value)) = plain_key(rest).and_then(|len| rest.split_at_checked(len)) else { return false };
         let Some((_, behind)) = plain_item(value).and_then(|len| value.split_at_checked(len)) else { return false };
         if order(previous, key) != Ordering::Less {
@@ -296,6 +300,13 @@ mod tests {
             }
         }
         assert_eq!(taken, samples().len() - 4);
+        let entries = |count: u8| (0..count).flat_map(|key| [0x62, b'a' + key / 26, b'a' + key % 26, 0x17]).collect::<Vec<u8>>();
+        for count in [24, 64, 255] {
+            let map = [&[0xB8, count][..], &entries(count)].concat();
+            assert!(is_plain_map(&map) && check_item(&map, 1) == Ok(map.len()), "{count}");
+            assert!(!is_plain_map(&map[..map.len() - 1]) && !is_plain_map(&[&map[..], &[0]].concat()), "{count}");
+        }
+        assert!(!is_plain_map(&[&[0xB8, 23][..], &entries(23)].concat()), "not the shortest form");
         assert!(changed > 10_000, "{changed}");
     }
 }
