@@ -13,8 +13,10 @@ use std::process::{Child, Command, Stdio};
 
 /// What is looked at: messages together and alone, large ones, and many receivers.
 pub(super) const LOADS: [&str; 4] = ["qos0", "qos0-1k", "qos0-w1", "fanout"];
-/// The two whose functions are shown.
-pub(super) const SAMPLED: [&str; 2] = ["qos0", "qos0-w1"];
+/// Those whose functions are shown.
+pub(super) const SAMPLED: [&str; 3] = ["qos0", "qos0-w1", "storm"];
+/// What the kernel's begin with.
+const KERNEL: &str = "kernel:";
 /// Functions that are shown.
 const TOP: usize = 10;
 /// System calls that are rarer than this a message are of no message: opening connections, for the most part.
@@ -29,6 +31,9 @@ pub struct Profile {
     pub calls: BTreeMap<String, f64>,
     /// Functions and their share of the processor, percent, the largest first.
     pub functions: Vec<(String, f64)>,
+    /// Of all functions, the kernel's, percent.
+    #[serde(default)]
+    pub kernel_share: Option<f64>,
 }
 
 /// A broker of our own that runs already.
@@ -63,22 +68,26 @@ impl Drop for Serving {
 pub(super) fn all(bench: &Bench, scale: Scale) -> Checked<Profiles> {
     let mut profiles = Profiles::new();
     for name in LOADS {
-        let profile: &mut Profile = profiles.entry(name.to_owned()).or_default();
         let load = super::catalogue::suite(name, &[Target::Candor], scale);
         let file = bench.folder.path().join("calls");
         let (delivered, ended) = watched(bench, &load, scale, "strace", &["-f", "-c", "-o"], &file)?;
         if ended {
+            let profile: &mut Profile = profiles.entry(name.to_owned()).or_default();
             profile.calls = calls(&std::fs::read_to_string(&file).unwrap_or_default(), delivered);
         }
-        if !SAMPLED.contains(&name) {
-            continue;
-        }
+    }
+    for name in SAMPLED {
+        let load = super::catalogue::suite(name, &[Target::Candor], scale);
         let file = bench.folder.path().join("samples");
         if watched(bench, &load, scale, "perf", &["record", "-q", "-F", "997", "-o"], &file)?.1 {
             let mut report = Command::new("perf");
             report.args(["report", "--stdio", "--no-children", "-F", "overhead,symbol", "-i"]).arg(&file);
             let said = report.stderr(Stdio::null()).output().map(|output| output.stdout).unwrap_or_default();
-            profile.functions = functions(&String::from_utf8_lossy(&said));
+            let all = functions(&String::from_utf8_lossy(&said));
+            let profile = profiles.entry(name.to_owned()).or_default();
+            let kernel = all.iter().filter(|(symbol, _)| symbol.starts_with(KERNEL)).map(|(_, share)| share).sum::<f64>();
+            profile.kernel_share = (!all.is_empty()).then_some((kernel * 10.0).round() / 10.0);
+            profile.functions = all.into_iter().take(TOP).collect();
         }
     }
     Ok(profiles)
@@ -111,17 +120,17 @@ fn calls(text: &str, delivered: u64) -> BTreeMap<String, f64> {
     text.lines().filter_map(line).collect()
 }
 
-/// Reads what `perf report` writes: share and symbol, the largest first, below comments.
+/// Reads what `perf report` writes: share and symbol of every function, the largest first, below comments.
 fn functions(text: &str) -> Vec<(String, f64)> {
     let line = |line: &str| {
         let (share, symbol) = line.trim().split_once('%')?;
         let share = share.trim().parse().ok()?;
         // `[k]` is the kernel's; a hash at the end of a name says nothing to anybody.
-        let symbol = symbol.trim().trim_start_matches("[.] ").replace("[k]", "kernel:");
+        let symbol = symbol.trim().trim_start_matches("[.] ").replace("[k]", KERNEL);
         let symbol = symbol.rsplit_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(symbol.as_str(), |(name, _)| name).to_owned();
         Some((symbol, share))
     };
-    text.lines().filter(|line| !line.starts_with('#')).filter_map(line).take(TOP).collect()
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(line).collect()
 }
 
 #[cfg(test)]

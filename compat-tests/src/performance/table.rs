@@ -261,7 +261,11 @@ pub(super) fn functions(figures: &Figures) -> String {
         return "Not measured: `perf` is missing, may not look at the broker, or saw too little of it.".to_owned();
     }
     let cell = |load: &str, at: usize| of(load).get(at).map_or(NONE.to_owned(), |(name, share)| format!("{share:.1} % `{name}`"));
-    table(&["QoS 0, window 100", "QoS 0, alone"], (0..rows).map(|at| SAMPLED.iter().map(|load| cell(load, at)).collect()))
+    let kernel = |load: &&str| figures.profiles.get(*load).and_then(|profile| profile.kernel_share);
+    let shares = SAMPLED.iter().map(|load| kernel(load).map_or(NONE.to_owned(), |share| format!("**{share:.0} % the kernel's in all**")));
+    let shares = std::iter::once(shares.collect());
+    let rows = (0..rows).map(|at| SAMPLED.iter().map(|load| cell(load, at)).collect());
+    table(&["QoS 0, window 100", "QoS 0, alone", "connect, CONNACK, DISCONNECT"], shares.chain(rows))
 }
 
 /// What went wrong, as a list.
