@@ -407,7 +407,7 @@ pub static OPTIONS: &[OptionInfo] = &[
         SESSIONS,
         Bytes { min: machine::MEMORY_LIMIT_MIN, max: 1024 * TIB, set: |d, n| d.config.limits.memory_limit = n },
         Computed { words: "a quarter of the memory of this machine or control group", text: || size::format(machine::quarter_of_memory()) },
-        "Memory that is taken for clients, together: connections with output, incomplete packets and what waits for its CONNECT to be answered, sessions with their filters, queues and messages in flight, retained messages; the program takes some 10 MiB besides; at the limit new work is refused, and the refusal names it.",
+        "Memory that is taken for clients, together: connections with output, incomplete packets and what waits for its CONNECT to be answered, sessions with their filters, queues and messages in flight, retained messages; the program takes some 10 MiB besides, and the kernel its sockets, some 4 KiB each and what waits in their buffers; at the limit new work is refused, and the refusal names it.",
     ),
     row(
         "dead_letters",
