@@ -7,3 +7,19 @@
 mod relay;
 
 pub use relay::{Fault, Floor};
+
+use super::plan::{Beside, Plan};
+
+/// Why the floor has no part in a load; `None` where it has.
+pub(super) fn lacks(plan: &Plan) -> Option<String> {
+    if plan.suits_floor() {
+        return None;
+    }
+    let missing = match () {
+        () if plan.qos > 1 => "QoS 2",
+        () if plan.mixed || plan.dialect.is_extended() => "extended dialect",
+        () if plan.beside != Beside::Nothing => "loads beside a load",
+        () => "sessions, retained messages, wildcards or disk",
+    };
+    Some(format!("the floor has no {missing}"))
+}

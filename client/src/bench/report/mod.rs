@@ -18,9 +18,15 @@ pub struct Row {
     pub qos: u8,
     /// Whether the protocol orders all messages of a stream here.
     pub is_ordered: bool,
+    /// Whether its target was named first, so that the others are compared with it.
+    pub is_base: bool,
+    /// What matches all topics of the load.
+    pub topics: String,
     pub outcomes: Vec<Outcome>,
-    /// Runs that came to nothing, and why.
+    /// What went wrong with a run, most often so that it came to nothing.
     pub failures: Vec<String>,
+    /// Why the target has no part in this load.
+    pub not_measured: Option<String>,
 }
 
 /// All rows, scenario by scenario, the targets of each in the order in which they were named.
@@ -30,23 +36,45 @@ pub struct Report {
 }
 
 impl Row {
-    pub(super) fn new(plan: &Plan, target: &str) -> Self {
+    pub(super) fn new(plan: &Plan, target: &str, is_base: bool) -> Self {
         Self {
             scenario: plan.name.clone(),
             target: target.to_owned(),
             qos: plan.qos,
             is_ordered: plan.is_ordered(),
+            is_base,
+            topics: format!("{}/#", plan.prefix.as_deref().unwrap_or("bench")),
             outcomes: Vec::new(),
             failures: Vec::new(),
+            not_measured: None,
         }
     }
 
+    /// All that went wrong.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = [self.failures.clone(), self.violations()].concat();
+        let refused = self.refused();
+        if refused > 0 {
+            faults.push(format!("{refused} messages refused by the server"));
+        }
+        if let Some(outcome) = self.outcomes.iter().find(|outcome| outcome.is_unanswered()) {
+            let (sent, topics) = (outcome.sent, &self.topics);
+            faults.push(format!("nothing came back of {sent} messages: is publishing and subscribing to `{topics}` allowed?"));
+        }
+        faults
+    }
+
+    /// Messages that the server refused.
+    fn refused(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.refused).sum()
+    }
+
     /// What the protocol forbids and yet was seen; empty when nothing was. At QoS 0 a message may be lost (section 4.3.1), at QoS 1
-    /// it may come twice; order holds at every QoS ([MQTT-4.6.0-6]).
+    /// it may come twice; order holds at every QoS ([MQTT-4.6.0-6]). What was refused is not lost.
     pub fn violations(&self) -> Vec<String> {
         let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(of).sum::<u64>();
         let rules = [
-            ("lost", self.qos > 0, sum(|outcome| outcome.count.lost)),
+            ("lost", self.qos > 0, sum(Outcome::lost)),
             ("duplicated", self.qos != 1, sum(|outcome| outcome.count.duplicated)),
             ("out of order", self.is_ordered, sum(|outcome| outcome.count.reordered)),
             ("delivered to the wrong subscriber", true, sum(|outcome| outcome.count.strangers)),
@@ -60,7 +88,7 @@ impl Row {
     }
 
     fn own_cpu(&self) -> Option<Spread> {
-        Spread::of(self.outcomes.iter().map(Outcome::own_cpu_per_million))
+        Spread::of(self.outcomes.iter().filter_map(Outcome::own_cpu_per_million))
     }
 
     /// The middle of each further figure, by name.
@@ -81,14 +109,21 @@ impl Row {
 }
 
 impl Report {
-    /// The first thing that went wrong with each row: a failure, or what the protocol forbids.
+    /// All that went wrong: failures, what the protocol forbids, what was refused.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        for row in &self.rows {
-            let said = row.failures.iter().cloned().chain(row.violations());
-            faults.extend(said.map(|text| format!("{} {}: {text}", row.scenario, row.target)));
-        }
-        faults
+        let of = |row: &Row| row.faults().into_iter().map(|text| format!("{} {}: {text}", row.scenario, row.target)).collect::<Vec<_>>();
+        self.rows.iter().flat_map(of).collect()
+    }
+
+    /// Which targets have no part in which loads, and why.
+    pub fn notes(&self) -> Vec<String> {
+        let of = |row: &Row| Some(format!("{} {}: not measured: {}", row.scenario, row.target, row.not_measured.as_ref()?));
+        self.rows.iter().filter_map(of).collect()
+    }
+
+    /// Whether no target has a part in any load.
+    pub fn is_empty(&self) -> bool {
+        self.rows.iter().all(|row| row.not_measured.is_some())
     }
 
     /// For people.
@@ -106,15 +141,11 @@ impl Report {
         self.rows.iter().map(|row| self.row_json(row)).collect()
     }
 
-    /// The row that another of its load is compared with: the first that has a figure.
-    fn first(&self, row: &Row) -> Option<&Row> {
-        self.rows.iter().find(|other| other.scenario == row.scenario && other.cpu().is_some())
-    }
-
-    /// How many times the CPU of the first target.
+    /// How many times the CPU of the target that was named first; `None` where either has no figure, or that one none to divide by.
     fn ratio(&self, row: &Row) -> Option<f64> {
-        let first = self.first(row)?.cpu()?;
-        Some(row.cpu()?.median / first.median)
+        let base = self.rows.iter().find(|other| other.scenario == row.scenario && other.is_base)?.cpu()?.median;
+        let cpu = row.cpu()?.median;
+        (base > 0.0).then(|| cpu / base)
     }
 
     fn row_json(&self, row: &Row) -> serde_json::Value {
@@ -129,6 +160,9 @@ impl Report {
             "facts": row.facts().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "violations": row.violations(),
             "failures": row.failures,
+            "refused": row.refused(),
+            "faults": row.faults(),
+            "not_measured": row.not_measured,
             "runs": row.outcomes,
         })
     }
