@@ -103,6 +103,7 @@ fn a_process_that_is_gone_at_the_end_is_a_fault_of_its_run() {
         }
     };
     let report = run(&[plan], &targets, Pins::default(), 1, &mut end).unwrap();
+    server.wait().unwrap();
     assert_eq!(report.rows[0].outcomes.len(), 1, "what came is no less true");
     assert!(report.faults()[0].contains("is gone at the end of the run"), "{:?}", report.faults());
 }

@@ -4,11 +4,14 @@ mod html;
 mod stats;
 mod table;
 
-use super::outcome::{Latency, Outcome};
+use super::outcome::{Cost, Latency, Outcome};
 use super::plan::Plan;
 use serde::Serialize;
 use stats::Spread;
 use std::collections::BTreeSet;
+
+/// One of the figures of a latency.
+type Quantile = fn(&Latency) -> f64;
 
 /// All runs of one load against one target.
 #[derive(Debug, Clone, Serialize)]
@@ -99,7 +102,7 @@ impl Row {
     }
 
     /// The middle of a latency, in microseconds.
-    fn latency(&self, of: fn(&Latency) -> f64) -> Option<Spread> {
+    fn latency(&self, of: Quantile) -> Option<Spread> {
         Spread::of(self.outcomes.iter().filter_map(|outcome| outcome.latency.as_ref().map(of)))
     }
 
@@ -165,5 +168,59 @@ impl Report {
             "not_measured": row.not_measured,
             "runs": row.outcomes,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::tally::Count;
+
+    /// A row of one run, in which a million messages cost the server so many seconds.
+    pub(super) fn row(target: &str, is_base: bool, server_cpu_s: Option<f64>) -> Row {
+        let count = Count { delivered: 1_000_000, ..Count::default() };
+        let cost = Cost { server_cpu_s, ..Cost::default() };
+        let outcome = Outcome { count, sent: 1_000_000, seconds: 200_000.0, cost, ..Outcome::default() };
+        Row { outcomes: vec![outcome], ..Row::new(&Plan::default(), target, is_base) }
+    }
+
+    #[test]
+    fn nothing_is_compared_with_another_than_the_first() {
+        let ratios = |cpu: [Option<f64>; 2]| {
+            let report = Report { rows: vec![row("a", true, cpu[0]), row("b", false, cpu[1])] };
+            let text = report.to_text() + &report.to_html();
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+            [report.ratio(&report.rows[0]), report.ratio(&report.rows[1])]
+        };
+        assert_eq!(ratios([Some(2.0), Some(3.0)]), [Some(1.0), Some(1.5)]);
+        assert_eq!(ratios([Some(2.0), Some(0.0)]), [Some(1.0), Some(0.0)]);
+        assert_eq!(ratios([Some(2.0), None]), [Some(1.0), None]);
+        assert_eq!(ratios([None, Some(3.0)]), [None, None]);
+        assert_eq!(ratios([Some(0.0), Some(3.0)]), [None, None]);
+    }
+
+    #[test]
+    fn a_table_of_loads_has_a_dash_where_the_first_has_no_figure() {
+        let other = |row: Row| Row { scenario: "other".to_owned(), ..row };
+        let mut rows = vec![row("a", true, Some(2.0)), row("b", false, Some(4.0)), row("a", true, None), row("b", false, Some(3.0))];
+        let last = rows.split_off(2).into_iter().map(other);
+        rows.extend(last);
+        let text = Report { rows }.to_text();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(lines.contains(&vec!["pairs", "2.00", "1.00x", "4.00", "2.00x"]), "{text}");
+        assert!(lines.contains(&vec!["other", "-", "3.00", "-"]), "{text}");
+    }
+
+    #[test]
+    fn few_messages_a_second_have_digits_behind_the_point() {
+        assert!(Report { rows: vec![row("a", true, None)] }.to_text().contains("  5.00  "));
+        assert_eq!([table::rate_text(9.99), table::rate_text(10.4)], ["9.99", "10"]);
+    }
+
+    #[test]
+    fn what_was_refused_is_missed_by_everybody_and_lost_by_nobody() {
+        let count = Count { delivered: 250, lost: 50, ..Count::default() };
+        let outcome = |refused| Outcome { count, sent: 100, refused, ..Outcome::default() };
+        assert_eq!([outcome(0).lost(), outcome(10).lost(), outcome(20).lost()], [50, 20, 0]);
     }
 }

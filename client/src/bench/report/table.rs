@@ -1,12 +1,10 @@
 //! The report as text.
 
 use super::stats::short;
-use super::{Latency, Report, Row};
+use super::{Quantile, Report, Row};
 use std::fmt::Write;
 
 const HEAD: [&str; 8] = ["scenario", "target", "server CPU s/M", "ratio", "load CPU s/M", "messages/s", "RSS MiB", "lost/dup/reordered"];
-
-type Quantile = fn(&Latency) -> f64;
 
 /// A line a row, in columns; latencies and further figures; ratios of all loads in one table; and the faults.
 pub(super) fn text(report: &Report) -> String {
