@@ -138,7 +138,7 @@ fn where_nothing_can_be_measured_the_status_says_so() {
     let ran = candor(&["retained", "-t", "floor", "--json"]);
     assert_eq!(ran.status.code(), Some(2));
     let row: Value = serde_json::from_str(text(&ran.stdout).trim()).unwrap();
-    assert!(row["not_measured"].as_str().unwrap().contains("the floor has no"), "{row}");
+    assert!(row["not_measured"].as_str().unwrap().contains("the floor has no retained messages"), "{row}");
 }
 
 #[test]
@@ -166,6 +166,9 @@ fn a_page_is_replaced_only_by_another() {
     assert_eq!(std::fs::read(&page).unwrap().len(), 100_000);
     assert_eq!(candor(&[&["pairs", "-t", "floor", "--count", "100"][..], &arguments].concat()).status.code(), Some(0));
     let page = std::fs::read_to_string(&page).unwrap();
+    let ran = candor(&["pairs", "-t", "floor", "--count", "100", "--html", "/dev/full"]);
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(text(&ran.stdout).contains("0/0/0") && text(&ran.stderr).contains("/dev/full"), "the report is there all the same");
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
 }
 
