@@ -21,9 +21,21 @@ pub enum BenchError {
     System(String),
 }
 
+/// What the standard library's text of EMFILE ends with.
+const TOO_MANY_FILES: &str = "(os error 24)";
+
 impl BenchError {
     pub(super) fn system(what: &str) -> impl Fn(io::Error) -> Self {
         move |error| Self::System(format!("{what}: {error}"))
+    }
+
+    /// The same, with more to it.
+    pub(super) fn and(mut self, more: &str) -> Self {
+        let (Self::Usage(text) | Self::Start(text) | Self::Connect(text) | Self::Lost(text) | Self::Silent(text) | Self::System(text)) =
+            &mut self;
+        text.push_str("; ");
+        text.push_str(more);
+        self
     }
 }
 
@@ -31,7 +43,9 @@ impl fmt::Display for BenchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) | Self::Start(text) | Self::Connect(text) | Self::Lost(text) | Self::Silent(text) | Self::System(text) => {
-                f.write_str(text)
+                f.write_str(text)?;
+                // Whatever met it: it is always the same that helps.
+                if text.contains(TOO_MANY_FILES) { f.write_str("; raise `ulimit -n`") } else { Ok(()) }
             }
         }
     }

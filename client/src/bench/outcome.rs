@@ -59,8 +59,15 @@ impl Outcome {
     }
 
     /// CPU seconds of the load generator a million deliveries.
-    pub fn own_cpu_per_million(&self) -> f64 {
-        self.cost.own_cpu_s * 1e6 / self.count.delivered.max(1) as f64
+    pub fn own_cpu_per_million(&self) -> Option<f64> {
+        (self.count.delivered > 0).then(|| self.cost.own_cpu_s * 1e6 / self.count.delivered as f64)
+    }
+
+    /// Deliveries that are missing though the server did not refuse their messages.
+    pub fn lost(&self) -> u64 {
+        // Everybody whom a refused message was on its way to misses it.
+        let fan = (self.count.delivered + self.count.lost).checked_div(self.sent).unwrap_or(0).max(1);
+        self.count.lost.saturating_sub(self.refused.saturating_mul(fan))
     }
 
     /// Notes what each of `count` things cost the server, in microseconds.
@@ -76,6 +83,11 @@ impl Outcome {
     /// Notes how much more of the disk each of `count` things takes, in bytes; nothing where the server keeps nothing there.
     pub(super) fn fact_disk(&mut self, name: &'static str, growth: Option<f64>, count: usize) {
         self.facts.extend(growth.filter(|growth| *growth > 0.0).map(|growth| (name, growth / count.max(1) as f64)));
+    }
+
+    /// Whether something was sent, and nothing at all has come of it.
+    pub fn is_unanswered(&self) -> bool {
+        self.sent > 0 && self.count.delivered == 0
     }
 
     pub fn per_second(&self) -> f64 {

@@ -55,6 +55,11 @@ impl Sample {
     }
 }
 
+/// Whether a process is this one, or one that this one descends from: what it costs would be our own cost too.
+pub(super) fn is_own_family(pid: u32) -> bool {
+    family(pid).contains(&std::process::id())
+}
+
 /// A process and all that descend from it.
 fn family(pid: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -131,5 +136,6 @@ mod tests {
         assert!(before.rss_bytes > 100_000 && before.peak_bytes >= before.rss_bytes / 2);
         assert!(slab_bytes() > 1 << 20);
         assert!(Sample::of(u32::MAX).is_none());
+        assert!(is_own_family(me) && is_own_family(std::os::unix::process::parent_id()) && !is_own_family(u32::MAX));
     }
 }

@@ -5,6 +5,7 @@ mod start;
 pub(super) use start::Running;
 
 use super::BenchError;
+use super::process::{self, Sample};
 use super::tls::{Resume, Tls};
 use crate::address::{Address, BadAddress, Scheme, Url};
 use crate::options::TlsOptions;
@@ -94,19 +95,51 @@ impl Target {
             return Ok(Self { name: text.to_owned(), source: Source::Floor });
         }
         let (name, rest) = match text.split_once('=') {
+            Some(("", _)) => return Err(nameless(text)),
             Some((name, rest)) if !name.contains("://") => (Some(name), rest),
             _ => (None, text),
         };
         let (url, pid) = match rest.rsplit_once(",pid=") {
-            Some((url, pid)) => {
-                let pid = pid.parse().map_err(|_| BenchError::Usage(format!("`{pid}` is no process identifier")))?;
+            Some((url, text)) => {
+                let pid = text.parse().ok().filter(|pid| *pid != 0);
+                let pid = pid.ok_or_else(|| BenchError::Usage(format!("`,pid={text}`: a process identifier is a number from 1 on")))?;
                 (url, Some(pid))
             }
             None => (rest, None),
         };
         let endpoint = Endpoint::of_url(url, tls)?;
-        let name = name.map_or_else(|| endpoint.to_string(), str::to_owned);
-        Ok(Self { name, source: Source::Running { endpoint, pid } })
+        let name = name.map_or_else(|| without_credentials(url), str::to_owned);
+        let target = Self { name, source: Source::Running { endpoint, pid: None } };
+        pid.map_or(Ok(target.clone()), |pid| target.with_process(pid))
+    }
+
+    /// The same, with the process whose cost is wanted.
+    ///
+    /// # Errors
+    /// It is no server that runs already, or the process is none that can be told from the load generator.
+    pub fn with_process(mut self, process: u32) -> Result<Self, BenchError> {
+        let Source::Running { pid, .. } = &mut self.source else {
+            return Err(BenchError::Usage(format!("{} is started here, so its process is known: leave the process out", self.name)));
+        };
+        if process::is_own_family(process) {
+            return Err(BenchError::Usage(format!(
+                "process {process} of {} is this load generator or what it was started from: give the server's own",
+                self.name
+            )));
+        }
+        *pid = Some(process);
+        Ok(self)
+    }
+
+    /// What can be known before it is measured.
+    pub(super) fn check(&self) -> Result<(), BenchError> {
+        match &self.source {
+            Source::Running { pid: Some(pid), .. } if Sample::of(*pid).is_none() => {
+                Err(BenchError::Usage(format!("process {pid} of {} is not there, or may not be read", self.name)))
+            }
+            Source::Running { .. } | Source::Floor => Ok(()),
+            Source::Command { command, .. } => start::check(&self.name, command),
+        }
     }
 
     /// Reads `NAME=COMMAND` or `COMMAND`; what it starts is spoken to over TLS where there are options for it.
@@ -115,7 +148,8 @@ impl Target {
     /// The command is empty, or has no place for the port.
     pub fn parse_command(text: &str, tls: Option<TlsOptions>) -> Result<Self, BenchError> {
         let (name, command) = match text.split_once('=') {
-            Some((name, command)) if !name.is_empty() && !name.contains([' ', '/']) => (name.to_owned(), command),
+            Some(("", _)) => return Err(nameless(text)),
+            Some((name, command)) if !name.contains([' ', '/']) => (name.to_owned(), command),
             _ => {
                 let program = text.split_whitespace().next().unwrap_or_default();
                 (program.rsplit('/').next().unwrap_or(program).to_owned(), text)
@@ -125,5 +159,29 @@ impl Target {
             return Err(BenchError::Usage(format!("`{command}` has no `{{port}}`: the port to listen on is chosen for each run")));
         }
         Ok(Self { name, source: Source::Command { command: command.to_owned(), tls } })
+    }
+}
+
+fn nameless(text: &str) -> BenchError {
+    BenchError::Usage(format!("`{text}` begins with `=`, so its name is empty: the form is NAME=..., or without `=`"))
+}
+
+/// A URL as it was written, but for who logs in: it is printed, and stands in pages that are passed on.
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("mqtt", url));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://{}", host.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_called_what_it_was_written_as() {
+        let name = |text: &str| Target::parse(text, &TlsOptions::default()).unwrap().name;
+        assert_eq!(name("mqtt://localhost"), "mqtt://localhost");
+        assert_eq!(name("mqtt://u:secret@localhost:1884/"), "mqtt://localhost:1884");
+        assert_eq!(name("here=mqtt://localhost"), "here");
     }
 }

@@ -1,8 +1,9 @@
 //! Each count can be other than nought: a relay loses, doubles and swaps messages on purpose.
 
 use crate::{Relay, measure, plan, row};
-use candor_client::bench::{Count, Fault, Kind, Plan};
+use candor_client::bench::{Count, Endpoint, Fault, Kind, Pins, Plan, Source, Target, run};
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
 use std::time::Duration;
 
 #[test]
@@ -75,4 +76,34 @@ fn a_target_that_is_not_there_or_does_not_answer_is_a_failure_of_its_row() {
     let report = measure(&plan(Kind::Pairs(1), 0, 10), address).unwrap();
     assert!(report.faults()[0].contains("CONNECT"), "{:?}", report.faults());
     thread.join().unwrap();
+}
+
+#[test]
+fn where_nothing_comes_back_the_report_asks_why() {
+    let relay = Relay::start(Fault::Drop(1));
+    let plan = Plan { window: 50, stall: Duration::from_millis(100), ..plan(Kind::Pairs(1), 0, 50) };
+    let report = measure(&plan, relay.address).unwrap();
+    let outcome = &report.rows[0].outcomes[0];
+    assert_eq!((outcome.own_cpu_per_million(), outcome.cpu_per_million()), (None, None));
+    let faults = report.faults();
+    assert!(faults.len() == 1 && faults[0].contains("nothing came back of 50 messages") && faults[0].contains("`bench/#`"), "{faults:?}");
+}
+
+#[test]
+fn a_process_that_is_gone_at_the_end_is_a_fault_of_its_run() {
+    let relay = Relay::start(Fault::None);
+    let mut server = Command::new("sleep").arg("600").spawn().unwrap();
+    let source = Source::Running { endpoint: Endpoint::at(relay.address), pid: Some(server.id()) };
+    let targets = [Target { name: "it".into(), source }];
+    let plan = Plan { time: Duration::from_millis(500), ..plan(Kind::Pairs(1), 0, u64::MAX) };
+    let mut end = |_: &str, done: u64| {
+        if done > 0 {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    };
+    let report = run(&[plan], &targets, Pins::default(), 1, &mut end).unwrap();
+    server.wait().unwrap();
+    assert_eq!(report.rows[0].outcomes.len(), 1, "what came is no less true");
+    assert!(report.faults()[0].contains("is gone at the end of the run"), "{:?}", report.faults());
 }

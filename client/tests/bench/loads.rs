@@ -87,6 +87,17 @@ fn hostile_clients_of_a_server_that_lets_them_are_no_load() {
 }
 
 #[test]
+fn what_is_refused_is_not_called_lost() {
+    let served = Served::under("default = \"allow\"\n[[rule]]\naction = \"deny\"\npublish = [\"bench/#\"]\n");
+    let plan = Plan { dialect: Dialect::Extended, stall: Duration::from_millis(200), ..plan(Kind::FanOut(3), 1, 20) };
+    let report = measure(&plan, served.address).unwrap();
+    let (row, faults) = (&report.rows[0], report.faults());
+    assert_eq!((row.outcomes[0].refused, row.outcomes[0].count.lost, row.outcomes[0].lost()), (20, 60, 0));
+    assert!(row.violations().is_empty() && faults[0].contains("20 messages refused"), "{faults:?}");
+    assert!(report.to_text().contains("refused 20"), "{}", report.to_text());
+}
+
+#[test]
 fn many_publishers_store_for_one_session_and_their_acknowledgements_are_timed() {
     let served = Served::start();
     let row = row(&plan(Kind::Durable { messages: 203, publishers: 10 }, 1, 1), served.address);

@@ -7,3 +7,21 @@
 mod relay;
 
 pub use relay::{Fault, Floor};
+
+use super::plan::{Beside, Kind, Plan};
+
+/// Why the floor has no part in a load; `None` where it has.
+pub(super) fn lacks(plan: &Plan) -> Option<String> {
+    if plan.suits_floor() {
+        return None;
+    }
+    let missing = match plan.kind {
+        Kind::Subs { .. } => "wildcards",
+        Kind::Retained(_) => "retained messages",
+        Kind::Durable { .. } | Kind::Offline { .. } | Kind::Restart { .. } => "sessions",
+        _ if plan.qos > 1 => "QoS 2",
+        _ if plan.beside != Beside::Nothing => "measures against those who disturb a load",
+        _ => "extended dialect",
+    };
+    Some(format!("the floor has no {missing}"))
+}

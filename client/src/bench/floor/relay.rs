@@ -3,8 +3,10 @@
 use crate::bench::link::{Link, Poll, Scratch};
 use crate::bench::tls::Stream;
 use crate::bench::wire::{self, Frame};
+use rustix::io::Errno;
 use std::collections::HashMap;
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +60,7 @@ impl Floor {
     pub fn run(self, stop: &Arc<AtomicBool>) -> io::Result<()> {
         let mut poll = Poll::new()?;
         poll.add(&self.listener, LISTENER)?;
-        let mut relay = Relay { links: Vec::new(), free: Vec::new(), topics: HashMap::new(), fault: self.fault, ..Relay::default() };
+        let mut relay = Relay { fault: self.fault, spare: spare(), ..Relay::default() };
         let mut scratch = Scratch::new(PACKET_LEN_MAX);
         while !stop.load(Ordering::Relaxed) {
             for at in 0..poll.wait(LOOK)? {
@@ -91,6 +93,13 @@ struct Relay {
     fault: Fault,
     seen: u64,
     held: Option<(usize, Vec<u8>)>,
+    /// Given up for a connection that is taken only to be closed, when there are no more descriptors.
+    spare: Option<File>,
+    is_full: bool,
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 impl Relay {
@@ -101,6 +110,10 @@ impl Relay {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 // The peer is gone again before it was taken.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => continue,
+                Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
+                    self.turn_away(listener);
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             };
             let token = self.free.pop().unwrap_or(self.links.len());
@@ -111,6 +124,18 @@ impl Relay {
             }
             self.links[token] = Some(Link::new(poll, Stream::new(socket, None), token)?);
         }
+    }
+
+    /// Closes a connection that there is no descriptor for: left alone it would wait for good, and whoever opened it too.
+    #[cold]
+    fn turn_away(&mut self, listener: &TcpListener) {
+        if !std::mem::replace(&mut self.is_full, true) {
+            let text = "too many open files, so further connections are closed at once: raise `ulimit -n` of the floor";
+            let _ = writeln!(io::stderr(), "candor: {text}");
+        }
+        drop(self.spare.take());
+        drop(listener.accept());
+        self.spare = spare();
     }
 
     fn close(&mut self, token: usize, poll: &Poll) {

@@ -4,11 +4,14 @@ mod html;
 mod stats;
 mod table;
 
-use super::outcome::{Latency, Outcome};
+use super::outcome::{Cost, Latency, Outcome};
 use super::plan::Plan;
 use serde::Serialize;
 use stats::Spread;
 use std::collections::BTreeSet;
+
+/// One of the figures of a latency.
+type Quantile = fn(&Latency) -> f64;
 
 /// All runs of one load against one target.
 #[derive(Debug, Clone, Serialize)]
@@ -18,9 +21,15 @@ pub struct Row {
     pub qos: u8,
     /// Whether the protocol orders all messages of a stream here.
     pub is_ordered: bool,
+    /// Whether its target was named first, so that the others are compared with it.
+    pub is_base: bool,
+    /// What matches all topics of the load.
+    pub topics: String,
     pub outcomes: Vec<Outcome>,
-    /// Runs that came to nothing, and why.
+    /// What went wrong with a run, most often so that it came to nothing.
     pub failures: Vec<String>,
+    /// Why the target has no part in this load.
+    pub not_measured: Option<String>,
 }
 
 /// All rows, scenario by scenario, the targets of each in the order in which they were named.
@@ -30,23 +39,45 @@ pub struct Report {
 }
 
 impl Row {
-    pub(super) fn new(plan: &Plan, target: &str) -> Self {
+    pub(super) fn new(plan: &Plan, target: &str, is_base: bool) -> Self {
         Self {
             scenario: plan.name.clone(),
             target: target.to_owned(),
             qos: plan.qos,
             is_ordered: plan.is_ordered(),
+            is_base,
+            topics: format!("{}/#", plan.prefix.as_deref().unwrap_or("bench")),
             outcomes: Vec::new(),
             failures: Vec::new(),
+            not_measured: None,
         }
     }
 
+    /// All that went wrong.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = [self.failures.clone(), self.violations()].concat();
+        let refused = self.refused();
+        if refused > 0 {
+            faults.push(format!("{refused} messages refused by the server"));
+        }
+        if let Some(outcome) = self.outcomes.iter().find(|outcome| outcome.is_unanswered()) {
+            let (sent, topics) = (outcome.sent, &self.topics);
+            faults.push(format!("nothing came back of {sent} messages: is publishing and subscribing to `{topics}` allowed?"));
+        }
+        faults
+    }
+
+    /// Messages that the server refused.
+    fn refused(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.refused).sum()
+    }
+
     /// What the protocol forbids and yet was seen; empty when nothing was. At QoS 0 a message may be lost (section 4.3.1), at QoS 1
-    /// it may come twice; order holds at every QoS ([MQTT-4.6.0-6]).
+    /// it may come twice; order holds at every QoS ([MQTT-4.6.0-6]). What was refused is not lost.
     pub fn violations(&self) -> Vec<String> {
         let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(of).sum::<u64>();
         let rules = [
-            ("lost", self.qos > 0, sum(|outcome| outcome.count.lost)),
+            ("lost", self.qos > 0, sum(Outcome::lost)),
             ("duplicated", self.qos != 1, sum(|outcome| outcome.count.duplicated)),
             ("out of order", self.is_ordered, sum(|outcome| outcome.count.reordered)),
             ("delivered to the wrong subscriber", true, sum(|outcome| outcome.count.strangers)),
@@ -60,7 +91,7 @@ impl Row {
     }
 
     fn own_cpu(&self) -> Option<Spread> {
-        Spread::of(self.outcomes.iter().map(Outcome::own_cpu_per_million))
+        Spread::of(self.outcomes.iter().filter_map(Outcome::own_cpu_per_million))
     }
 
     /// The middle of each further figure, by name.
@@ -71,7 +102,7 @@ impl Row {
     }
 
     /// The middle of a latency, in microseconds.
-    fn latency(&self, of: fn(&Latency) -> f64) -> Option<Spread> {
+    fn latency(&self, of: Quantile) -> Option<Spread> {
         Spread::of(self.outcomes.iter().filter_map(|outcome| outcome.latency.as_ref().map(of)))
     }
 
@@ -81,14 +112,21 @@ impl Row {
 }
 
 impl Report {
-    /// The first thing that went wrong with each row: a failure, or what the protocol forbids.
+    /// All that went wrong: failures, what the protocol forbids, what was refused.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        for row in &self.rows {
-            let said = row.failures.iter().cloned().chain(row.violations());
-            faults.extend(said.map(|text| format!("{} {}: {text}", row.scenario, row.target)));
-        }
-        faults
+        let of = |row: &Row| row.faults().into_iter().map(|text| format!("{} {}: {text}", row.scenario, row.target)).collect::<Vec<_>>();
+        self.rows.iter().flat_map(of).collect()
+    }
+
+    /// Which targets have no part in which loads, and why.
+    pub fn notes(&self) -> Vec<String> {
+        let of = |row: &Row| Some(format!("{} {}: not measured: {}", row.scenario, row.target, row.not_measured.as_ref()?));
+        self.rows.iter().filter_map(of).collect()
+    }
+
+    /// Whether no target has a part in any load.
+    pub fn is_empty(&self) -> bool {
+        self.rows.iter().all(|row| row.not_measured.is_some())
     }
 
     /// For people.
@@ -106,15 +144,11 @@ impl Report {
         self.rows.iter().map(|row| self.row_json(row)).collect()
     }
 
-    /// The row that another of its load is compared with: the first that has a figure.
-    fn first(&self, row: &Row) -> Option<&Row> {
-        self.rows.iter().find(|other| other.scenario == row.scenario && other.cpu().is_some())
-    }
-
-    /// How many times the CPU of the first target.
+    /// How many times the CPU of the target that was named first; `None` where either has no figure, or that one none to divide by.
     fn ratio(&self, row: &Row) -> Option<f64> {
-        let first = self.first(row)?.cpu()?;
-        Some(row.cpu()?.median / first.median)
+        let base = self.rows.iter().find(|other| other.scenario == row.scenario && other.is_base)?.cpu()?.median;
+        let cpu = row.cpu()?.median;
+        (base > 0.0).then(|| cpu / base)
     }
 
     fn row_json(&self, row: &Row) -> serde_json::Value {
@@ -129,7 +163,64 @@ impl Report {
             "facts": row.facts().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "violations": row.violations(),
             "failures": row.failures,
+            "refused": row.refused(),
+            "faults": row.faults(),
+            "not_measured": row.not_measured,
             "runs": row.outcomes,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::tally::Count;
+
+    /// A row of one run, in which a million messages cost the server so many seconds.
+    pub(super) fn row(target: &str, is_base: bool, server_cpu_s: Option<f64>) -> Row {
+        let count = Count { delivered: 1_000_000, ..Count::default() };
+        let cost = Cost { server_cpu_s, ..Cost::default() };
+        let outcome = Outcome { count, sent: 1_000_000, seconds: 200_000.0, cost, ..Outcome::default() };
+        Row { outcomes: vec![outcome], ..Row::new(&Plan::default(), target, is_base) }
+    }
+
+    #[test]
+    fn nothing_is_compared_with_another_than_the_first() {
+        let ratios = |cpu: [Option<f64>; 2]| {
+            let report = Report { rows: vec![row("a", true, cpu[0]), row("b", false, cpu[1])] };
+            let text = report.to_text() + &report.to_html();
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+            [report.ratio(&report.rows[0]), report.ratio(&report.rows[1])]
+        };
+        assert_eq!(ratios([Some(2.0), Some(3.0)]), [Some(1.0), Some(1.5)]);
+        assert_eq!(ratios([Some(2.0), Some(0.0)]), [Some(1.0), Some(0.0)]);
+        assert_eq!(ratios([Some(2.0), None]), [Some(1.0), None]);
+        assert_eq!(ratios([None, Some(3.0)]), [None, None]);
+        assert_eq!(ratios([Some(0.0), Some(3.0)]), [None, None]);
+    }
+
+    #[test]
+    fn a_table_of_loads_has_a_dash_where_the_first_has_no_figure() {
+        let other = |row: Row| Row { scenario: "other".to_owned(), ..row };
+        let mut rows = vec![row("a", true, Some(2.0)), row("b", false, Some(4.0)), row("a", true, None), row("b", false, Some(3.0))];
+        let last = rows.split_off(2).into_iter().map(other);
+        rows.extend(last);
+        let text = Report { rows }.to_text();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(lines.contains(&vec!["pairs", "2.00", "1.00x", "4.00", "2.00x"]), "{text}");
+        assert!(lines.contains(&vec!["other", "-", "3.00", "-"]), "{text}");
+    }
+
+    #[test]
+    fn few_messages_a_second_have_digits_behind_the_point() {
+        assert!(Report { rows: vec![row("a", true, None)] }.to_text().contains("  5.00  "));
+        assert_eq!([table::rate_text(9.99), table::rate_text(10.4)], ["9.99", "10"]);
+    }
+
+    #[test]
+    fn what_was_refused_is_missed_by_everybody_and_lost_by_nobody() {
+        let count = Count { delivered: 250, lost: 50, ..Count::default() };
+        let outcome = |refused| Outcome { count, sent: 100, refused, ..Outcome::default() };
+        assert_eq!([outcome(0).lost(), outcome(10).lost(), outcome(20).lost()], [50, 20, 0]);
     }
 }

@@ -1,12 +1,10 @@
 //! The report as text.
 
 use super::stats::short;
-use super::{Latency, Report, Row};
+use super::{Quantile, Report, Row};
 use std::fmt::Write;
 
 const HEAD: [&str; 8] = ["scenario", "target", "server CPU s/M", "ratio", "load CPU s/M", "messages/s", "RSS MiB", "lost/dup/reordered"];
-
-type Quantile = fn(&Latency) -> f64;
 
 /// A line a row, in columns; latencies and further figures; ratios of all loads in one table; and the faults.
 pub(super) fn text(report: &Report) -> String {
@@ -16,6 +14,9 @@ pub(super) fn text(report: &Report) -> String {
     let mut out = columns(&lines);
     for row in &report.rows {
         further(row, &mut out);
+    }
+    for note in report.notes() {
+        let _ = writeln!(out, "  {note}");
     }
     let mut scenarios: Vec<&str> = report.rows.iter().map(|row| row.scenario.as_str()).collect();
     scenarios.dedup();
@@ -55,7 +56,8 @@ fn matrix(report: &Report, scenarios: &[&str]) -> Vec<Vec<String>> {
         let cell = |target: &&str| {
             let row = report.rows.iter().find(|row| row.scenario == *scenario && row.target == **target)?;
             let cpu = short(row.cpu()?.median);
-            Some(report.ratio(row).map_or(cpu.clone(), |ratio| format!("{cpu} {}x", short(ratio))))
+            let ratio = report.ratio(row).map_or("-".to_owned(), |ratio| format!("{}x", short(ratio)));
+            Some(format!("{cpu} {ratio}"))
         };
         let cells = targets.iter().map(|target| cell(target).unwrap_or_else(|| "-".to_owned()));
         lines.push(std::iter::once((*scenario).to_owned()).chain(cells).collect());
@@ -69,10 +71,16 @@ fn further(row: &Row, out: &mut String) {
         [("p50", |l| l.p50), ("p90", |l| l.p90), ("p99", |l| l.p99), ("p99.9", |l| l.p999), ("max", |l| l.max)];
     let latency = latencies.into_iter().filter_map(|(name, of)| Some(format!("{name} {} us", short(row.latency(of)?.median))));
     let facts = row.facts().into_iter().map(|(name, spread)| format!("{name} {}", spread.text()));
-    let parts: Vec<String> = latency.chain(facts).collect();
+    let refused = Some(row.refused()).filter(|refused| *refused > 0).map(|refused| format!("refused {refused}"));
+    let parts: Vec<String> = refused.into_iter().chain(latency).chain(facts).collect();
     if !parts.is_empty() {
         let _ = writeln!(out, "  {} {}: {}", row.scenario, row.target, parts.join(", "));
     }
+}
+
+/// Whole messages a second, unless there are so few that their parts count.
+pub(super) fn rate_text(rate: f64) -> String {
+    if rate < 10.0 { short(rate) } else { format!("{rate:.0}") }
 }
 
 fn cells(report: &Report, row: &Row) -> [String; 8] {
@@ -80,14 +88,14 @@ fn cells(report: &Report, row: &Row) -> [String; 8] {
     let ratio = report.ratio(row).map(|ratio| format!("{} x", short(ratio)));
     let rss = row.outcomes.iter().filter_map(|outcome| outcome.cost.rss_bytes).max();
     let sum = |of: fn(&super::Outcome) -> u64| row.outcomes.iter().map(of).sum::<u64>();
-    let counts = [sum(|outcome| outcome.count.lost), sum(|outcome| outcome.count.duplicated), sum(|outcome| outcome.count.reordered)];
+    let counts = [sum(super::Outcome::lost), sum(|outcome| outcome.count.duplicated), sum(|outcome| outcome.count.reordered)];
     [
         row.scenario.clone(),
         row.target.clone(),
         row.cpu().map_or_else(dash, |cpu| cpu.text()),
         ratio.unwrap_or_else(dash),
         row.own_cpu().map_or_else(dash, |cpu| short(cpu.median)),
-        row.rate().map_or_else(dash, |rate| format!("{:.0}", rate.median)),
+        row.rate().map_or_else(dash, |rate| rate_text(rate.median)),
         rss.map_or_else(dash, |rss| short(rss as f64 / f64::from(1 << 20))),
         if row.outcomes.is_empty() { dash() } else { counts.map(|count| count.to_string()).join("/") },
     ]

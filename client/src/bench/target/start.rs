@@ -2,7 +2,7 @@
 
 use super::{Endpoint, Source, Target};
 use crate::bench::run::Pins;
-use crate::bench::{BenchError, door};
+use crate::bench::{BenchError, Interim, door};
 use crate::options::TlsOptions;
 use candor_protocol::dialect::Dialect;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -20,7 +20,8 @@ const COME_UP_FULL: Duration = Duration::from_secs(120);
 pub(in crate::bench) struct Running {
     pub(in crate::bench) endpoint: Endpoint,
     pub(in crate::bench) pid: Option<u32>,
-    child: Option<Child>,
+    /// Holds what was started, so that another thread can end it.
+    interim: Interim,
     /// Of what was started: gone with it.
     pub(in crate::bench) folder: Option<PathBuf>,
     again: Option<Again>,
@@ -38,28 +39,31 @@ struct Again {
 
 impl Running {
     /// Starts what is to be started and waits until it takes connections.
-    pub(in crate::bench) fn new(target: &Target, pins: &Pins, dialect: Dialect) -> Result<Self, BenchError> {
+    pub(in crate::bench) fn new(target: &Target, pins: &Pins, dialect: Dialect, interim: &Interim) -> Result<Self, BenchError> {
+        let again = |words, tls, dialect| Again { name: target.name.clone(), words, pins: *pins, dialect, tls };
         match &target.source {
-            Source::Running { endpoint, pid } => Ok(Self { endpoint: endpoint.clone(), pid: *pid, child: None, folder: None, again: None }),
-            Source::Command { command, tls } => Self::start(target, words(command)?, tls.as_ref(), pins, dialect),
+            Source::Running { endpoint, pid } => {
+                Ok(Self { endpoint: endpoint.clone(), pid: *pid, interim: interim.clone(), folder: None, again: None })
+            }
+            Source::Command { command, tls } => Self::start(again(words(command)?, tls.clone(), dialect), interim),
             Source::Floor => {
                 let program = std::env::current_exe().map_err(BenchError::system("the path of this program"))?;
                 let program = program.to_string_lossy().into_owned();
                 let words = [&program, "bench", "floor", "--listen", "127.0.0.1:{port}"].map(str::to_owned).to_vec();
                 // It answers CONNECT whatever it says.
-                Self::start(target, words, None, pins, Dialect::V311)
+                Self::start(again(words, None, Dialect::V311), interim)
             }
         }
     }
 
-    fn start(target: &Target, words: Vec<String>, tls: Option<&TlsOptions>, pins: &Pins, dialect: Dialect) -> Result<Self, BenchError> {
+    fn start(mut again: Again, interim: &Interim) -> Result<Self, BenchError> {
         let folder = std::env::temp_dir().join(format!("candor-bench-{:016x}", crate::random::number()));
-        std::fs::create_dir(&folder).map_err(BenchError::system(&folder.display().to_string()))?;
         let port = free_port()?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut running = Self { endpoint: Endpoint::at(address), pid: None, child: None, folder: Some(folder.clone()), again: None };
-        let words = words.into_iter().map(|word| fill(&word, port, &folder)).collect::<Result<Vec<_>, _>>()?;
-        running.again = Some(Again { name: target.name.clone(), words, pins: *pins, dialect, tls: tls.cloned() });
+        let endpoint = Endpoint::at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        interim.make_folder(&folder).ok_or_else(over)?.map_err(BenchError::system(&folder.display().to_string()))?;
+        let mut running = Self { endpoint, pid: None, interim: interim.clone(), folder: Some(folder.clone()), again: None };
+        again.words = again.words.iter().map(|word| fill(word, port, &folder)).collect::<Result<_, _>>()?;
+        running.again = Some(again);
         running.spawn(COME_UP)?;
         Ok(running)
     }
@@ -73,9 +77,7 @@ impl Running {
         let said = std::fs::File::create(self.said()).map_err(bad)?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        let child = again.pins.spawn(&mut command).map_err(bad)?;
-        self.pid = Some(child.id());
-        self.child = Some(child);
+        self.pid = Some(self.interim.spawn(|| again.pins.spawn(&mut command)).ok_or_else(over)?.map_err(bad)?);
         self.endpoint = Endpoint::at(self.endpoint.address);
         let up = self.wait(&again.name, again.dialect, again.tls.as_ref(), patience);
         self.again = Some(again);
@@ -85,13 +87,13 @@ impl Running {
     /// Stops it as an operator would, and starts it again in the same folder; how long each took.
     pub(in crate::bench) fn restart(&mut self) -> Result<(Duration, Duration), BenchError> {
         let begin = Instant::now();
-        let Some(mut child) = self.child.take() else { return Err(BenchError::Start("it was not started here".to_owned())) };
-        let pid = rustix::process::Pid::from_child(&child);
-        let told = rustix::process::kill_process(pid, rustix::process::Signal::TERM).map_err(std::io::Error::from);
+        let gone = || BenchError::Start("it was not started here".to_owned());
+        let tell =
+            |child: &mut Child| rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM);
+        let told = self.interim.with_child(tell).ok_or_else(gone)?.map_err(std::io::Error::from);
         told.map_err(BenchError::system("SIGTERM"))?;
-        while child.try_wait().map_err(BenchError::system("the server's end"))?.is_none() {
+        while self.interim.with_child(Child::try_wait).ok_or_else(gone)?.map_err(BenchError::system("the server's end"))?.is_none() {
             if begin.elapsed() > COME_UP_FULL {
-                self.child = Some(child);
                 return Err(BenchError::Silent(format!("the server does not end within {} s of SIGTERM", COME_UP_FULL.as_secs())));
             }
             // There is no wait with a deadline.
@@ -110,7 +112,7 @@ impl Running {
         let start = Instant::now();
         let plain = self.endpoint.clone();
         loop {
-            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            let ended = self.interim.with_child(|child| child.try_wait().ok().flatten()).ok_or_else(over)?;
             if let Some(status) = ended {
                 return Err(BenchError::Start(format!("{name} ended at once ({status}): {}", self.last_words())));
             }
@@ -139,25 +141,55 @@ impl Running {
     }
 
     fn last_words(&self) -> String {
+        self.last_line().unwrap_or_else(|| "nothing on standard error".to_owned())
+    }
+
+    /// The last that what was started said on standard error.
+    pub(in crate::bench) fn last_line(&self) -> Option<String> {
+        self.folder.as_ref()?;
         let said = std::fs::read(self.said()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-        match said.trim().lines().next_back() {
-            Some(line) => line.to_owned(),
-            None => "nothing on standard error".to_owned(),
-        }
+        said.trim().lines().next_back().map(str::to_owned)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // It holds nothing that anybody needs.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        if let Some(folder) = &self.folder {
-            let _ = std::fs::remove_dir_all(folder);
+        self.interim.end_server();
+    }
+}
+
+/// Of who would start something once the measurement was ended.
+fn over() -> BenchError {
+    BenchError::Start("the measurement was ended".to_owned())
+}
+
+/// What can be known of a command before it is started.
+pub(super) fn check(name: &str, command: &str) -> Result<(), BenchError> {
+    let words = words(command)?;
+    if words.first().is_none_or(String::is_empty) {
+        return Err(BenchError::Usage(format!("the command of {name} is empty")));
+    }
+    let mut has_port = command.contains("{port}");
+    for word in &words {
+        if let Some((_, file, _)) = config(word)? {
+            has_port |= read_config(file)?.contains("{port}");
         }
     }
+    if has_port {
+        return Ok(());
+    }
+    Err(BenchError::Usage(format!("neither `{command}` nor its files have a `{{port}}`: the port to listen on is chosen for each run")))
+}
+
+/// What stands before, in and behind the `{config:FILE}` of a word.
+fn config(word: &str) -> Result<Option<(&str, &str, &str)>, BenchError> {
+    let Some((before, rest)) = word.split_once("{config:") else { return Ok(None) };
+    let (file, after) = rest.split_once('}').ok_or_else(|| BenchError::Usage(format!("`{word}`: `{{config:FILE}}` has no end")))?;
+    Ok(Some((before, file, after)))
+}
+
+fn read_config(file: &str) -> Result<String, BenchError> {
+    std::fs::read_to_string(file).map_err(|error| BenchError::Usage(format!("`{{config:{file}}}` cannot be read: {error}")))
 }
 
 /// Another program can take it before ours does; then that one does not come up, and says why.
@@ -169,9 +201,8 @@ fn free_port() -> Result<u16, BenchError> {
 /// Fills in `{port}`, `{dir}` and `{config:FILE}`.
 fn fill(word: &str, port: u16, folder: &Path) -> Result<String, BenchError> {
     let plain = |text: &str| text.replace("{port}", &port.to_string()).replace("{dir}", &folder.display().to_string());
-    let Some((before, rest)) = word.split_once("{config:") else { return Ok(plain(word)) };
-    let (file, after) = rest.split_once('}').ok_or_else(|| BenchError::Usage(format!("`{word}`: `{{config:FILE}}` has no end")))?;
-    let text = std::fs::read_to_string(file).map_err(|error| BenchError::Usage(format!("{file}: {error}")))?;
+    let Some((before, file, after)) = config(word)? else { return Ok(plain(word)) };
+    let text = read_config(file)?;
     let name = Path::new(file).file_name().unwrap_or_default();
     let copy = folder.join(name);
     std::fs::write(&copy, plain(&text)).map_err(BenchError::system(&copy.display().to_string()))?;

@@ -89,8 +89,9 @@ CPU is user and system time of the server's process and its descendants while th
 That figure can be compared even on a busy machine; messages a second cannot. The first target is what the others are compared \
 with.
 
-The exit status is 1 when a run failed, or a server did what the protocol forbids: lost a message above QoS 0, doubled one at QoS 0 \
-or 2, or changed the order of a topic.
+The exit status is 1 when a run failed, nothing came back or messages were refused, or a server did what the protocol forbids: lost a \
+message above QoS 0, doubled one at QoS 0 or 2, or changed the order of a topic. It is 2 when nothing can be measured. SIGINT, SIGTERM \
+and SIGHUP stop what was started and tell what is complete; the status is then 128 and the signal's number.
 
 Example:
   candor bench pairs -t floor -s 'candor-broker --listen mqtt://127.0.0.1:{port} --durability memory' -s 'mosquitto -p {port}' --runs 3 --pin 0,1";

@@ -1,18 +1,20 @@
 //! `candor bench`: what a server costs.
 
 mod arguments;
+mod output;
+mod signals;
 mod values;
 
 pub(super) use arguments::command;
 
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::report;
-use crate::bench::{BenchError, Fault, Floor, Plan, Report, run as measure, suite};
+use crate::bench::{BenchError, Fault, Floor, Interim, Plan, Report, check, run_into, suite};
 use clap::ArgMatches;
 use indicatif::ProgressBar;
+use output::Output;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,9 +27,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let chosen: Vec<&String> = matches.get_many("only").into_iter().flatten().collect();
             let mut plans = suite(matches.get_flag("quick"), matches.get_one("time").copied());
             plans.retain(|plan| chosen.is_empty() || chosen.contains(&&plan.name));
-            told(&loads(&plans, matches)?, matches)
+            loads(&plans, matches)
         }
-        Some((name, matches)) => told(&loads(&[values::plan(name, matches)], matches)?, matches),
+        Some((name, matches)) => loads(&[values::plan(name, matches)], matches),
         None => Err(Failure::Usage("bench: no scenario".to_owned())),
     }
 }
@@ -41,15 +43,41 @@ fn floor(matches: &ArgMatches) -> Result<(), Failure> {
     floor.run(&Arc::new(AtomicBool::new(false))).map_err(bad)
 }
 
-fn loads(plans: &[Plan], matches: &ArgMatches) -> Result<Report, Failure> {
+fn loads(plans: &[Plan], matches: &ArgMatches) -> Result<(), Failure> {
     let targets = values::targets(matches)?;
+    let pins = matches.get_one("pin").copied().unwrap_or_default();
+    check(plans, &targets, pins).map_err(failure)?;
+    let output = Arc::new(Output::open(matches)?);
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.enable_steady_tick(Duration::from_millis(200));
+    let interim = Interim::default();
+    let tell = {
+        let (output, bar) = (Arc::clone(&output), bar.clone());
+        move |signal: &str, complete: &Report| {
+            bar.finish_and_clear();
+            report::line(&format!("candor: ended by {signal}; what is told is what was complete"));
+            if complete.rows.is_empty() {
+                return output.discard();
+            }
+            // The signal is what the status tells of.
+            let _ = output.tell(complete);
+        }
+    };
+    signals::watch(interim.clone(), tell).map_err(|error| Failure::Other(format!("signals cannot be handled: {error}")))?;
     let mut watch = |what: &str, done: u64| bar.set_message(format!("{what}: {done}"));
-    let pins = matches.get_one("pin").copied().unwrap_or_default();
-    let report = measure(plans, &targets, pins, get(matches, "runs", 1u32) as usize, &mut watch);
+    let measured = run_into(&interim, plans, &targets, pins, get(matches, "runs", 1u32) as usize, &mut watch);
+    let Some(report) = interim.end() else {
+        // A signal has ended it: the thread that took it tells what is complete, and ends the process.
+        loop {
+            std::thread::park();
+        }
+    };
     bar.finish_and_clear();
-    report.map_err(failure)
+    if let Err(error) = measured {
+        output.discard();
+        return Err(failure(error));
+    }
+    output.tell(&report)
 }
 
 fn failure(error: BenchError) -> Failure {
@@ -57,27 +85,4 @@ fn failure(error: BenchError) -> Failure {
         BenchError::Usage(text) => Failure::Usage(text),
         other => Failure::Other(other.to_string()),
     }
-}
-
-fn told(result: &Report, matches: &ArgMatches) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    if let Some(path) = matches.get_one::<PathBuf>("html") {
-        std::fs::write(path, result.to_html()).map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?;
-    }
-    // When standard output is closed there is nobody to tell.
-    if matches.get_flag("json") {
-        for line in result.to_json_lines() {
-            let _ = writeln!(out, "{line}");
-        }
-    } else {
-        let _ = out.write_all(result.to_text().as_bytes());
-    }
-    let faults = result.faults();
-    if faults.is_empty() {
-        return Ok(());
-    }
-    if matches.get_flag("json") {
-        faults.iter().for_each(|fault| report::line(&format!("candor: {fault}")));
-    }
-    Err(Failure::Said(Exit::Other))
 }

@@ -100,12 +100,12 @@ pub(super) fn targets(matches: &ArgMatches) -> Result<Vec<Target>, Failure> {
         }
     }
     found.sort_by_key(|(place, _)| *place);
-    let mut targets: Vec<Target> = found.into_iter().map(|(_, target)| target).collect();
+    let targets: Vec<Target> = found.into_iter().map(|(_, target)| target).collect();
     if let Some(given) = matches.get_one::<u32>("pid") {
-        match targets.as_mut_slice() {
-            [Target { source: Source::Running { pid, .. }, .. }] => *pid = Some(*given),
-            _ => return Err(Failure::Usage("--pid goes with one --target that is a URL; of several each takes `,pid=N`".to_owned())),
-        }
+        return match targets.as_slice() {
+            [target @ Target { source: Source::Running { .. }, .. }] => Ok(vec![target.clone().with_process(*given).map_err(failure)?]),
+            _ => Err(Failure::Usage("--pid goes with one --target that is a URL; of several each takes `,pid=N`".to_owned())),
+        };
     }
     Ok(targets)
 }
