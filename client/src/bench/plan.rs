@@ -57,9 +57,8 @@ const SUBS_PUBLISHERS: usize = 10;
 const PREFIX_LEN_MAX: usize = 1000;
 /// The longest metadata.
 pub(super) const DICTIONARY_LEN_MAX: usize = 1 << 20;
-/// The longest payload, and that which the floor takes with all that is before it.
+/// The longest payload.
 pub(super) const PAYLOAD_LEN_MAX: usize = 64 << 20;
-const FLOOR_PAYLOAD_LEN_MAX: usize = 4 << 20;
 /// The shortest entry of a dictionary: a name of three letters and a text of one, each with its head.
 pub(super) const ENTRY_LEN_MIN: usize = 6;
 
@@ -142,13 +141,6 @@ impl Plan {
     /// Whether messages flow from connections to connections.
     pub fn is_flow(&self) -> bool {
         matches!(self.kind, Kind::Pairs(_) | Kind::FanOut(_) | Kind::FanIn(_) | Kind::Subs { .. })
-    }
-
-    /// Whether the floor can take part: it has no wildcards, sessions or QoS 2, and gives up nobody who does not read.
-    pub fn suits_floor(&self) -> bool {
-        let kinds = matches!(self.kind, Kind::Pairs(_) | Kind::FanOut(_) | Kind::FanIn(_) | Kind::Storm { .. } | Kind::Idle(_));
-        let is_short = self.payload_len <= FLOOR_PAYLOAD_LEN_MAX;
-        kinds && self.qos < 2 && is_short && !self.dialect.is_extended() && !self.mixed && self.beside == Beside::Nothing
     }
 
     /// What a connection speaks; `at` is its place among those of its kind.

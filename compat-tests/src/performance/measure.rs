@@ -125,10 +125,8 @@ impl Row {
 
     /// Adds what `candor bench --json` says of one target.
     fn add(&mut self, row: &Value, round: usize) {
-        for name in ["failures", "violations"] {
-            let texts = row[name].as_array().into_iter().flatten().filter_map(Value::as_str);
-            texts.for_each(|text| self.fault(text.to_owned()));
-        }
+        let faults = row["faults"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        faults.for_each(|text| self.fault(text.to_owned()));
         self.runs.extend(row["runs"].as_array().into_iter().flatten().map(|outcome| run(outcome, round)));
     }
 }
@@ -165,7 +163,7 @@ mod tests {
     #[test]
     fn what_the_load_generator_says_becomes_figures_and_faults_once() {
         let said = serde_json::json!({
-            "target": "it", "failures": [], "violations": ["3 messages lost"],
+            "target": "it", "faults": ["3 messages lost"],
             "runs": [{
                 "count": { "delivered": 2000, "lost": 3 }, "seconds": 0.5, "facts": { "drain_s": 0.25 },
                 "cost": { "server_cpu_s": 0.004, "rss_bytes": 1_048_576, "rss_peak_bytes": 2_097_152, "socket_growth_bytes": -4096 },

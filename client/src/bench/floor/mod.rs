@@ -10,18 +10,20 @@ pub use relay::{Fault, Floor};
 
 use super::plan::{Beside, Kind, Plan};
 
+/// The longest payload that the floor takes, with all that is before it.
+const PAYLOAD_LEN_MAX: usize = 4 << 20;
+
 /// Why the floor has no part in a load; `None` where it has.
 pub(super) fn lacks(plan: &Plan) -> Option<String> {
-    if plan.suits_floor() {
-        return None;
-    }
     let missing = match plan.kind {
         Kind::Subs { .. } => "wildcards",
         Kind::Retained(_) => "retained messages",
         Kind::Durable { .. } | Kind::Offline { .. } | Kind::Restart { .. } => "sessions",
         _ if plan.qos > 1 => "QoS 2",
         _ if plan.beside != Beside::Nothing => "measures against those who disturb a load",
-        _ => "extended dialect",
+        _ if plan.dialect.is_extended() || plan.mixed => "extended dialect",
+        _ if plan.payload_len > PAYLOAD_LEN_MAX => "room for a payload of more than 4 MiB",
+        _ => return None,
     };
     Some(format!("the floor has no {missing}"))
 }

@@ -104,7 +104,7 @@ pub(super) fn run(
     let ended = absent.end(site);
     let (asked, missing) = drained?;
     ended?;
-    let count = Count { delivered: taken, lost: missing, ..Count::default() };
+    let count = Count { delivered: taken, lost: missing + refused, ..Count::default() };
     let sent = stored.count();
     let mut outcome = Outcome { count, sent, cost: store, ..stored.outcome };
     outcome.facts.insert("sessions_drained", asked as f64);
