@@ -154,6 +154,10 @@ impl Goal {
         let other = |target| multiple(target).filter(|_| self.is_of_all()).map_or_else(none, |multiple| times(multiple.median));
         let judged = match multiple(self.judged()) {
             Some(multiple) if is_bare => short(multiple.median),
+            // What is over the limit by less than is shown.
+            Some(multiple) if multiple.median > self.limit && short(multiple.median) == short(self.limit) => {
+                format!("{:.4} ×{}", multiple.median, multiple.range())
+            }
             Some(multiple) => times(multiple.median) + &multiple.range(),
             None => none(),
         };
@@ -214,6 +218,13 @@ mod tests {
         // A clock that is slower in two of three rounds is so for both.
         let rounds = [round(0.2, 0.5), round(0.4, 1.0), round(0.4, 1.0)];
         assert_eq!(verdict("qos0", rounds.as_flattened()), "met");
+    }
+
+    #[test]
+    fn what_is_hardly_over_its_limit_is_seen_to_be() {
+        let goal = GOALS.iter().find(|goal| goal.load == "qos0").unwrap();
+        let cell = |own| goal.cells(&figures(&[("qos0", Floor, cpu(1.0)), ("qos0", Candor, cpu(own))]))[3].clone();
+        assert_eq!([2.5, 2.501, 2.51].map(cell), ["2.50 ×", "2.5010 ×", "2.51 ×"]);
     }
 
     #[test]

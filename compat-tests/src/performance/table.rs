@@ -201,7 +201,7 @@ pub(super) fn bad(figures: &Figures) -> String {
         "",
         "memory at most, MiB",
         "kernel's buffers, MiB",
-        "what the others of them did",
+        "what those beside them did",
         "lost by those who did nothing",
     ];
     table(&head, rows)
