@@ -45,7 +45,7 @@ fn a_quick_run_measures_keeps_and_writes() {
     assert_eq!(fact("restart", "candor-disk", "sessions_kept_share"), 1.0);
     assert!(fact("hostile", "candor-bounded", "hostile_sent") > 100.0);
     assert_eq!(fact("hostile", "candor-bounded", "hostile_told"), fact("hostile", "candor-bounded", "hostile_sent"));
-    assert_eq!(fact("flood", "candor", "delivered_beside"), fact("flood", "candor", "due_beside"));
+    assert_eq!(fact("flood", "candor-store", "delivered_beside"), fact("flood", "candor-store", "due_beside"));
     assert!(fact("durable-q1-1", "candor-disk", "ack_p99_us") >= fact("durable-q1-1", "candor-disk", "ack_p50_us"));
     // One payload for all sessions that are owed it, and what says so of each.
     let payloads = fact("shared", "candor-disk", "disk_bytes_a_message") / 4096.0;
