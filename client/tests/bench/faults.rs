@@ -16,7 +16,7 @@ fn a_relay_that_does_right_is_found_to() {
         assert_eq!((outcome.sent, outcome.refused), (1000, 0), "{kind:?} QoS {qos}");
         assert_eq!(outcome.count, Count { delivered: 1000 * fan, ..Count::default() }, "{kind:?} QoS {qos}");
         assert!(row.violations().is_empty());
-        assert!(outcome.cpu_per_million().unwrap() > 0.0 && outcome.per_second() > 0.0);
+        assert!(outcome.cpu_per_million().is_some() && outcome.per_second() > 0.0);
     }
 }
 

