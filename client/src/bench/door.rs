@@ -43,6 +43,11 @@ pub(super) fn open(endpoint: &Endpoint, dialect: Dialect, client_id: &str, clean
     Opening::begin(endpoint, dialect, client_id, clean)?.finish()
 }
 
+/// Ends a session that stays: a clean one of the same name takes its place, and goes.
+pub(super) fn end_session(endpoint: &Endpoint, dialect: Dialect, client_id: &str) -> Result<(), BenchError> {
+    open(endpoint, dialect, client_id, true)?.leave()
+}
+
 impl<'a> Opening<'a> {
     /// Sends what can be sent without an answer: CONNECT, or over TLS the first flight of the handshake.
     pub(super) fn begin(endpoint: &'a Endpoint, dialect: Dialect, client_id: &str, clean: bool) -> Result<Self, BenchError> {
@@ -97,8 +102,7 @@ impl<'a> Opening<'a> {
             (false, false) => "; perhaps it speaks TLS at this port, or something else than MQTT",
         };
         let bad = |error: io::Error| {
-            let is_closed = matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset);
-            BenchError::Connect(format!("{endpoint}: CONNECT: {}{}", why(&error), if is_closed { hint } else { "" }))
+            BenchError::Connect(format!("{endpoint}: CONNECT: {}{}", why(&error), if is_closed(&error) { hint } else { "" }))
         };
         door.stream.write_all(&connect).map_err(bad)?;
         let (first, body) = read_packet(&mut door.stream, ANSWER_LEN_MAX).map_err(bad)?;
@@ -173,13 +177,19 @@ fn meaning(code: u8) -> &'static str {
     }
 }
 
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) || Errno::from_io_error(error) == Some(Errno::INPROGRESS)
+}
+
 fn why(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("no answer within {} s", PATIENCE.as_secs()),
-        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => "the server closed the connection".to_owned(),
-        _ if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => format!("no answer within {} s", PATIENCE.as_secs()),
-        _ if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => format!("{error}; raise `ulimit -n`"),
-        _ => error.to_string(),
+    match error {
+        error if is_late(error) => format!("no answer within {} s", PATIENCE.as_secs()),
+        error if is_closed(error) => "the server closed the connection".to_owned(),
+        error => error.to_string(),
     }
 }
 
@@ -209,22 +219,13 @@ impl Door {
         while got < wanted {
             let (first, body) = match read_packet(&mut self.stream, MESSAGE_LEN_MAX) {
                 Ok(packet) => packet,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(error) if is_late(&error) => break,
                 Err(error) => return Err(lost(error)),
             };
             let mut answer = Vec::new();
-            if first == wire::PUBREL {
-                wire::put_ack(wire::PUBCOMP, body.first_chunk().copied().unwrap_or_default(), &mut answer);
-            } else if first & 0xF0 == wire::PUBLISH {
-                let bad = || lost(io::Error::new(ErrorKind::InvalidData, "a packet that makes no sense"));
-                let delivery = wire::delivery(wire::Frame { first, body: &body }, self.dialect.is_extended()).ok_or_else(bad)?;
-                got += 1;
-                match delivery.qos {
-                    0 => {}
-                    1 => wire::put_ack(wire::PUBACK, delivery.id, &mut answer),
-                    _ => wire::put_ack(wire::PUBREC, delivery.id, &mut answer),
-                }
-            }
+            let bad = || lost(io::Error::new(ErrorKind::InvalidData, "a packet that makes no sense"));
+            let taken = wire::take(wire::Frame { first, body: &body }, self.dialect.is_extended(), &mut answer).ok_or_else(bad)?;
+            got += u64::from(taken.is_some());
             self.stream.write_all(&answer).map_err(lost)?;
         }
         Ok(got)

@@ -117,6 +117,12 @@ impl Default for Plan {
     }
 }
 
+/// What of `count` things that go to `among` in turn goes to the one at `at`.
+pub(super) fn share(count: u64, at: usize, among: usize) -> u64 {
+    let (at, among) = (at as u64, among as u64);
+    count / among + u64::from(at < count % among)
+}
+
 impl Plan {
     pub fn publishers(&self) -> usize {
         match self.kind {

@@ -95,15 +95,16 @@ pub fn check(plans: &[Plan], targets: &[Target], pins: Pins) -> Result<(), Bench
 /// # Errors
 /// As [`check`]. What goes wrong with a target stands in its row.
 pub fn run(plans: &[Plan], targets: &[Target], pins: Pins, runs: usize, watch: &mut dyn FnMut(&str, u64)) -> Result<Report, BenchError> {
+    check(plans, targets, pins)?;
     let interim = Interim::default();
     run_into(&interim, plans, targets, pins, runs, watch)?;
     Ok(interim.end().unwrap_or_default())
 }
 
-/// The same, into what another thread can end.
+/// The same with what was found to make sense by [`check`], into what another thread can end.
 ///
 /// # Errors
-/// As [`check`].
+/// What makes no sense all the same, or cannot be set up.
 pub fn run_into(
     interim: &Interim,
     plans: &[Plan],
@@ -112,7 +113,6 @@ pub fn run_into(
     runs: usize,
     watch: &mut dyn FnMut(&str, u64),
 ) -> Result<(), BenchError> {
-    check(plans, targets, pins)?;
     pins.settle().map_err(BenchError::system("--pin"))?;
     for plan in plans {
         let row = |(at, target): (usize, &Target)| {

@@ -113,6 +113,26 @@ pub(super) fn delivery(frame: Frame<'_>, extended: bool) -> Option<Delivery> {
     Some(Delivery { qos, id, stamp: read_stamp(rest)? })
 }
 
+/// Takes a packet to a subscriber and puts the answer to it into `out`; `None` where it makes no sense, and `Some(None)` where it is no
+/// message.
+#[inline]
+pub(super) fn take(frame: Frame<'_>, extended: bool, out: &mut Vec<u8>) -> Option<Option<Stamp>> {
+    if frame.first == PUBREL {
+        put_ack(PUBCOMP, *frame.body.first_chunk::<2>()?, out);
+        return Some(None);
+    }
+    if frame.first & 0xF0 != PUBLISH {
+        return Some(None);
+    }
+    let delivery = delivery(frame, extended)?;
+    match delivery.qos {
+        0 => {}
+        1 => put_ack(PUBACK, delivery.id, out),
+        _ => put_ack(PUBREC, delivery.id, out),
+    }
+    Some(Some(delivery.stamp))
+}
+
 #[inline]
 fn read_stamp(payload: &[u8]) -> Option<Stamp> {
     let (stream, rest) = payload.split_first_chunk::<4>()?;

@@ -1,10 +1,11 @@
 //! `candor bench` as a user runs it.
 
 use crate::Relay;
+use crate::place::Place;
 use candor_client::bench::Fault;
 use serde_json::Value;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn candor(arguments: &[&str]) -> Output {
@@ -98,23 +99,6 @@ fn the_suite_leaves_out_what_the_relay_cannot() {
     assert!(said.contains("storm") && said.lines().any(|line| line.starts_with("qos2") && line.trim_end().ends_with('-')), "{said}");
 }
 
-/// A folder that is gone with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("candor-bench-test-{}-{name}", std::process::id()));
-        std::fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A command that starts a relay.
 fn started(name: &str) -> String {
     format!("{name}='{}' bench floor --listen 127.0.0.1:{{port}}", env!("CARGO_BIN_EXE_candor"))
@@ -158,8 +142,8 @@ fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_went_is_none() {
 
 #[test]
 fn a_page_is_replaced_only_by_another() {
-    let scratch = Scratch::new("page");
-    let page = scratch.0.join("page.html");
+    let place = Place::new();
+    let page = place.file("page.html");
     std::fs::write(&page, "x".repeat(100_000)).unwrap();
     let arguments = ["--html", page.to_str().unwrap()];
     assert_eq!(candor(&[&["pairs", "-t", "nothing"][..], &arguments].concat()).status.code(), Some(2));
@@ -199,8 +183,8 @@ fn a_signal_ends_what_was_started_and_tells_what_is_complete() {
     let ignored = u64::from_str_radix(own.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim(), 16).unwrap();
     let heeded = [("HUP", 129), ("INT", 130), ("TERM", 143)].into_iter().filter(|(_, status)| ignored >> (status - 129) & 1 == 0);
     for (signal, status) in heeded {
-        let scratch = Scratch::new(signal);
-        let (pipe, flag) = (scratch.0.join("pipe"), scratch.0.join("flag"));
+        let place = Place::new();
+        let (pipe, flag) = (place.file("pipe"), place.file("flag"));
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         // The first serves; the second tells that the first run is complete, and never takes a connection.
         let script = format!(

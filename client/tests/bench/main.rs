@@ -6,6 +6,8 @@ mod broker;
 mod command;
 mod faults;
 mod loads;
+#[path = "../client/support/place.rs"]
+mod place;
 
 use candor_client::bench::{BenchError, Endpoint, Fault, Floor, Pins, Plan, Report, Row, Source, Target, run};
 use std::net::{Ipv4Addr, SocketAddr};

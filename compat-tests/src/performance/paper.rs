@@ -28,17 +28,17 @@ const SUMS: &[Sum] = &[
     Sum { name: "cores-alone-per-s", of: |figures| Some(CORES * 1e6 / figures.cpu("qos0-w1", Candor)?.median) },
     Sum { name: "cores-alone-q1-per-s", of: |figures| Some(CORES * 1e6 / figures.cpu("qos1-w1", Candor)?.median) },
     Sum { name: "cores-fan-out-per-s", of: |figures| Some(CORES * 1e6 / figures.cpu("fanout", Candor)?.median) },
-    Sum { name: "cores-batched-gbit-per-s", of: |figures| gbit(TOGETHER, figures.cpu("shards-2-across", CandorTwo)?.median) },
-    Sum { name: "cores-alone-gbit-per-s", of: |figures| gbit(1.0, figures.cpu("qos0-w1", Candor)?.median) },
+    Sum { name: "cores-batched-gbit-per-s", of: |figures| Some(gbit(TOGETHER, figures.cpu("shards-2-across", CandorTwo)?.median)) },
+    Sum { name: "cores-alone-gbit-per-s", of: |figures| Some(gbit(1.0, figures.cpu("qos0-w1", Candor)?.median)) },
     // With an acknowledgement of four bytes for each.
     Sum {
         name: "cores-alone-q1-gbit-per-s",
         of: |figures| {
-            let messages = gbit(1.0, figures.cpu("qos1-w1", Candor)?.median)?;
+            let messages = gbit(1.0, figures.cpu("qos1-w1", Candor)?.median);
             Some(messages * (1.0 + (ENVELOPE_BITS + 8.0 * 4.0) / (ENVELOPE_BITS + MESSAGE_BITS)))
         },
     },
-    Sum { name: "cores-fan-out-gbit-per-s", of: |figures| Some(gbit(TOGETHER, figures.cpu("fanout", Candor)?.median)? / 2.0) },
+    Sum { name: "cores-fan-out-gbit-per-s", of: |figures| Some(gbit(TOGETHER, figures.cpu("fanout", Candor)?.median) / 2.0) },
     Sum { name: "million-rss-gib", of: |figures| Some(CONNECTIONS * fact(figures, "idle", "rss_bytes_a_connection")? / GIB) },
     // Measured are both ends of a connection; one of them is the server's.
     Sum { name: "million-kernel-gib", of: |figures| Some(CONNECTIONS * fact(figures, "idle", "kernel_bytes_a_connection")? / 2.0 / GIB) },
@@ -54,8 +54,8 @@ const SUMS: &[Sum] = &[
 ];
 
 /// Gigabits a second, in and out together, of so many messages in each packet that take so many microseconds of a core.
-fn gbit(together: f64, cpu_us: f64) -> Option<f64> {
-    Some(2.0 * (MESSAGE_BITS + ENVELOPE_BITS / together) * CORES * 1e6 / cpu_us / 1e9)
+fn gbit(together: f64, cpu_us: f64) -> f64 {
+    2.0 * (MESSAGE_BITS + ENVELOPE_BITS / together) * CORES * 1e6 / cpu_us / 1e9
 }
 
 fn fact(figures: &Figures, load: &str, name: &str) -> Option<f64> {

@@ -122,6 +122,12 @@ impl Engine {
         self.publishers[..self.company.main].iter().all(Publisher::is_done)
     }
 
+    /// Whether nothing is on its way any more, `awaited` being what was sent before.
+    fn is_complete(&self, awaited: u64) -> bool {
+        let has_come = self.turn.progress >= awaited && self.beside >= self.company.due && self.is_told();
+        has_come && self.publishers.iter().all(Publisher::is_idle)
+    }
+
     /// Waits for so many messages of each stream that were sent before.
     pub(super) fn awaits(&mut self, counts: Vec<u64>) {
         self.awaited = counts;
@@ -152,8 +158,7 @@ impl Engine {
             }
             self.flush()?;
             let is_late = !sending && now - start > self.plan.time + DRAIN_TIME;
-            let is_complete = self.turn.progress >= awaited && self.beside >= self.company.due && self.is_told();
-            if !sending && (is_late || is_complete && self.publishers.iter().all(Publisher::is_idle)) {
+            if !sending && (is_late || self.is_complete(awaited)) {
                 break;
             }
             let ready = self.poll.wait(self.patience(sending)).map_err(BenchError::system("epoll"))?;
@@ -166,8 +171,7 @@ impl Engine {
                 // A message that is long is not silence.
                 (quiet_since, last_moves) = (now, self.turn.moves);
             } else if now.saturating_duration_since(quiet_since) > self.plan.stall {
-                let is_owed = self.turn.progress < awaited || self.beside < self.company.due || !self.is_told();
-                if is_owed || !self.publishers.iter().all(Publisher::is_idle) {
+                if !self.is_complete(awaited) {
                     if !self.goes_on_without(sending) {
                         break;
                     }
@@ -330,23 +334,11 @@ impl Engine {
     /// Takes a packet to a subscriber and answers it; `None` where it makes no sense, and `Some(None)` where it is no message.
     #[inline]
     fn accept(&mut self, token: usize, extended: bool, frame: Frame<'_>) -> Option<Option<Stamp>> {
-        if frame.first == wire::PUBREL {
-            wire::put_ack(wire::PUBCOMP, *frame.body.first_chunk::<2>()?, &mut self.links[token].out);
-            return Some(None);
+        let taken = wire::take(frame, extended, &mut self.links[token].out)?;
+        if taken.is_none() && extended && frame.first != wire::PUBREL {
+            self.note(Dialect::Extended, frame);
         }
-        if frame.first & 0xF0 != wire::PUBLISH {
-            if extended {
-                self.note(Dialect::Extended, frame);
-            }
-            return Some(None);
-        }
-        let delivery = wire::delivery(frame, extended)?;
-        match delivery.qos {
-            0 => {}
-            1 => wire::put_ack(wire::PUBACK, delivery.id, &mut self.links[token].out),
-            _ => wire::put_ack(wire::PUBREC, delivery.id, &mut self.links[token].out),
-        }
-        Some(Some(delivery.stamp))
+        Some(taken)
     }
 
     /// A packet beside the load; `None` where it makes no sense.

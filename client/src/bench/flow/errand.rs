@@ -8,14 +8,16 @@ use crate::bench::BenchError;
 use crate::bench::door;
 use crate::bench::link::{Link, Poll};
 use crate::bench::outcome::Outcome;
-use crate::bench::plan::Plan;
+use crate::bench::plan::{Kind, Plan, share};
 use crate::bench::target::Endpoint;
 use crate::bench::wire::{self, Shape, Template};
 use std::time::Duration;
 
 /// For what is stored beside a load, and for what is taken away again: how many there are is what bounds it, and this what bounds a server
 /// that hardly moves.
-pub(super) const CLEAR_TIME: Duration = Duration::from_secs(120);
+const STORE_TIME: Duration = Duration::from_secs(120);
+/// Of these, messages under way.
+const STORE_WINDOW: usize = 100;
 
 /// So many messages that are stored under names of their own.
 #[derive(Debug, Clone)]
@@ -114,7 +116,7 @@ pub(in crate::bench) fn deposit(
         };
         let retain = matches!(topics, Topics::Numbered { retain: true, .. });
         let template = Template::new(Shape { topic: &topic, qos: plan.qos, retain, payload_len: plan.payload_len, dictionary });
-        let promise = Promise { window: plan.window, limit: share(errand.count, at, publishers), owed: 1 };
+        let promise = Promise { window: plan.window, limit: share(errand.count as u64, at, publishers), owed: 1 };
         all.push(Publisher::new(at, at as u32, template, aim, promise).timed());
     }
     let mut engine = Engine::new(plan, poll, links, roles, all, 0);
@@ -124,14 +126,14 @@ pub(in crate::bench) fn deposit(
 }
 
 /// Takes the retained messages of an errand away.
-pub(in crate::bench) fn clear(plan: &Plan, endpoint: &Endpoint, errand: &Errand, count: usize) -> Result<(), BenchError> {
-    let empty = Plan { payload_len: 0, qos: 1, time: CLEAR_TIME, ..plan.clone() };
-    deposit(&empty, endpoint, errand, Topics::retained(count), &mut |_| {}).map(drop)
+pub(in crate::bench) fn clear(plan: &Plan, endpoint: &Endpoint, errand: &Errand) -> Result<(), BenchError> {
+    let empty = Plan { payload_len: 0, ..storing(plan, errand) };
+    deposit(&empty, endpoint, errand, Topics::retained(errand.count), &mut |_| {}).map(drop)
 }
 
-/// What of `count` messages is that of one of so many publishers.
-fn share(count: usize, at: usize, publishers: usize) -> u64 {
-    (count / publishers + usize::from(at < count % publishers)) as u64
+/// The plan by which its retained messages are stored, and taken away, beside whatever `plan` is.
+pub(super) fn storing(plan: &Plan, errand: &Errand) -> Plan {
+    Plan { qos: 1, window: STORE_WINDOW, time: STORE_TIME, kind: Kind::Retained(errand.count), ..plan.clone() }
 }
 
 /// Gets what was stored; `subscribe`: by a subscription, else because the session is there. Gone is what does not come.

@@ -3,13 +3,13 @@
 use super::aim::{Aim, Filters};
 use super::crowd::Crowd;
 use super::engine::{Company, Engine, Role};
-use super::errand::{self, CLEAR_TIME, Errand, Topics};
+use super::errand::{self, Errand, Topics};
 use super::hostile::Hostile;
 use super::publisher::{Promise, Publisher};
 use crate::bench::BenchError;
 use crate::bench::door::{self, Door, Opening};
 use crate::bench::link::{Link, Poll};
-use crate::bench::plan::{Beside, ENTRY_LEN_MIN, Kind, Plan};
+use crate::bench::plan::{Beside, ENTRY_LEN_MIN, Kind, Plan, share};
 use crate::bench::target::Endpoint;
 use crate::bench::wire::{self, Shape, Template};
 use candor_protocol::codec::dictionary::{Dictionary, MapBuilder, write_text};
@@ -31,19 +31,14 @@ impl Left {
     /// Takes it away.
     pub(super) fn clear(self, plan: &Plan, endpoint: &Endpoint) -> Result<(), BenchError> {
         if let Some(client_id) = self.session {
-            door::open(endpoint, plan.dialect, &client_id, true)?.leave()?;
+            door::end_session(endpoint, plan.dialect, &client_id)?;
         }
-        self.retained.map_or(Ok(()), |errand| errand::clear(&storing(plan, errand.count()), endpoint, &errand, errand.count()))
+        self.retained.map_or(Ok(()), |errand| errand::clear(plan, endpoint, &errand))
     }
 }
 
-/// The plan by which retained messages are stored beside a load.
-fn storing(plan: &Plan, count: usize) -> Plan {
-    Plan { qos: 1, window: FLOOD_WINDOW, time: CLEAR_TIME, beside: Beside::Nothing, kind: Kind::Retained(count), ..plan.clone() }
-}
-
 /// Opens everything. What is noted in `left` has to be taken away afterwards, also where it fails.
-pub(super) fn engine(plan: &Plan, endpoint: &Endpoint, left: &mut Left, watch: &mut dyn FnMut(u64)) -> Result<Engine, BenchError> {
+pub(super) fn engine(plan: &Plan, endpoint: &Endpoint, left: &mut Left) -> Result<Engine, BenchError> {
     let prefix = plan.prefix.clone().unwrap_or_else(|| format!("bench/{:08x}", crate::random::number() as u32));
     let mut build =
         Build { plan, endpoint, links: Vec::new(), roles: Vec::new(), poll: Poll::new().map_err(BenchError::system("epoll"))?, prefix };
@@ -67,7 +62,6 @@ pub(super) fn engine(plan: &Plan, endpoint: &Endpoint, left: &mut Left, watch: &
         };
         tallies += streams.len();
         build.add(door, role)?;
-        watch(0);
     }
     let dictionary = dictionary(plan);
     let mut publishers = Vec::new();
@@ -82,8 +76,8 @@ pub(super) fn engine(plan: &Plan, endpoint: &Endpoint, left: &mut Left, watch: &
         let dictionary = dialect.is_extended().then_some(&dictionary.as_bytes()[..]);
         let template = Template::new(Shape { topic: &topic, qos: plan.qos, retain: false, payload_len: plan.payload_len, dictionary });
         let link = build.add(door, Role::Publisher(at))?;
-        let share = plan.count / plan.publishers() as u64 + u64::from((at as u64) < plan.count % plan.publishers() as u64);
-        let promise = Promise { window: plan.window, limit: share, owed: build.fan() + u32::from(plan.qos > 0) };
+        let limit = share(plan.count, at, plan.publishers());
+        let promise = Promise { window: plan.window, limit, owed: build.fan() + u32::from(plan.qos > 0) };
         publishers.push(Publisher::new(link, at as u32, template, aim, promise));
     }
     let (aside, company) = build.company(&mut publishers, left)?;
@@ -168,7 +162,8 @@ impl Build<'_> {
             Beside::Retained(count) => {
                 let errand = Errand::new(count);
                 left.retained = Some(errand.clone());
-                let stored = errand::deposit(&storing(self.plan, count), self.endpoint, &errand, Topics::retained(count), &mut |_| {})?;
+                let stored =
+                    errand::deposit(&errand::storing(self.plan, &errand), self.endpoint, &errand, Topics::retained(count), &mut |_| {})?;
                 let door = self.open(self.plan.dialect, "collector", 0)?;
                 let link = self.add(door, Role::Aside { extended: self.plan.dialect.is_extended() })?;
                 company.due = stored.count();

@@ -5,7 +5,7 @@ use crate::bench::BenchError;
 use crate::bench::door;
 use crate::bench::flow::{Errand, Topics, deposit};
 use crate::bench::outcome::{Meter, Outcome};
-use crate::bench::plan::Plan;
+use crate::bench::plan::{Plan, share};
 use crate::bench::tally::Count;
 
 /// Sessions that are asked whether they get what they are owed.
@@ -72,7 +72,7 @@ impl<'a> Absent<'a> {
     /// Ends them, where the server is not ours.
     fn end(&self, site: &Site<'_>) -> Result<(), BenchError> {
         let all = if site.is_ours { 0 } else { self.count };
-        (0..all).try_for_each(|at| door::open(site.endpoint, self.plan.dialect, &self.client_id(at), true)?.leave())
+        (0..all).try_for_each(|at| door::end_session(site.endpoint, self.plan.dialect, &self.client_id(at)))
     }
 }
 
@@ -89,33 +89,39 @@ pub(super) fn run(
     let meter = Meter::start(site.pid);
     let absent = Absent::new(plan, site, sessions, topic, watch)?;
     let opened = meter.stop();
+    let outcome = stored_and_drained(plan, &errand, (&absent, shared), site, watch);
+    let ended = absent.end(site);
+    let mut outcome = outcome.and_then(|outcome| ended.map(|()| outcome))?;
+    outcome.fact_rss("rss_bytes_a_session", opened, sessions);
+    Ok(outcome)
+}
+
+fn stored_and_drained(
+    plan: &Plan,
+    errand: &Errand,
+    (absent, shared): (&Absent<'_>, bool),
+    site: &Site<'_>,
+    watch: &mut dyn FnMut(u64),
+) -> Result<Outcome, BenchError> {
+    let sessions = absent.count;
     let before = site.disk_bytes();
     let meter = Meter::start(site.pid);
     let topics = if shared { Topics::OfPublisher } else { Topics::Numbered { topics: sessions, retain: false } };
-    let stored = deposit(plan, site.endpoint, &errand, topics, watch)?;
+    let stored = deposit(plan, site.endpoint, errand, topics, watch)?;
     let store = meter.stop();
     let disk = site.disk_growth(before);
     // What all of them are owed; whether they get it is asked of some.
     let taken = stored.taken();
     let owed = if shared { taken * sessions as u64 } else { taken };
     let refused = stored.outcome.refused;
-    let owed_to = |at| if shared { taken } else { share_of(stored.count(), at, sessions).saturating_sub(refused) };
-    let drained = absent.drain(site, owed_to, watch);
-    let ended = absent.end(site);
-    let (asked, missing) = drained?;
-    ended?;
+    let owed_to = |at| if shared { taken } else { share(stored.count(), at, sessions).saturating_sub(refused) };
+    let (asked, missing) = absent.drain(site, owed_to, watch)?;
     let count = Count { delivered: taken, lost: missing + refused, ..Count::default() };
     let sent = stored.count();
     let mut outcome = Outcome { count, sent, cost: store, ..stored.outcome };
     outcome.facts.insert("sessions_drained", asked as f64);
-    outcome.fact_rss("rss_bytes_a_session", opened, sessions);
     outcome.fact_rss("rss_bytes_a_message_owed", store, owed as usize);
     outcome.fact_disk("disk_bytes_a_message", disk, taken as usize);
     outcome.fact_disk("disk_bytes_a_message_owed", disk, owed as usize);
     Ok(outcome)
-}
-
-/// What of so many messages that went to `sessions` in turn went to one.
-fn share_of(sent: u64, at: usize, sessions: usize) -> u64 {
-    sent / sessions as u64 + u64::from((at as u64) < sent % sessions as u64)
 }

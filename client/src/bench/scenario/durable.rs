@@ -10,8 +10,8 @@ use crate::bench::plan::Plan;
 pub(super) fn run(plan: &Plan, count: usize, site: &Site<'_>, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
     let errand = Errand::new(count);
     let outcome = stored_and_fetched(plan, &errand, site, watch);
-    // A clean session of the same name ends the stored one, whatever has become of the load.
-    let ended = door::open(site.endpoint, plan.dialect, &errand.receiver(), true).and_then(door::Door::leave);
+    // Whatever has become of the load.
+    let ended = door::end_session(site.endpoint, plan.dialect, &errand.receiver());
     outcome.and_then(|outcome| ended.map(|()| outcome))
 }
 

@@ -9,7 +9,7 @@ use crate::bench::plan::Plan;
 pub(super) fn run(plan: &Plan, count: usize, site: &Site<'_>, watch: &mut dyn FnMut(u64)) -> Result<Outcome, BenchError> {
     let errand = Errand::new(count);
     let outcome = stored_and_fetched(plan, &errand, site, watch);
-    let cleared = if site.is_ours { Ok(()) } else { clear(plan, site.endpoint, &errand, count) };
+    let cleared = if site.is_ours { Ok(()) } else { clear(plan, site.endpoint, &errand) };
     outcome.and_then(|outcome| cleared.map(|()| outcome))
 }
 

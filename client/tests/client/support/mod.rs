@@ -5,7 +5,7 @@ mod place;
 mod streams;
 
 pub use connection::{Act, Script};
-pub use place::Place;
+pub(crate) use place::Place;
 pub use streams::{Certificates, Transport};
 
 use candor_client::protocol::packet::{Connect, Publish, Subscribe};
