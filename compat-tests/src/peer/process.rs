@@ -98,6 +98,9 @@ impl Process {
     /// Ends it at once, as a crash does.
     pub fn kill(&mut self) {
         guard('-', self.child.id());
+        // What is not read shall not be taken: a program that another thread starts at this moment holds the other end
+        // of the pipe until it runs.
+        self.end_input();
         // It may have ended already; waiting also collects it.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -276,6 +279,8 @@ mod tests {
         assert!(!polite.is_running());
         let mut crashed = shell("read _");
         crashed.kill();
-        assert!(!crashed.is_running() && crashed.write_line("x").is_err());
+        assert!(!crashed.is_running());
+        let seen = crashed.write_line("x").unwrap_err().to_string();
+        assert!(seen.starts_with("shell: it takes no more input"), "{seen}");
     }
 }
