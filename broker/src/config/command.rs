@@ -3,7 +3,7 @@
 use super::diagnostic::{Diagnostic, Diagnostics, Origin};
 use super::file::{self, Written};
 use super::kind::Kind;
-use super::option::{OPTIONS, OptionInfo, Scope};
+use super::option::{GROUPS, Group, OptionInfo, Scope, options};
 use super::resolve::{Loaded, resolve};
 use super::source::Source;
 use super::{Available, manual};
@@ -145,16 +145,16 @@ pub fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(passwd)
         .subcommand(inspect)
-        .args(OPTIONS.iter().map(arg))
+        .args(GROUPS.iter().flat_map(|group| group.options.iter().map(|option| arg(group, option))))
 }
 
-fn arg(option: &'static OptionInfo) -> Arg {
+fn arg(group: &Group, option: &'static OptionInfo) -> Arg {
     let flag = option.name.replace('_', "-");
     let arg = Arg::new(option.name)
         .long(flag)
         .help(manual::help(option))
         .long_help(manual::long_help(option))
-        .help_heading(option.group)
+        .help_heading(group.heading)
         .value_name(option.kind.placeholder(option.name));
     // Values such as -1 are for our own message, not for clap's guess that they are flags.
     let arg = arg.allow_hyphen_values(matches!(option.kind, Kind::Number { .. } | Kind::Bytes { .. } | Kind::Seconds { .. }));
@@ -175,7 +175,7 @@ fn arg(option: &'static OptionInfo) -> Arg {
 fn flags(matches: &ArgMatches) -> Result<Vec<Written>, Diagnostics> {
     let mut flags = Vec::new();
     let mut found = Diagnostics::default();
-    for option in OPTIONS {
+    for option in options() {
         let origin = Origin::Flag(option.flag());
         if matches!(option.kind, Kind::Switch { .. }) && option.scope == Scope::CommandLine {
             let given = matches.get_flag(option.name).then(|| Written { option, text: "true".into(), origin });

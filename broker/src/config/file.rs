@@ -5,7 +5,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Origin, nearest};
 use super::document::{self, Report, type_name};
 use super::kind::{Kind, NAMESPACE, Wrong, shown};
 use super::listener;
-use super::option::{OPTIONS, OptionInfo, Scope, named, namespace};
+use super::option::{OptionInfo, Scope, named, namespace, options};
 use super::source::Source;
 use crate::transport::url::{self, ListenUrl};
 use candor_protocol::packet::TopicFilter;
@@ -96,7 +96,7 @@ fn unknown(name: &str, command_line: Option<&OptionInfo>, at: Origin) -> Diagnos
     if command_line.is_some() {
         return Diagnostic::error(at, format!("`{name}` is a flag of the command line, not an option of a file"));
     }
-    let known = OPTIONS.iter().filter(|option| option.scope != Scope::CommandLine).map(|option| option.name);
+    let known = options().filter(|option| option.scope != Scope::CommandLine).map(|option| option.name);
     let diagnostic = Diagnostic::error(at, format!("no option is called {}", shown(name)));
     match nearest(name, known.chain([LISTENER.key, NAMESPACES.key])) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
@@ -155,7 +155,7 @@ fn section<T>(report: &mut Report, table: &DeTable<'_>, header: Range<usize>, ki
 
 fn unknown_in_section<T>(name: &str, found: Option<&OptionInfo>, at: Origin, kind: &SectionKind<T>) -> Diagnostic {
     let SectionKind { key, head, scope, .. } = *kind;
-    let known = || OPTIONS.iter().filter(|option| option.scope == scope).map(|option| option.name);
+    let known = || options().filter(|option| option.scope == scope).map(|option| option.name);
     if found.is_some_and(|option| option.scope != Scope::CommandLine) {
         let what = format!("`{name}` holds for the whole server, not for one {key}");
         let what = if found.is_some_and(|option| option.scope == LISTENER.scope) {

@@ -1,7 +1,7 @@
 //! What people read about the options: all of it made from the table.
 
 use super::kind::Kind;
-use super::option::{DefaultValue, OPTIONS, OptionInfo, Scope};
+use super::option::{DefaultValue, GROUPS, OptionInfo, Scope, options};
 use std::fmt::Write;
 
 /// How wide the comments of the example are.
@@ -13,26 +13,17 @@ pub fn example() -> String {
         "# Configuration of candor-broker. Every option is here, at its default.\n\
          # A flag of the same name, with hyphens, overrides what stands here; `candor-broker --check -c FILE` tells what is wrong with a file.\n",
     );
-    let in_file = || OPTIONS.iter().filter(|option| option.scope != Scope::CommandLine);
-    let mut group = "";
-    for option in in_file() {
-        if option.group != group {
-            group = option.group;
-            let _ = write!(out, "\n\n## {group}\n");
+    let is_in_file = |option: &&OptionInfo| option.scope != Scope::CommandLine;
+    for group in GROUPS {
+        let mut in_file = group.options.iter().filter(is_in_file).peekable();
+        if in_file.peek().is_some() {
+            let _ = write!(out, "\n\n## {}\n", group.heading);
         }
-        out.push('\n');
-        explain(&mut out, option);
-        let _ = match option.default {
-            DefaultValue::Text(text) => writeln!(out, "{} = {}", option.name, toml_value(option, text)),
-            DefaultValue::Computed { words, text } => {
-                writeln!(out, "# Default: {words}.\n# {} = {}", option.name, toml_value(option, &text()))
-            }
-            DefaultValue::Unset(words) => writeln!(out, "# Default: {words}.\n# {} = {}", option.name, toml_value(option, sample(option))),
-        };
+        in_file.for_each(|option| example_of(&mut out, option));
     }
     let sectioned = |out: &mut String, scope| {
         // tls_development stands in place of the two files, so the example has one or the other.
-        for option in in_file().filter(|option| option.scope == scope && option.name != "tls_development") {
+        for option in options().filter(|option| option.scope == scope && option.name != "tls_development") {
             let text = match option.default {
                 DefaultValue::Text(text) => text,
                 _ => sample(option),
@@ -52,33 +43,46 @@ pub fn example() -> String {
     out
 }
 
+fn example_of(out: &mut String, option: &OptionInfo) {
+    out.push('\n');
+    explain(out, option);
+    let _ = match option.default {
+        DefaultValue::Text(text) => writeln!(out, "{} = {}", option.name, toml_value(option, text)),
+        DefaultValue::Computed { words, text } => {
+            writeln!(out, "# Default: {words}.\n# {} = {}", option.name, toml_value(option, &text()))
+        }
+        DefaultValue::Unset(words) => writeln!(out, "# Default: {words}.\n# {} = {}", option.name, toml_value(option, sample(option))),
+    };
+}
+
 /// The README's table of defaults: one table for each group.
 pub fn help_markdown() -> String {
     let mut out = String::new();
-    let mut group = "";
-    for option in OPTIONS {
-        if option.group != group {
-            group = option.group;
-            let gap = if out.is_empty() { "" } else { "\n" };
-            let _ = write!(out, "{gap}**{group}**\n\n| Flag | Key | Default | Allowed | Meaning |\n| --- | --- | --- | --- | --- |\n");
-        }
-        let key = match option.scope {
-            Scope::CommandLine => "-".to_owned(),
-            Scope::Server => format!("`{}`", option.name),
-            Scope::Listener => format!("`{}` (L)", option.name),
-            Scope::Namespace => format!("`{}` (N)", option.name),
-        };
-        let default = match option.default {
-            DefaultValue::Text(text) => format!("`{text}`"),
-            _ => cell(option.default_words()),
-        };
-        let why = if option.why.is_empty() { String::new() } else { format!(" Why this default: {}", option.why) };
-        let meaning = cell(&format!("{}{why}", option.sentence));
-        let _ = writeln!(out, "| `{}` | {key} | {default} | {} | {meaning} |", option.flag(), cell(&allowed(option)));
+    for group in GROUPS {
+        let gap = if out.is_empty() { "" } else { "\n" };
+        let _ =
+            write!(out, "{gap}**{}**\n\n| Flag | Key | Default | Allowed | Meaning |\n| --- | --- | --- | --- | --- |\n", group.heading);
+        group.options.iter().for_each(|option| markdown_row(&mut out, option));
     }
     out.push_str("\n(L): also in a `[[listener]]` section, for that listener alone.\n");
     out.push_str("(N): also in a `[[namespace]]` section, where it is one more limit, of the messages whose topic its `filter` matches.\n");
     out
+}
+
+fn markdown_row(out: &mut String, option: &OptionInfo) {
+    let key = match option.scope {
+        Scope::CommandLine => "-".to_owned(),
+        Scope::Server => format!("`{}`", option.name),
+        Scope::Listener => format!("`{}` (L)", option.name),
+        Scope::Namespace => format!("`{}` (N)", option.name),
+    };
+    let default = match option.default {
+        DefaultValue::Text(text) => format!("`{text}`"),
+        _ => cell(option.default_words()),
+    };
+    let why = if option.why.is_empty() { String::new() } else { format!(" Why this default: {}", option.why) };
+    let meaning = cell(&format!("{}{why}", option.sentence));
+    let _ = writeln!(out, "| `{}` | {key} | {default} | {} | {meaning} |", option.flag(), cell(&allowed(option)));
 }
 
 /// The sentence of an option, with its default and its range, as `-h` shows it.
@@ -192,7 +196,7 @@ mod tests {
         let read = resolve(&[], Some(&source), &Available::default()).unwrap_or_else(|found| panic!("{found}"));
         assert_eq!(read.config, defaults.config);
         let set = read.settings.iter().filter(|setting| !setting.is_default()).count();
-        let written = OPTIONS.iter().filter(|o| o.scope != Scope::CommandLine && matches!(o.default, DefaultValue::Text(_))).count();
+        let written = options().filter(|o| o.scope != Scope::CommandLine && matches!(o.default, DefaultValue::Text(_))).count();
         assert_eq!(set, written);
     }
 
@@ -210,8 +214,7 @@ mod tests {
 
     #[test]
     fn every_value_that_the_example_comments_out_is_allowed() {
-        for option in OPTIONS.iter().filter(|option| !matches!(option.default, DefaultValue::Text(_)) && option.scope != Scope::CommandLine)
-        {
+        for option in options().filter(|option| !matches!(option.default, DefaultValue::Text(_)) && option.scope != Scope::CommandLine) {
             let text = format!("\n# {} = ", option.name);
             let line = example().split_once(&text).map(|(_, rest)| rest.lines().next().unwrap_or_default().to_owned()).unwrap();
             let source = Source::new("x.toml", format!("{} = {line}\n", option.name));
@@ -227,7 +230,7 @@ mod tests {
     #[test]
     fn every_option_and_default_is_in_the_table_of_the_readme_and_in_the_help() {
         let markdown = help_markdown();
-        for option in OPTIONS {
+        for option in options() {
             let row = markdown.lines().find(|line| line.starts_with(&format!("| `{}` |", option.flag()))).unwrap();
             assert!(row.contains(option.default_words()) && row.contains(option.sentence), "{row}");
             assert_eq!(row.matches(" | ").count(), 4, "{row}");

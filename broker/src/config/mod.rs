@@ -1,8 +1,8 @@
-//! The broker's configuration: one table of options ([`option::OPTIONS`]), from which the flags, the keys of the file, `--help`,
+//! The broker's configuration: one table of options ([`option::GROUPS`]), from which the flags, the keys of the file, `--help`,
 //! the annotated example and the README's table all derive.
 //!
 //! ```text
-//! option.rs (table) ─┬─▶ command.rs  flags ────┐
+//! option (table) ────┬─▶ command.rs  flags ────┐
 //!                    ├─▶ file.rs     TOML ─────┼─▶ resolve.rs: default < file < flag ─▶ check.rs ─▶ Config
 //!                    └─▶ manual.rs   --help, --help-config, README
 //! ```

@@ -5,7 +5,7 @@ use super::diagnostic::{Diagnostics, Origin};
 use super::file::{self, File, Written};
 use super::kind::Kind;
 use super::listener::{Listener, Policy};
-use super::option::{DefaultValue, OPTIONS, OptionInfo, Scope, named};
+use super::option::{DefaultValue, OptionInfo, Scope, named, options};
 use super::source::Source;
 use super::{Available, Config, Draft, Namespace};
 use crate::transport::url::ListenUrl;
@@ -73,9 +73,9 @@ pub(super) struct Build {
 impl Build {
     fn with_defaults() -> Self {
         let fresh = |option| Setting { option, text: String::new(), origin: Origin::Default, refused: false };
-        let settings = OPTIONS.iter().map(fresh).collect();
+        let settings = options().map(fresh).collect();
         let mut build = Self { draft: Draft::default(), settings, found: Diagnostics::default() };
-        for option in OPTIONS {
+        for option in options() {
             let text = match option.default {
                 DefaultValue::Text(text) => text.to_owned(),
                 DefaultValue::Computed { text, .. } => text(),

@@ -2,13 +2,18 @@
 
 use crate::config::kind::Kind;
 
+/// Rows that are shown under one heading.
+#[derive(Debug)]
+pub struct Group {
+    pub heading: &'static str,
+    pub options: &'static [OptionInfo],
+}
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionInfo {
     /// The key in the file; the flag is the same with hyphens: `packet_size_max`, `--packet-size-max`.
     pub name: &'static str,
-    /// The heading that it stands under in all output.
-    pub group: &'static str,
     pub kind: Kind,
     pub default: DefaultValue,
     /// What it does, one sentence.

@@ -1,20 +1,23 @@
+use super::value::check_log;
 use super::*;
 use crate::config::Draft;
 use crate::config::diagnostic::Origin;
+use crate::config::kind::Kind::Seconds;
+use DefaultValue::{Computed, Text, Unset};
 
 #[test]
 fn names_are_unique_and_can_be_keys_and_flags() {
-    let mut names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
+    let mut names: Vec<_> = options().map(|option| option.name).collect();
     assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), OPTIONS.len());
+    assert_eq!(names.len(), options().count());
 }
 
 #[test]
 fn every_default_is_within_its_own_range() {
     let mut draft = Draft::default();
-    for option in OPTIONS {
+    for option in options() {
         let text = match option.default {
             Text(text) => text.to_owned(),
             Computed { text, .. } => text(),
@@ -27,7 +30,7 @@ fn every_default_is_within_its_own_range() {
 
 #[test]
 fn every_row_is_one_sentence_and_every_chosen_number_has_a_reason() {
-    for option in OPTIONS {
+    for option in options() {
         assert!(option.sentence.ends_with('.') && !option.sentence.trim_end_matches('.').contains(". "), "{}", option.name);
         assert!(option.why.is_empty() || option.why.ends_with('.'), "{}", option.name);
     }
@@ -35,19 +38,18 @@ fn every_row_is_one_sentence_and_every_chosen_number_has_a_reason() {
 
 #[test]
 fn times_name_their_unit_last() {
-    for option in OPTIONS {
+    for option in options() {
         assert_eq!(matches!(option.kind, Seconds { .. }), option.name.ends_with("_s"), "{}", option.name);
     }
 }
 
 #[test]
-fn rows_of_a_group_stand_together() {
-    let mut groups: Vec<_> = OPTIONS.iter().map(|option| option.group).collect();
-    groups.dedup();
-    let all = groups.len();
-    groups.sort_unstable();
-    groups.dedup();
-    assert_eq!(groups.len(), all);
+fn headings_are_unique_and_have_rows() {
+    let mut headings: Vec<_> = GROUPS.iter().map(|group| group.heading).collect();
+    headings.sort_unstable();
+    headings.dedup();
+    assert_eq!(headings.len(), GROUPS.len());
+    assert!(GROUPS.iter().all(|group| !group.options.is_empty()));
 }
 
 #[test]
