@@ -12,6 +12,11 @@
 //!
 //! Acknowledgements leave in the order of the messages where the terms demand it ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
 
+mod count;
+#[cfg(test)]
+mod tests;
+
+use self::count::{Count, next_number};
 use super::by_id::ById;
 use super::{Outcome, Ticket};
 use crate::codec::dictionary::Dictionary;
@@ -103,15 +108,6 @@ struct Entry {
     reason: Reason,
 }
 
-/// An outcome other than success that was told; the peer may not have heard it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Told {
-    /// How many outcomes were told before it.
-    at: u64,
-    number: u64,
-    reason: Reason,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Inbound {
     next_ticket: Ticket,
@@ -120,33 +116,6 @@ pub struct Inbound {
     /// `None`: nothing is counted.
     count: Option<Box<Count>>,
     window: u16,
-}
-
-/// What is known beside the messages themselves where both ends count. Most connections are plain and count nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-struct Count {
-    /// First arrivals since it began.
-    received: u64,
-    /// QoS 1 messages whose connection ended before they were settled: their repetition, with DUP, keeps the number.
-    interrupted: BTreeMap<PacketId, u64>,
-    /// Outcomes that a peer with one window of messages in flight may not have heard.
-    told: VecDeque<Told>,
-    outcomes: u64,
-}
-
-impl Count {
-    /// The number of the next first arrival.
-    #[inline]
-    fn next(&mut self) -> u64 {
-        self.received += 1;
-        self.received
-    }
-}
-
-/// The number of the next first arrival, if it is counted.
-#[inline]
-fn next_number(count: &mut Option<Box<Count>>) -> Option<u64> {
-    count.as_deref_mut().map(Count::next)
 }
 
 impl Default for Inbound {
@@ -185,12 +154,12 @@ impl Inbound {
     /// How many first transmissions an earlier life received. It is worth something only if it was kept with every message, in the
     /// same step; and if no outcome but success was told in the last window, since those are not restored.
     pub fn restore_count(&mut self, received: u64) {
-        self.count.get_or_insert_default().received = received;
+        self.count.get_or_insert_default().resume(received);
     }
 
     /// First arrivals since the count began; `None`: nothing is counted.
     pub fn counted(&self) -> Option<u64> {
-        self.count.as_ref().map(|count| count.received)
+        self.count.as_ref().map(|count| count.received())
     }
 
     /// The QoS 2 identifiers that are committed, with number and reason: what [`Inbound::restore_counted`] takes.
@@ -216,10 +185,7 @@ impl Inbound {
     }
 
     pub fn arrive(&mut self, id: PacketId, qos: Qos, dup: bool, asked: Asked) -> Arrival {
-        let interrupted = match &mut self.count {
-            Some(count) if !count.interrupted.is_empty() => count.interrupted.remove(&id).filter(|_| dup && qos == Qos::AtLeastOnce),
-            _ => None,
-        };
+        let interrupted = self.count.as_mut().and_then(|count| count.take_interrupted(id)).filter(|_| dup && qos == Qos::AtLeastOnce);
         let ticket = self.next_ticket;
         let number = match qos {
             Qos::ExactlyOnce => {
@@ -294,7 +260,7 @@ impl Inbound {
     /// Whether a message, which is no repetition by its DUP, would be new, and the only one that is not settled.
     #[inline]
     pub(super) fn is_alone(&self, id: PacketId, qos: Qos) -> bool {
-        let is_interrupted = self.count.as_ref().is_some_and(|count| !count.interrupted.is_empty());
+        let is_interrupted = self.count.as_ref().is_some_and(|count| count.has_interrupted());
         let may_be_known = is_interrupted || qos == Qos::ExactlyOnce && self.taken.get(id).is_some();
         self.pending.is_empty() && !may_be_known
     }
@@ -357,15 +323,7 @@ impl Inbound {
             }
         }
         if let (Some(number), Some(count)) = (number, self.count.as_deref_mut()) {
-            count.outcomes += 1;
-            if reason != Reason::SUCCESS && (qos == Qos::AtLeastOnce || reason.is_error()) {
-                count.told.push_back(Told { at: count.outcomes, number, reason });
-            }
-            // The peer has at most one window in flight, and answers arrive in the order they were sent: it has heard all before.
-            let heard = count.outcomes.saturating_sub(u64::from(self.window));
-            while count.told.front().is_some_and(|told| told.at <= heard) {
-                count.told.pop_front();
-            }
+            count.outcome(number, qos, reason, self.window);
         }
     }
 
@@ -374,8 +332,7 @@ impl Inbound {
     pub(super) fn list(&mut self) -> BTreeMap<u64, Option<Reason>> {
         let mut list: BTreeMap<u64, Option<Reason>> = BTreeMap::new();
         if let Some(count) = &self.count {
-            list.extend(count.told.iter().map(|told| (told.number, Some(told.reason))));
-            list.extend(count.interrupted.values().map(|number| (*number, None)));
+            list.extend(count.unheard());
         }
         let committed = self.taken.iter().map(|(_, entry)| entry).filter(|entry| !matches!(entry.taken, Taken::Pending(_)));
         list.extend(committed.filter_map(|entry| Some((entry.number?, Some(entry.reason)))));
@@ -431,7 +388,7 @@ impl Inbound {
                 if let (Qos::AtLeastOnce, PendingState::Open | PendingState::Settled(_), Some(number)) =
                     (pending.qos, &pending.state, pending.number)
                 {
-                    count.interrupted.insert(pending.id, number);
+                    count.interrupt(pending.id, number);
                 }
             }
         }
@@ -458,77 +415,5 @@ impl Inbound {
         self.pending.clear();
         self.taken.clear();
         self.begin_count(false);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(n: u16) -> PacketId {
-        PacketId::new(n).unwrap()
-    }
-
-    fn settle(inbound: &mut Inbound, ticket: Ticket, in_order: bool) -> Vec<u16> {
-        let mut answered = vec![];
-        inbound.settle(ticket, Outcome::accepted(), in_order, |pending, _| answered.push(pending.id.value()));
-        answered
-    }
-
-    #[test]
-    fn acknowledgements_keep_the_order_where_it_is_demanded() {
-        let mut inbound = Inbound::default();
-        for n in 1..=3 {
-            assert_eq!(inbound.arrive(id(n), Qos::AtLeastOnce, false, Asked::default()), Arrival::New(u64::from(n) - 1));
-        }
-        assert_eq!(settle(&mut inbound, 1, true), [0u16; 0]);
-        assert_eq!(settle(&mut inbound, 2, true), [0u16; 0]);
-        assert_eq!(settle(&mut inbound, 0, true), [1, 2, 3]);
-        assert_eq!(inbound.open(), 0);
-    }
-
-    #[test]
-    fn acknowledgements_go_at_once_where_order_is_free() {
-        let mut inbound = Inbound::default();
-        for n in 1..=3 {
-            inbound.arrive(id(n), Qos::AtLeastOnce, false, Asked::default());
-        }
-        assert_eq!(settle(&mut inbound, 1, false), [2]);
-        assert_eq!(settle(&mut inbound, 1, false), [0u16; 0]);
-        assert_eq!(settle(&mut inbound, 0, false), [1]);
-        assert_eq!(settle(&mut inbound, 2, false), [3]);
-    }
-
-    #[test]
-    fn a_qos_2_identifier_is_taken_until_it_is_released() {
-        let mut inbound = Inbound::default();
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::New(0));
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::InProgress);
-        assert!(!inbound.release(id(7)));
-        settle(&mut inbound, 0, true);
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::Repeated(Reason::SUCCESS));
-        assert!(inbound.release(id(7)) && inbound.released(id(7)));
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::New(1));
-    }
-
-    #[test]
-    fn a_refused_qos_2_message_frees_its_identifier() {
-        let mut inbound = Inbound::default();
-        inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default());
-        let refused = Outcome::refused(crate::packet::Refusal::bare(crate::packet::Reason::NOT_AUTHORIZED));
-        inbound.settle(0, refused, true, |_, _| {});
-        assert_eq!(inbound.arrive(id(7), Qos::ExactlyOnce, false, Asked::default()), Arrival::New(1));
-    }
-
-    #[test]
-    fn an_unsettled_qos_2_message_survives_the_connection() {
-        let mut inbound = Inbound::default();
-        inbound.arrive(id(1), Qos::AtLeastOnce, false, Asked::default());
-        inbound.arrive(id(2), Qos::ExactlyOnce, false, Asked::default());
-        inbound.disconnect();
-        assert_eq!(inbound.open(), 1);
-        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, false, Asked::default()), Arrival::InProgress);
-        assert_eq!(settle(&mut inbound, 1, true), [2]);
-        assert_eq!(inbound.arrive(id(2), Qos::ExactlyOnce, false, Asked::default()), Arrival::Repeated(Reason::SUCCESS));
     }
 }
