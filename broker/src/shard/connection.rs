@@ -1,4 +1,4 @@
-//! A connection: bytes to its session, and what the session says to everybody else.
+//! A connection, and what its session says to everybody else.
 
 use super::keeping::Then;
 use super::may_i::Questions;
@@ -9,10 +9,9 @@ use crate::feedback::Conduct;
 use crate::feedback::quarantine::Subject;
 use crate::out::Out;
 use crate::rare::{Blank, Rare};
-use bytes::{Buf, BytesMut};
-use candor_protocol::codec::frame::Frame;
+use bytes::BytesMut;
 use candor_protocol::packet::{Connect, Refusal};
-use candor_protocol::session::{ACK_LEN, Direct, Output, ServerPolicy, Session};
+use candor_protocol::session::{Output, ServerPolicy, Session};
 use candor_protocol::shown::Shown;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -162,17 +161,7 @@ impl Connection {
     }
 }
 
-/// How many bytes of a client are read at once that was refused something lately: a refusal is far more work than what it refuses.
-const REFUSED_READ_BYTES: usize = 4096;
-
 impl Shard {
-    /// The most bytes to read of a connection before others get their turn, where it is less than the driver would take.
-    pub fn read_max(&self, key: ConnectionKey) -> usize {
-        // At the limit of memory nothing may be left half read that could come whole (see `bound_incomplete`).
-        let conduct = self.connections.get(key).filter(|_| !self.account.is_full).and_then(|connection| connection.conduct.as_deref());
-        if conduct.is_some_and(|conduct| conduct.is_refused_lately(self.now.ms)) { REFUSED_READ_BYTES } else { usize::MAX }
-    }
-
     /// A connection was accepted.
     pub fn accepted(&mut self, address: SocketAddr, listener: Arc<ListenerSettings>) -> ConnectionKey {
         let session = Session::server(Arc::clone(&listener.policy), self.now.ms);
@@ -217,102 +206,6 @@ impl Shard {
         self.schedule(key);
         self.count_buffers(key);
         key
-    }
-
-    /// Bytes came. What is not a whole frame yet is kept; `bytes` is empty afterwards.
-    pub fn receive(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
-        let Some(connection) = self.connections.get_mut(key) else { return bytes.clear() };
-        if connection.is_closing {
-            return bytes.clear();
-        }
-        if let Some(held) = &mut connection.held {
-            held.extend_from_slice(bytes);
-            bytes.clear();
-            self.read_held(key);
-        } else {
-            self.read_frames(key, bytes);
-            if !bytes.is_empty() {
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.held.get_or_insert_default().extend_from_slice(bytes);
-                }
-                bytes.clear();
-            }
-        }
-        self.count_buffers(key);
-        self.bound_incomplete(key);
-    }
-
-    /// Frames may be wanted again: goes on with what was held.
-    pub(super) fn read_held(&mut self, key: ConnectionKey) {
-        let Some(mut held) = self.connections.get_mut(key).and_then(|connection| connection.held.take()) else { return };
-        self.read_frames(key, &mut held);
-        if let Some(connection) = self.connections.get_mut(key).filter(|_| !held.is_empty()) {
-            connection.held = Some(held);
-        }
-    }
-
-    /// Takes whole frames off the front of `bytes` as long as they are wanted. What waits for the window of this connection goes on
-    /// once for all of them, not for each acknowledgement.
-    fn read_frames(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
-        let before = self.reading.replace(key);
-        self.read_wanted(key, bytes);
-        self.reading = before;
-        self.after(key, false);
-    }
-
-    fn read_wanted(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
-        self.run = None;
-        self.ahead.start();
-        // What was taken already, and is cut off where that is needed.
-        let mut at = 0;
-        while let Some(connection) = self.connections.get_mut(key) {
-            let rest = bytes.get(at..).unwrap_or_default();
-            if connection.is_closing {
-                return bytes.clear();
-            }
-            // Not wanted is rare: a CONNECT that is being decided about, a full window, or too much that was refused.
-            if rest.is_empty() || connection.is_put_off || !connection.session.wants_frames() {
-                break;
-            }
-            let direct = match connection.session.take_ack(rest, self.now.ms) {
-                Some(direct) => {
-                    at += ACK_LEN;
-                    direct
-                }
-                None if self.pass(key, bytes, &mut at) => {
-                    self.counts.packets_received += 1;
-                    self.act(key);
-                    continue;
-                }
-                None => {
-                    bytes.advance(std::mem::take(&mut at));
-                    self.run = None;
-                    let Some(connection) = self.connections.get_mut(key) else { return };
-                    match Frame::split_mut(bytes, connection.session.receive_size_max()) {
-                        Ok(Some(frame)) => connection.session.take(frame, self.now.ms),
-                        Ok(None) => return,
-                        Err(error) => {
-                            connection.session.malformed(error);
-                            return self.act(key);
-                        }
-                    }
-                }
-            };
-            self.counts.packets_received += 1;
-            match direct {
-                // Nothing follows from it.
-                Direct::Settled(token) => {
-                    self.delivered(key, token);
-                    continue;
-                }
-                Direct::Connect(connect) => self.connect(key, connect),
-                Direct::Message { ticket, publish } => self.publish(key, ticket, publish),
-                Direct::Record(step) => self.keep_step(key, step),
-                Direct::Outputs => {}
-            }
-            self.act(key);
-        }
-        bytes.advance(at);
     }
 
     /// The transport ended, and its socket is still being closed: the key stays taken, so that nobody else gets it meanwhile.
@@ -411,7 +304,7 @@ impl Shard {
     ///
     /// After a confirm this comes behind everything that the session has said: what it sends again goes before what waits.
     #[inline]
-    fn after(&mut self, key: ConnectionKey, opened: bool) {
+    pub(super) fn after(&mut self, key: ConnectionKey, opened: bool) {
         if self.reading == Some(key) && !opened {
             return;
         }
@@ -444,58 +337,6 @@ impl Shard {
             }
             self.tell_lost_guarantee(key);
             self.tell_takeover(key);
-        }
-    }
-
-    /// Puts a connection's next deadline among the timers, if it is earlier than the one that is there.
-    pub(super) fn schedule(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Some(deadline) = connection.session.deadline()
-            && deadline < connection.timer_ms
-        {
-            connection.timer_ms = deadline;
-            self.timers.at(deadline, super::timers::Timer::connection(key, connection.generation));
-        }
-    }
-
-    pub(super) fn meet_deadlines(&mut self) {
-        use super::timers::Timer;
-        while let Some(timer) = self.timers.due(self.now.ms) {
-            match timer {
-                Timer::Connection(key, generation) => {
-                    let key = key as ConnectionKey;
-                    let Some(connection) = self.connections.get_mut(key).filter(|c| c.generation == generation) else { continue };
-                    if connection.is_put_off {
-                        connection.timer_ms = self.now.ms + super::patience::GRACE_MS;
-                        self.timers.at(connection.timer_ms, timer);
-                        continue;
-                    }
-                    connection.timer_ms = u64::MAX;
-                    connection.session.tick(self.now.ms);
-                    self.act(key);
-                    self.schedule(key);
-                    if let Some(slot) = self.connections.get(key).and_then(|connection| connection.client) {
-                        self.pump(slot);
-                    }
-                }
-                Timer::Notices(key, generation) => self.notices_due(key as ConnectionKey, generation),
-                // The driver asks whether the end may come.
-                Timer::Ending => {}
-                Timer::Sys => self.sys_due(),
-                Timer::Ledger => self.keep_ledger(),
-                Timer::Session(slot, generation) => self.session_due(slot, generation),
-                Timer::Reports => self.reports_due(),
-                Timer::Wake(slot, generation) => {
-                    if self.clients.get(slot).is_some_and(|client| client.generation == generation) {
-                        self.wake(slot);
-                    }
-                }
-                Timer::Pump(slot, generation) => {
-                    if self.clients.get(slot).is_some_and(|client| client.generation == generation) {
-                        self.pump(slot);
-                    }
-                }
-            }
         }
     }
 }

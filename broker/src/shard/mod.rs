@@ -15,6 +15,7 @@
 //!
 //! | concern | where |
 //! | --- | --- |
+//! | bytes of a connection to its session | `receive` |
 //! | a connection: what its session says | [`connection`] |
 //! | who a client is | [`door`] |
 //! | from CONNECT to a session | [`attach`] |
@@ -56,7 +57,7 @@
 //! | connections without a session | `pending` |
 //! | what is published below `$SYS/` | [`sys`] |
 //! | the sessions by slot | [`slots`] |
-//! | deadlines | [`timers`] |
+//! | deadlines, and what is done when they fall due | [`timers`], `deadlines` |
 
 mod ahead;
 mod allowance;
@@ -69,6 +70,7 @@ pub mod connection;
 mod copies;
 mod crossing;
 pub mod dead_letter;
+mod deadlines;
 pub mod deliver;
 pub mod door;
 pub mod ending;
@@ -85,6 +87,7 @@ pub mod patience;
 mod pending;
 pub mod publish;
 pub mod quarantine;
+mod receive;
 pub mod report;
 pub mod restore;
 pub mod returned;
