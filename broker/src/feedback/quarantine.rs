@@ -35,6 +35,10 @@ impl Subject {
     }
 }
 
+/// User name and password that a CONNECT has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credentials(NonZeroU64);
+
 /// A client that was just put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started {
@@ -79,10 +83,24 @@ impl Quarantine {
         self.limits.refusals > 0
     }
 
-    /// Whom a CONNECT is about. Without a user name the address counts too, for a client identifier alone is no secret.
-    pub fn subject(&self, connect: &Connect, client_id: &str, address: IpAddr) -> Subject {
-        let address = connect.user_name.is_none().then_some(address);
-        Subject::new(self.keys.hash_one((client_id, &connect.user_name, &connect.password, address)))
+    /// Whether nobody is kept in mind.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// What a CONNECT shows beside the client identifier; `None`: no user name.
+    pub fn credentials(&self, connect: &Connect) -> Option<Credentials> {
+        let user_name = connect.user_name.as_ref()?;
+        let hash = self.keys.hash_one((user_name, &connect.password));
+        Some(Credentials(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN)))
+    }
+
+    /// Whom a connection is about. Without a user name the address counts too, for a client identifier alone is no secret.
+    pub fn subject(&self, client_id: &str, credentials: Option<Credentials>, address: IpAddr) -> Subject {
+        Subject::new(match credentials {
+            Some(Credentials(hash)) => self.keys.hash_one((client_id, hash)),
+            None => self.keys.hash_one((client_id, address)),
+        })
     }
 
     /// How long a client is still kept out, in milliseconds; asking counts as being turned away.

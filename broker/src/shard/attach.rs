@@ -134,25 +134,24 @@ impl Shard {
         if let Ok(admission) = &answer {
             connection.principal = Arc::clone(&admission.principal);
         }
+        let slot = self.directory.get(&connection.client_id).copied();
         let admitted = answer.and_then(|admission| {
-            self.check_principal(key, &admission)?;
+            self.check_principal(slot, &admission)?;
             // Of a session, only whom it belongs to learns anything.
-            self.check_granted(key, &connect)?;
-            self.check_session(key, &connect, &admission)?;
+            self.check_granted(key, slot, &connect)?;
+            self.check_session(key, slot, &connect, &admission)?;
             Ok(admission)
         });
         match admitted {
-            Ok(admission) => self.attach(key, &connect, admission),
+            Ok(admission) => self.attach(key, slot, &connect, admission),
             Err(refusal) => self.refuse_connect(key, refusal, is_known),
         }
         self.act(key);
     }
 
     /// A session belongs to a principal.
-    fn check_principal(&self, key: ConnectionKey, admission: &Admission) -> Result<(), Refusal> {
-        let connection = self.connections.get(key);
-        let slot = connection.and_then(|connection| self.directory.get(&connection.client_id));
-        match slot.and_then(|slot| self.clients.get(*slot)) {
+    fn check_principal(&self, slot: Option<u32>, admission: &Admission) -> Result<(), Refusal> {
+        match slot.and_then(|slot| self.clients.get(slot)) {
             Some(client) if client.principal != admission.principal => {
                 let problem = Problem::titled("the session belongs to another principal").field("client identifier").retry(Retry::Never);
                 Err(Refusal::new(Reason::NOT_AUTHORIZED, problem))
@@ -163,10 +162,9 @@ impl Shard {
 
     /// Whether there is room for the client, its will is one that it may publish, and its session can be what a plain client takes for
     /// granted.
-    fn check_session(&self, key: ConnectionKey, connect: &Connect, admission: &Admission) -> Result<(), Refusal> {
-        let Some(connection) = self.connections.get(key) else { return Ok(()) };
+    fn check_session(&self, key: ConnectionKey, slot: Option<u32>, connect: &Connect, admission: &Admission) -> Result<(), Refusal> {
         // Whoever comes back to its session takes what waits there.
-        if !self.directory.contains_key(&connection.client_id) {
+        if slot.is_none() {
             self.check_memory()?;
         }
         let open = self.shared.connections.load(Ordering::Relaxed);
@@ -201,9 +199,9 @@ impl Shard {
 
     /// Looks which session a client would get, and whether that is what it requires. A session keeps what it was granted when it
     /// began: the connection is served so.
-    fn check_granted(&mut self, key: ConnectionKey, connect: &Connect) -> Result<(), Refusal> {
+    fn check_granted(&mut self, key: ConnectionKey, slot: Option<u32>, connect: &Connect) -> Result<(), Refusal> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        let existing = self.directory.get(&connection.client_id).and_then(|slot| self.clients.get(*slot));
+        let existing = slot.and_then(|slot| self.clients.get(slot));
         // A session that ends with the connection which holds it ends when that is taken over.
         let resumed = existing.filter(|client| !connect.clean_session && (client.connection.is_none() || client.is_durable()));
         let policy = &connection.listener.policy;
@@ -221,13 +219,14 @@ impl Shard {
         })
     }
 
-    fn attach(&mut self, key: ConnectionKey, connect: &Connect, admission: Admission) {
+    /// Gives a connection its session: the one that is in `slot`, or a new one.
+    fn attach(&mut self, key: ConnectionKey, slot: Option<u32>, connect: &Connect, admission: Admission) {
         let Some(connection) = self.connections.get(key) else { return };
         let id = Arc::clone(&connection.client_id);
         let durability = connection.listener.policy.profile.session_durability;
-        let takeovers = self.directory.get(&id).copied().and_then(|slot| self.take_over(slot, key));
+        let takeovers = slot.and_then(|slot| self.take_over(slot, key));
         // The takeover may have ended the session.
-        let existing = self.directory.get(&id).copied();
+        let existing = slot.filter(|_| takeovers.is_none() || self.directory.contains_key(&id));
         let mut has_ended = false;
         // Why a session is not here is known of all that were begun since this shard runs.
         let mut kept_since = None;
@@ -319,7 +318,9 @@ impl Shard {
         self.tell_lost_guarantee(key);
         self.tell_takeover(key);
         self.drain(key);
-        self.wake_again(slot);
+        if state == SessionState::Resumed {
+            self.wake_again(slot);
+        }
         // What came behind CONNECT is read when nothing else is being carried out, so that answers keep its order.
         self.ready.push(key);
     }

@@ -6,7 +6,7 @@ use super::operator::Tellings;
 use super::pending::Standing;
 use super::{Authenticate, ConnectionKey, Settings, Shard};
 use crate::feedback::Conduct;
-use crate::feedback::quarantine::Subject;
+use crate::feedback::quarantine::{Credentials, Quarantine, Subject};
 use crate::out::Out;
 use crate::rare::{Blank, Rare};
 use bytes::BytesMut;
@@ -81,8 +81,8 @@ pub struct Connection {
     pub(super) connect: Option<Arc<Connect>>,
     /// Who the client proved to be; empty: nobody yet, or somebody anonymous.
     pub(super) principal: Arc<str>,
-    /// Whom a quarantine would be about; plain clients only.
-    pub(super) subject: Option<Subject>,
+    /// What a plain client has shown beside its identifier, for a quarantine.
+    pub(super) credentials: Option<Credentials>,
     /// How much it may still ask.
     pub(super) asked: Rare<Asked>,
     /// How its client behaves, once there is something to say about it.
@@ -134,6 +134,11 @@ impl Connection {
     /// The identifier of its session, once CONNECT has come.
     pub fn client_id(&self) -> &str {
         &self.client_id
+    }
+
+    /// Whom a quarantine would be about.
+    pub(super) fn subject(&self, quarantine: &Quarantine) -> Subject {
+        quarantine.subject(&self.client_id, self.credentials, self.address.ip().to_canonical())
     }
 
     pub fn is_closing(&self) -> bool {
@@ -192,7 +197,7 @@ impl Shard {
             is_id_assigned: false,
             connect: None,
             principal: Arc::default(),
-            subject: None,
+            credentials: None,
             asked: Rare::default(),
             conduct: None,
             is_touched: false,

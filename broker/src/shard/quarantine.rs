@@ -1,6 +1,6 @@
 //! The door: clients that are kept out for a time, and what brings them there.
 
-use super::{ConnectionKey, Shard};
+use super::{Connection, ConnectionKey, Shard};
 use crate::feedback::{Page, Verdict};
 use candor_protocol::packet::{Kind, Problem, Reason, Refusal, Retry};
 use candor_protocol::shown::Shown;
@@ -30,19 +30,25 @@ impl Shard {
         }
         let connection = self.connections.get_mut(key)?;
         let connect = connection.connect.as_deref().filter(|connect| !connect.dialect.is_extended())?;
-        let subject = self.quarantine.subject(connect, &connection.client_id, connection.address.ip().to_canonical());
-        connection.subject = Some(subject);
+        connection.credentials = self.quarantine.credentials(connect);
+        if self.quarantine.is_empty() {
+            return None;
+        }
+        let subject = connection.subject(&self.quarantine);
         self.quarantine.turn_away(subject, self.now.ms)
     }
 
     /// A plain connection ends for a refusal. Once too often, and its client is kept out.
     pub(super) fn count_refusal(&mut self, key: ConnectionKey, packet: Kind, refusal: &Refusal, topic: Option<&str>) {
-        let Some(connection) = self.connections.get(key) else { return };
-        let Some(subject) = connection.subject.filter(|_| !connection.session.terms().dialect.is_extended()) else { return };
+        // Who was not at the door yet has no name.
+        let is_known = |connection: &Connection| !connection.client_id.is_empty();
+        let is_plain = |connection: &Connection| !connection.session.terms().dialect.is_extended();
+        let Some(connection) = self.connections.get(key).filter(|connection| is_known(connection) && is_plain(connection)) else { return };
         // What passes by itself is not the client's fault, but for how fast it sends.
         if matches!(refusal.problem.retry, Some(Retry::After { .. })) && refusal.reason != Reason::MESSAGE_RATE_TOO_HIGH {
             return;
         }
+        let subject = connection.subject(&self.quarantine);
         let Some(started) = self.quarantine.refused(subject, (packet, refusal.reason, topic), self.now.ms) else { return };
         tracing::warn!(
             client = %Shown::new(&connection.client_id), principal = %Shown::new(&connection.principal), peer = %connection.address, packet = %packet,
