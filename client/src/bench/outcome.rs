@@ -9,6 +9,8 @@ use std::time::Duration;
 /// What one run came to.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Outcome {
+    /// In which of the rounds, from 0 on: each has every target once, close together in time.
+    pub round: usize,
     pub count: Count,
     /// Messages that were sent.
     pub sent: u64,

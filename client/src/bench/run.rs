@@ -129,7 +129,7 @@ pub fn run_into(
                 watch(0);
                 match once(plan, target, &pins, interim, &mut watch) {
                     Ok((outcome, fault)) => interim.note(first + at, |row| {
-                        row.outcomes.push(outcome);
+                        row.outcomes.push(Outcome { round, ..outcome });
                         row.failures.extend(fault);
                     }),
                     Err(error @ BenchError::Usage(_)) => return Err(error),

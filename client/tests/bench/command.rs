@@ -26,10 +26,14 @@ fn targets_that_are_started_are_compared_with_the_first() {
     let rows: Vec<Value> = text(&ran.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<&str> = rows.iter().map(|row| row["target"].as_str().unwrap()).collect();
     assert_eq!(names, ["floor", "other"]);
-    assert_eq!(rows[0]["ratio_to_first"], 1.0);
+    assert_eq!(rows[0]["ratio_to_first"], serde_json::json!({"median": 1.0, "min": 1.0, "max": 1.0}));
     for row in &rows {
         assert_eq!(row["runs"].as_array().unwrap().len(), 2);
         assert_eq!(row["runs"][1]["count"]["delivered"], 20_000);
+        assert_eq!(row["runs"][1]["round"], 1);
+        let spread = &row["ratio_to_first"];
+        let [median, min, max] = ["median", "min", "max"].map(|part| spread[part].as_f64().unwrap());
+        assert!(min > 0.0 && min <= median && median <= max, "{spread}");
         assert!(row["server_cpu_s_per_million"]["median"].as_f64().unwrap() > 0.0);
         assert!(row["runs"][0]["cost"]["rss_bytes"].as_u64().unwrap() > 0);
     }

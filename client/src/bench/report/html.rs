@@ -57,7 +57,7 @@ struct Bar<'a> {
 
 fn cpu_bars<'a>(report: &Report, rows: &[&'a Row]) -> Vec<Bar<'a>> {
     let bar = |row: &&'a Row| {
-        let behind = report.ratio(row).map_or(String::new(), |ratio| format!(", {} x", short(ratio)));
+        let behind = report.ratio(row).map_or(String::new(), |ratio| format!(", {}", ratio.times()));
         let class = if row.is_base { "first" } else { "bar" };
         Some(Bar { target: &row.target, part: "", spread: row.cpu()?, behind, class })
     };

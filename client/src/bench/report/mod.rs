@@ -144,11 +144,15 @@ impl Report {
         self.rows.iter().map(|row| self.row_json(row)).collect()
     }
 
-    /// How many times the CPU of the target that was named first; `None` where either has no figure, or that one none to divide by.
-    fn ratio(&self, row: &Row) -> Option<f64> {
-        let base = self.rows.iter().find(|other| other.scenario == row.scenario && other.is_base)?.cpu()?.median;
-        let cpu = row.cpu()?.median;
-        (base > 0.0).then(|| cpu / base)
+    /// How many times the CPU of the target that was named first, round by round: a machine whose clock goes up and down does so for
+    /// all of a round. `None` where no round has a figure of both, and of that one more than 0.
+    fn ratio(&self, row: &Row) -> Option<Spread> {
+        let base = self.rows.iter().find(|other| other.scenario == row.scenario && other.is_base)?;
+        let ratio = |own: &Outcome| {
+            let base = base.outcomes.iter().find(|outcome| outcome.round == own.round)?.cpu_per_million()?;
+            (base > 0.0).then_some(own.cpu_per_million()? / base)
+        };
+        Spread::of(row.outcomes.iter().filter_map(ratio))
     }
 
     fn row_json(&self, row: &Row) -> serde_json::Value {
@@ -185,12 +189,26 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_is_of_what_was_measured_in_the_same_round() {
+        let rows = |name, is_base, cpu: &[(usize, f64)]| {
+            let outcome = |(round, cpu): &(usize, f64)| Outcome { round: *round, ..row(name, is_base, Some(*cpu)).outcomes[0].clone() };
+            Row { outcomes: cpu.iter().map(outcome).collect(), ..row(name, is_base, None) }
+        };
+        // The machine was three times as slow in the second round, and the third of the first target failed.
+        let first = rows("a", true, &[(0, 1.0), (1, 3.0), (3, 2.0)]);
+        let second = rows("b", false, &[(0, 1.5), (1, 6.0), (2, 9.0), (3, 5.0)]);
+        let report = Report { rows: vec![first, second] };
+        assert_eq!(report.ratio(&report.rows[1]), Some(Spread { median: 2.0, min: 1.5, max: 2.5 }));
+        assert!(report.to_text().contains("2.00 x (1.50-2.50)"), "{}", report.to_text());
+    }
+
+    #[test]
     fn nothing_is_compared_with_another_than_the_first() {
         let ratios = |cpu: [Option<f64>; 2]| {
             let report = Report { rows: vec![row("a", true, cpu[0]), row("b", false, cpu[1])] };
             let text = report.to_text() + &report.to_html();
             assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
-            [report.ratio(&report.rows[0]), report.ratio(&report.rows[1])]
+            [0, 1].map(|at| report.ratio(&report.rows[at]).map(|ratio| ratio.median))
         };
         assert_eq!(ratios([Some(2.0), Some(3.0)]), [Some(1.0), Some(1.5)]);
         assert_eq!(ratios([Some(2.0), Some(0.0)]), [Some(1.0), Some(0.0)]);

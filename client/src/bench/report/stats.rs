@@ -25,6 +25,12 @@ impl Spread {
     pub(super) fn text(&self) -> String {
         format!("{} ({}-{})", short(self.median), short(self.min), short(self.max))
     }
+
+    /// `MEDIAN x (MIN-MAX)`, or the one value.
+    pub(super) fn times(&self) -> String {
+        let [median, min, max] = [self.median, self.min, self.max].map(short);
+        if min == max { format!("{median} x") } else { format!("{median} x ({min}-{max})") }
+    }
 }
 
 /// Three digits that count.
@@ -46,6 +52,8 @@ mod tests {
         let spread = Spread::of([3.0, 1.0, 2.0].into_iter()).unwrap();
         assert_eq!((spread.median, spread.min, spread.max), (2.0, 1.0, 3.0));
         assert_eq!(Spread::of([1.0, 4.0].into_iter()).unwrap().text(), "2.50 (1.00-4.00)");
+        assert_eq!(Spread::of([2.0, 1.0, 3.0].into_iter()).unwrap().times(), "2.00 x (1.00-3.00)");
+        assert_eq!(Spread::of([1.0].into_iter()).unwrap().times(), "1.00 x");
         assert_eq!(Spread::of(std::iter::empty()), None);
         assert_eq!([short(123.4), short(12.34), short(0.123)], ["123", "12.3", "0.12"]);
     }

@@ -56,7 +56,7 @@ fn matrix(report: &Report, scenarios: &[&str]) -> Vec<Vec<String>> {
         let cell = |target: &&str| {
             let row = report.rows.iter().find(|row| row.scenario == *scenario && row.target == **target)?;
             let cpu = short(row.cpu()?.median);
-            let ratio = report.ratio(row).map_or("-".to_owned(), |ratio| format!("{}x", short(ratio)));
+            let ratio = report.ratio(row).map_or("-".to_owned(), |ratio| format!("{}x", short(ratio.median)));
             Some(format!("{cpu} {ratio}"))
         };
         let cells = targets.iter().map(|target| cell(target).unwrap_or_else(|| "-".to_owned()));
@@ -85,7 +85,7 @@ pub(super) fn rate_text(rate: f64) -> String {
 
 fn cells(report: &Report, row: &Row) -> [String; 8] {
     let dash = || "-".to_owned();
-    let ratio = report.ratio(row).map(|ratio| format!("{} x", short(ratio)));
+    let ratio = report.ratio(row).map(|ratio| ratio.times());
     let rss = row.outcomes.iter().filter_map(|outcome| outcome.cost.rss_bytes).max();
     let sum = |of: fn(&super::Outcome) -> u64| row.outcomes.iter().map(of).sum::<u64>();
     let counts = [sum(super::Outcome::lost), sum(|outcome| outcome.count.duplicated), sum(|outcome| outcome.count.reordered)];
