@@ -1,14 +1,15 @@
 //! Refused clients come behind all others, whoever they are and how many: driven by hand, turn by turn and slice by slice, and over sockets.
-//! So do many retained messages for one client; and who takes nothing has it wait in its queue.
+//! So do those who publish for nothing, and many retained messages for one client; and who takes nothing has it wait in its queue.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use candor_broker::queue::QueueLimits;
 use candor_broker::shard::{
     Admission, Answer, Authenticate, ConnectionKey, ListenerSettings, Now, Peer, Settings, Shard, Shared, TransportBytes,
 };
+use candor_protocol::codec::dictionary::Dictionary;
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::dialect::Dialect;
 use candor_protocol::dialect::read::raise;
@@ -201,6 +202,80 @@ fn a_client_that_is_refused_much_waits_for_its_slices_and_others_do_not() {
     hand.send(hostile, &messages("allowed", 40));
     hand.end_turn();
     assert_eq!(hand.answers(hostile), (40, 0), "what it may is not held back");
+}
+
+/// A shard on which the queues of clients that take nothing hold ten messages, and are full; whose publisher is given.
+fn hand_of_full_queues() -> (Hand, ConnectionKey) {
+    let queue = QueueLimits { len_max: 10, bytes_max: 10_000, overflow: Overflow::DropOldest };
+    let mut hand = Hand::with(Settings { queue, ..Settings::default() });
+    let publisher = hand.connect("publisher");
+    for id in ["slow-1", "slow-2"] {
+        let slow = hand.subscriber(id, "full/#");
+        hand.shard.count_transport(slow, TransportBytes { unread: 0, unwritten: 1 });
+        // Only now it is seen that nothing is taken.
+        hand.received(slow);
+    }
+    hand.begin_turn();
+    hand.send(publisher, &messages("full/a", 20));
+    hand.end_turn();
+    assert!(!hand.shard.comes_behind(publisher), "half of what it sent found room");
+    hand.answers(publisher);
+    (hand, publisher)
+}
+
+#[test]
+fn who_only_pushes_others_out_of_full_queues_comes_behind_until_somebody_gets_something() {
+    let (mut hand, flood) = hand_of_full_queues();
+    let send_all = |hand: &mut Hand, packets: &[Packet]| {
+        let count = packets.len();
+        hand.begin_turn();
+        hand.send(flood, packets);
+        hand.end_turn();
+        assert_eq!(hand.answers(flood), (count, 0), "it is told nothing else for it");
+        hand.shard.comes_behind(flood)
+    };
+    let send = |hand: &mut Hand, topic: &str, count: u16| send_all(hand, &messages(topic, count));
+    assert!(!send(&mut hand, "full/a", 15), "few are no burden");
+    assert!(!send(&mut hand, "nobody", 100), "nothing is pushed out of anywhere");
+    assert_eq!(hand.shard.read_max(flood), usize::MAX);
+    assert!(send(&mut hand, "full/a", 16));
+    assert!(hand.shard.read_max(flood) < 10_000);
+    hand.now.ms += 1000;
+    assert!(!send(&mut hand, "full/a", 1), "it was good for a second");
+    // These do not go the shortest way.
+    let tagged = |packet| match packet {
+        Packet::Publish(publish) => {
+            Packet::Publish(Publish { dictionary: Dictionary::with(property::TAG, &Bytes::from_static(b"tag")), ..publish })
+        }
+        other => other,
+    };
+    assert!(send_all(&mut hand, &messages("full/a", 16).into_iter().map(tagged).collect::<Vec<_>>()));
+    hand.now.ms += 1000;
+    let quick = hand.subscriber("quick", "+/b");
+    assert!(!send(&mut hand, "full/b", 100), "somebody gets what it sends");
+    assert_eq!(hand.received(quick).0.len(), 100);
+}
+
+#[test]
+fn a_slice_has_one_read_of_those_who_publish_for_nothing() {
+    let (mut hand, first) = hand_of_full_queues();
+    let second = hand.connect("second");
+    hand.begin_turn();
+    for key in [first, second] {
+        hand.send(key, &messages("full/a", 100));
+        hand.shard.make_wait(key);
+        assert!(!hand.wants_bytes(key));
+    }
+    hand.end_turn();
+    for expected in [first, second, first, second] {
+        hand.begin_turn();
+        hand.shard.begin_slice();
+        assert_eq!(hand.shard.take_up(), Some(expected));
+        hand.send(expected, &messages("full/a", 100));
+        hand.shard.make_wait(expected);
+        assert_eq!(hand.shard.take_up(), None, "the other one has a slice of its own");
+        hand.end_turn();
+    }
 }
 
 fn message(topic: &str, retain: bool) -> Packet {

@@ -1,4 +1,4 @@
-//! Those who come behind all others, because they were refused something lately (see [`crate::shard::patience`]).
+//! Those who come behind all others, because they were refused something lately or publish for nothing (see [`crate::shard::patience`]).
 //!
 //! ```text
 //!  readable socket --> its task --> the shard's row        all sockets are looked at
@@ -55,7 +55,7 @@ impl Core {
         }
     }
 
-    /// A connection that was refused something lately wants to be read: where it has anything, it waits in the row.
+    /// A connection that comes behind the others wants to be read: where it has anything, it waits in the row.
     pub(super) fn wait_behind(&mut self, key: ConnectionKey, cx: &mut Context<'_>) {
         let Some(socket) = self.socket(key) else { return };
         if socket.stream.poll_read_ready(cx).is_pending() {

@@ -8,7 +8,7 @@
 //! Each shard is one thread with a current-thread runtime. A connection's task reads once and gives its bytes to the
 //! shard; the turn task, woken by the first of them, runs behind all others that were ready, ends the turn and carries its
 //! effects out. So several publishes share a write, and a message that travels alone waits for nothing. A crowd is written to in
-//! slices: see [`writes`]. Refused clients come behind all others: see [`behind`].
+//! slices: see [`writes`]. Some come behind all others: see [`behind`].
 
 pub mod accept;
 pub mod behind;

@@ -1,10 +1,14 @@
-//! How the client of one connection behaves: what is kept only for those that were refused something, or that have limits.
+//! How the client of one connection behaves: what is kept only for those that were refused something, that publish for nothing, or that
+//! have limits.
 
 use super::{Breaker, Notices, Rate};
 use candor_protocol::packet::{Kind, Problem, Reason};
 
 /// For how long the same refusal comes to the line in the log that stands there already.
 const SAID_MS: u64 = 1000;
+
+/// For how long a client counts as one that publishes for nothing.
+const FUTILE_MS: u64 = 1000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -15,6 +19,7 @@ pub struct Conduct {
     /// It took its session from another connection, and is still to be told; how many times in a row that happened.
     pub took_over: Option<(Problem, u32)>,
     said: Option<Said>,
+    futile_until_ms: u64,
 }
 
 /// The line that the log has.
@@ -56,6 +61,16 @@ impl Conduct {
         self.said.as_ref().is_some_and(|said| now_ms < said.until_ms)
     }
 
+    /// What it has sent came to nothing.
+    pub fn note_futile(&mut self, now_ms: u64) {
+        self.futile_until_ms = now_ms + FUTILE_MS;
+    }
+
+    /// Whether others are to be served first: something was refused, or what it sent came to nothing, within the last second.
+    pub fn comes_behind(&self, now_ms: u64) -> bool {
+        now_ms < self.futile_until_ms || self.is_refused_lately(now_ms)
+    }
+
     /// The trace id of the line that was just begun.
     pub fn wrote(&mut self, trace_id: Option<String>) {
         if let Some(said) = &mut self.said {
@@ -75,11 +90,21 @@ mod tests {
         assert!(!conduct.is_refused_lately(0));
         assert_eq!(conduct.line(what, 0), Line::New { before: 0 });
         assert_eq!([0, 999, 1000].map(|now_ms| conduct.is_refused_lately(now_ms)), [true, true, false]);
+        assert_eq!([0, 999, 1000].map(|now_ms| conduct.comes_behind(now_ms)), [true, true, false]);
         conduct.wrote(Some("00a7".to_owned()));
         for ms in 0..1000 {
             assert_eq!(conduct.line(what, ms), Line::Same { trace_id: Some("00a7".to_owned()) });
         }
         assert_eq!(conduct.line(what, 1000), Line::New { before: 1000 });
         assert_eq!(conduct.line((Kind::Publish, Reason::NOT_AUTHORIZED, 8), 1000), Line::New { before: 0 });
+    }
+
+    #[test]
+    fn who_publishes_for_nothing_comes_behind_for_a_second_and_was_refused_nothing() {
+        let mut conduct = Conduct::default();
+        assert!(!conduct.comes_behind(0));
+        conduct.note_futile(5);
+        assert_eq!([5, 1004, 1005].map(|now_ms| conduct.comes_behind(now_ms)), [true, true, false]);
+        assert!(!conduct.is_refused_lately(5));
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! **A turn** is: any number of inputs ([`Shard::receive`] and its siblings), then [`Shard::end_turn`], then the effects
 //! are carried out: one write per touched connection, one batch per other shard. Where somebody waits for it
-//! ([`Shard::has_waiting`]), a turn of its own follows for a slice of what refused clients send ([`Shard::take_up`]).
+//! ([`Shard::has_waiting`]), a turn of its own follows for a slice of what those send who come behind ([`Shard::take_up`]).
 //!
 //! | concern | where |
 //! | --- | --- |
@@ -38,7 +38,7 @@
 //! | what a publisher is told of its subscribers | [`report`] |
 //! | PINGREQ, and what a client may do | `may_i` |
 //! | how much may be asked | `allowance` |
-//! | when refused clients are read on | [`patience`] |
+//! | who comes behind the others, and when it is read on | [`patience`] |
 //! | how its client publishes, and what would come of that | `conduct` |
 //! | what a subscriber does not get | `losses` |
 //! | messages that wait in the store | `fetch` |
@@ -211,6 +211,8 @@ pub struct Shard {
     /// Sessions that have more of them to get.
     replaying: subscribe::Replaying,
     patience: patience::Patience,
+    /// Messages that came to nothing: all who would have got them had full queues.
+    futile: u64,
     keeper: Keeper<Then>,
     is_releasing: bool,
     /// Connections that were accepted: what they have sent meanwhile is to be read.
@@ -292,6 +294,7 @@ impl Shard {
             more: Vec::new(),
             replaying: subscribe::Replaying::default(),
             patience: patience::Patience::default(),
+            futile: 0,
             keeper,
             is_releasing: false,
             ready: Vec::new(),

@@ -71,8 +71,6 @@ impl Shard {
         let is_kept_nowhere = qos == Qos::AtMostOnce || !(self.keeper.keeps() || self.tells_publishers() || self.account.is_full);
         is_kept_nowhere
             && client.held_back == 0
-            // What a refused client sends is mostly refused, and would be looked at twice.
-            && !self.comes_behind(key)
             && self.may_publish_again(connection, topic)
             && !self.settings.marks_messages()
             && topic.first() != Some(&b'$')
@@ -107,8 +105,8 @@ impl Shard {
         let is_shared = matches.targets.len() + matches.picks.len() > 1;
         let mut passing = Passing::new(bare, frame, is_shared);
         let mut aside = std::mem::take(&mut self.aside);
-        let picked = matches.picks.as_slice().iter().map(|pick| pick.target);
-        for target in matches.targets.iter().chain(picked).filter(wants) {
+        let picked = || matches.picks.as_slice().iter().map(|pick| pick.target);
+        for target in matches.targets.iter().chain(picked()).filter(wants) {
             let Subscriber { shard, slot } = target.subscriber;
             let qos = bare.qos().min(target.subscription.qos);
             if shard != self.index {
@@ -122,7 +120,9 @@ impl Shard {
         } else {
             bytes.advance(std::mem::take(at));
             let frame = bytes.split_to(bare.frame_len()).freeze();
+            let (all, dropped) = (matches.targets.iter().chain(picked()).filter(wants).count(), self.counts.publish_dropped);
             self.deliver_aside(&mut aside, bare, &frame);
+            self.note_reached(all, dropped);
         }
         self.aside = aside;
         if let Some(packet) = answer {

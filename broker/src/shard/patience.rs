@@ -1,6 +1,8 @@
 //! Refused clients come behind all others: what is refused costs more than what is taken, and whoever sends it decides how much comes.
+//! So does who sends much of which nobody gets anything: messages that all went into queues that were full, where each pushed out another.
+//! It is slowed by nothing but the others; whoever gets one of its messages makes it like them.
 //!
-//! Who was refused something lately is not read with the others. It waits in a row, its bytes in the kernel and with its peer, and the
+//! Who comes behind is not read with the others. It waits in a row, its bytes in the kernel and with its peer, and the
 //! driver takes up the row a slice at a time, behind everything that a turn had to do for the others; between two slices it looks at all
 //! sockets. What a slice has no room for goes to the end of the row, so that each gets as much as any other. Nothing sleeps: where there
 //! is nothing else to do, one slice follows the other.
@@ -14,6 +16,8 @@ use std::collections::VecDeque;
 const SLICE: u32 = 20;
 /// What the sockets of one connection cost in a slice, in refusals.
 const LOOK: u32 = 2;
+/// So many messages of one read that came to nothing put their publisher behind the others.
+const FUTILE_MIN: u64 = 16;
 /// How long at least a deadline waits that falls due while its connection has not been read: what its peer has sent counts.
 pub(super) const GRACE_MS: u64 = 1000;
 
@@ -32,6 +36,12 @@ impl Patience {
 }
 
 impl Shard {
+    /// `reached` get a message that was taken since so many were dropped: whether all that came of it is that each queue lost one.
+    pub(super) fn note_reached(&mut self, reached: usize, dropped_before: u64) {
+        let dropped = self.counts.publish_dropped - dropped_before;
+        self.futile += u64::from(reached > 0 && dropped >= reached as u64);
+    }
+
     /// A connection was refused something. Where that was too much, what else it sends waits for its slice.
     pub(super) fn try_patience(&mut self, key: ConnectionKey) {
         self.patience.left = self.patience.left.saturating_sub(1);
@@ -43,7 +53,19 @@ impl Shard {
     /// Whether a connection that has something to read has to wait in the row, by [`Shard::make_wait`].
     pub fn comes_behind(&self, key: ConnectionKey) -> bool {
         let conduct = self.connections.get(key).and_then(|connection| connection.conduct.as_deref());
-        conduct.is_some_and(|conduct| conduct.is_refused_lately(self.now.ms))
+        conduct.is_some_and(|conduct| conduct.comes_behind(self.now.ms))
+    }
+
+    /// So many messages of a connection came in one read, and so many of them to nothing.
+    pub(super) fn judge_read(&mut self, key: ConnectionKey, came: u64, futile: u64) {
+        if futile < FUTILE_MIN || futile < came {
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.conduct.get_or_insert_default().note_futile(self.now.ms);
+        }
+        // They are as much work as a slice may be.
+        self.patience.left = 0;
     }
 
     /// To the end of the row: the connection is not read until [`Shard::take_up`] has come to it.

@@ -40,7 +40,9 @@ impl Shard {
         }
         let Publish { dup, qos, retain, id, message, dictionary } = publish;
         let envelope = self.envelope(slot, &dictionary, message, qos, retain);
+        let dropped = self.counts.publish_dropped;
         let routed = self.route(&envelope, Source { from: Some(slot), taken, armed: None });
+        self.note_reached(routed.as_ref().map_or(0, |routed| routed.reached), dropped);
         self.report_routed(&envelope, routed.as_ref().ok());
         match routed {
             Ok(routed) => self.taken(key, slot, ticket, envelope.message.topic(), routed),

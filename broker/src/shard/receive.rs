@@ -5,15 +5,16 @@ use bytes::{Buf, BytesMut};
 use candor_protocol::codec::frame::Frame;
 use candor_protocol::session::{ACK_LEN, Direct};
 
-/// How many bytes of a client are read at once that was refused something lately: a refusal is far more work than what it refuses.
-const REFUSED_READ_BYTES: usize = 4096;
+/// How many bytes are read at once of a client that comes behind all others: a refusal is far more work than what it refuses, and
+/// whoever comes meanwhile waits for all of them.
+const BEHIND_READ_BYTES: usize = 4096;
 
 impl Shard {
     /// The most bytes to read of a connection before others get their turn, where it is less than the driver would take.
     pub fn read_max(&self, key: ConnectionKey) -> usize {
         // At the limit of memory nothing may be left half read that could come whole (see `bound_incomplete`).
         let conduct = self.connections.get(key).filter(|_| !self.account.is_full).and_then(|connection| connection.conduct.as_deref());
-        if conduct.is_some_and(|conduct| conduct.is_refused_lately(self.now.ms)) { REFUSED_READ_BYTES } else { usize::MAX }
+        if conduct.is_some_and(|conduct| conduct.comes_behind(self.now.ms)) { BEHIND_READ_BYTES } else { usize::MAX }
     }
 
     /// Bytes came. What is not a whole frame yet is kept; `bytes` is empty afterwards.
@@ -52,8 +53,10 @@ impl Shard {
     /// once for all of them, not for each acknowledgement.
     fn read_frames(&mut self, key: ConnectionKey, bytes: &mut BytesMut) {
         let before = self.reading.replace(key);
+        let (came, futile) = (self.counts.publish_received, self.futile);
         self.read_wanted(key, bytes);
         self.reading = before;
+        self.judge_read(key, self.counts.publish_received - came, self.futile - futile);
         self.after(key, false);
     }
 
