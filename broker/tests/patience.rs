@@ -159,7 +159,7 @@ impl Hand {
 }
 
 /// How many refusals a slice holds, and a turn besides.
-const SLICE: usize = 20;
+const SLICE: usize = 8;
 
 fn messages(topic: &str, count: u16) -> Vec<Packet> {
     let publish = |id| Publish {
@@ -449,6 +449,7 @@ fn the_keep_alive_of_a_client_that_waits_does_not_run_out() {
 
 #[test]
 fn a_row_forgets_who_has_gone() {
+    const COUNT: usize = SLICE + SLICE / 2;
     let mut hand = Hand::new();
     for at in 0..100 {
         let key = hand.connect(&format!("hostile-{at}"));
@@ -459,10 +460,10 @@ fn a_row_forgets_who_has_gone() {
     }
     let last = hand.connect("last");
     hand.begin_turn();
-    hand.send(last, &messages("deny/a", 30));
+    hand.send(last, &messages("deny/a", COUNT as u16));
     hand.end_turn();
     hand.slice();
-    assert_eq!((hand.answers(last), hand.shard.has_waiting()), ((0, 30), false));
+    assert_eq!((hand.answers(last), hand.shard.has_waiting()), ((0, COUNT), false));
 }
 
 /// Over sockets: what is refused and what is taken keeps its order, all of it is told of, and meanwhile others are served.

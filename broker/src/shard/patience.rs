@@ -12,8 +12,8 @@
 use super::{ConnectionKey, Shard};
 use std::collections::VecDeque;
 
-/// Refusals in a slice, and as many in the rest of a turn, which are of those whose first it is: well below a tenth of a millisecond.
-const SLICE: u32 = 20;
+/// Refusals in a slice, and as many in the rest of a turn, which are of those whose first it is: about as long as a message of others takes.
+const SLICE: u32 = 8;
 /// What the sockets of one connection cost in a slice, in refusals.
 const LOOK: u32 = 2;
 /// So many messages of one read that came to nothing put their publisher behind the others.

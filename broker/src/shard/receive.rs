@@ -7,7 +7,7 @@ use candor_protocol::session::{ACK_LEN, Direct};
 
 /// How many bytes are read at once of a client that comes behind all others: a refusal is far more work than what it refuses, and
 /// whoever comes meanwhile waits for all of them.
-const BEHIND_READ_BYTES: usize = 4096;
+const BEHIND_READ_BYTES: usize = 3 * 1024;
 
 impl Shard {
     /// The most bytes to read of a connection before others get their turn, where it is less than the driver would take.
