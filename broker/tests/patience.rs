@@ -507,3 +507,42 @@ fn a_flood_is_read_to_its_end_in_its_order_while_others_are_served() {
     }
     broker.stop();
 }
+
+/// Over sockets: all of it is acknowledged, the newest of it waits in its order, and meanwhile others are served.
+#[test]
+fn a_flood_into_a_full_queue_is_taken_to_its_end_while_others_are_served() {
+    const ROUNDS: usize = 20;
+    const BATCH: usize = 100;
+    let queue = QueueLimits { len_max: 10, bytes_max: 10_000, overflow: Overflow::DropOldest };
+    for (shards, way) in [1, 3].into_iter().flat_map(|shards| Way::ALL.map(|way| (shards, way))) {
+        let broker = TestBroker::with(Settings { shards, queue, ..Settings::default() }, support::policy(), false);
+        let settings = support::stored_everywhere(way, "away");
+        let mut away = broker.connect_with(settings.clone());
+        away.subscribe("full/#", Qos::AtLeastOnce);
+        let parked = away.drop_connection();
+        let mut good = broker.connect(way, "good");
+        good.subscribe("allowed", Qos::AtLeastOnce);
+        let mut floods: Vec<support::Client> = (0..3).map(|at| broker.connect(way, &format!("flood-{at}"))).collect();
+        for round in 0..ROUNDS {
+            for (at, flood) in floods.iter_mut().enumerate() {
+                for n in round * BATCH..(round + 1) * BATCH {
+                    flood.start_publish(&format!("full/{at}"), &n.to_string(), Qos::AtLeastOnce, false);
+                }
+            }
+            assert!(!good.publish("allowed", &round.to_string(), Qos::AtLeastOnce).unwrap().reason.is_error());
+            assert_eq!(good.expect(1), [format!("allowed {round}")]);
+            floods.iter_mut().for_each(|flood| flood.until(|flood| flood.settled.len() == (round + 1) * BATCH));
+        }
+        assert!(floods.iter().flat_map(|flood| &flood.settled).all(|(_, outcome)| !outcome.reason.is_error()));
+        let mut away = support::Client::resume(&broker.address, settings, parked);
+        let newest = away.expect(10);
+        for at in 0..floods.len() {
+            let topic = format!("full/{at} ");
+            let numbers = Vec::from_iter(newest.iter().filter_map(|text| text.strip_prefix(&topic)).map(|n| n.parse::<usize>().unwrap()));
+            let expected = Vec::from_iter(ROUNDS * BATCH - numbers.len()..ROUNDS * BATCH);
+            assert_eq!(numbers, expected, "{newest:?}, {way:?}, {shards} shards");
+        }
+        floods.into_iter().chain([good, away]).for_each(support::Client::leave);
+        broker.stop();
+    }
+}
