@@ -182,7 +182,6 @@ impl Core {
             self.was_held_back = true;
             return Poll::Pending;
         }
-        let most = self.shard.read_max(key).min(READ_BYTES);
         let mut taken = 0;
         loop {
             let wants = self.shard.connection(key).is_some_and(|connection| connection.wants_bytes());
@@ -199,10 +198,10 @@ impl Core {
                 self.wait_behind(key, cx);
                 break;
             }
-            match self.poll_receive(key, most, cx) {
+            match self.poll_receive(key, READ_BYTES, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(End::Gone),
-                Poll::Ready(Ok(len)) if len == most || taken + len >= most => {
+                Poll::Ready(Ok(len)) if taken + len >= READ_BYTES => {
                     // There may be more, but others get their turn first.
                     yield_to_others(cx);
                     break;

@@ -26,16 +26,9 @@ pub struct QuarantineLimits {
 
 /// Whom it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Subject(NonZeroU64);
+pub struct Subject(u64);
 
-impl Subject {
-    /// Of a hash; one in 2^64 stands for another.
-    fn new(hash: u64) -> Self {
-        Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
-    }
-}
-
-/// User name and password that a CONNECT has shown.
+/// User name and password that a CONNECT has shown, as a hash; one in 2^64 stands for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credentials(NonZeroU64);
 
@@ -97,7 +90,7 @@ impl Quarantine {
 
     /// Whom a connection is about. Without a user name the address counts too, for a client identifier alone is no secret.
     pub fn subject(&self, client_id: &str, credentials: Option<Credentials>, address: IpAddr) -> Subject {
-        Subject::new(match credentials {
+        Subject(match credentials {
             Some(Credentials(hash)) => self.keys.hash_one((client_id, hash)),
             None => self.keys.hash_one((client_id, address)),
         })

@@ -105,8 +105,8 @@ impl Shard {
         let is_shared = matches.targets.len() + matches.picks.len() > 1;
         let mut passing = Passing::new(bare, frame, is_shared);
         let mut aside = std::mem::take(&mut self.aside);
-        let picked = || matches.picks.as_slice().iter().map(|pick| pick.target);
-        for target in matches.targets.iter().chain(picked()).filter(wants) {
+        let receivers = || matches.targets.iter().chain(matches.picks.as_slice().iter().map(|pick| pick.target)).filter(wants);
+        for target in receivers() {
             let Subscriber { shard, slot } = target.subscriber;
             let qos = bare.qos().min(target.subscription.qos);
             if shard != self.index {
@@ -120,7 +120,7 @@ impl Shard {
         } else {
             bytes.advance(std::mem::take(at));
             let frame = bytes.split_to(bare.frame_len()).freeze();
-            let (all, dropped) = (matches.targets.iter().chain(picked()).filter(wants).count(), self.counts.publish_dropped);
+            let (all, dropped) = (receivers().count(), self.counts.publish_dropped);
             self.deliver_aside(&mut aside, bare, &frame);
             self.note_reached(all, dropped);
         }

@@ -13,8 +13,7 @@ impl Shard {
     /// The most bytes to read of a connection before others get their turn, where it is less than the driver would take.
     pub fn read_max(&self, key: ConnectionKey) -> usize {
         // At the limit of memory nothing may be left half read that could come whole (see `bound_incomplete`).
-        let conduct = self.connections.get(key).filter(|_| !self.account.is_full).and_then(|connection| connection.conduct.as_deref());
-        if conduct.is_some_and(|conduct| conduct.comes_behind(self.now.ms)) { BEHIND_READ_BYTES } else { usize::MAX }
+        if !self.account.is_full && self.comes_behind(key) { BEHIND_READ_BYTES } else { usize::MAX }
     }
 
     /// Bytes came. What is not a whole frame yet is kept; `bytes` is empty afterwards.
